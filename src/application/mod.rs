@@ -1,0 +1,4 @@
+//! What lss does: tasks, node, health. Knows the domain and its gateways, no protocol.
+
+pub mod health;
+pub mod stream;

@@ -1,0 +1,126 @@
+//! What the application asks of the world, as traits (the spec's gateway interfaces).
+//!
+//! The spec's `FFmpegGateway` is [`ProcessGateway`] here: a task is carried by a child process
+//! whatever the engine, and the owner never asks whether a pid is alive: it is told by events.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::Fault;
+use super::stream::{Diagnosis, Progress, StreamSpec, TaskEvent, TaskMode};
+use crate::util::secret::Secret;
+
+/// One run of one child process. Never reused while the daemon lives, so what an old run still
+/// sends is recognised and dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(pub u64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A judged, complete command line for a task.
+#[derive(Clone, PartialEq)]
+pub struct Launch {
+    /// How the task is carried.
+    pub mode: TaskMode,
+    /// Why so, in words.
+    pub mode_reason: String,
+    /// Program and arguments; arguments carry secrets.
+    pub argv: Vec<Secret>,
+    /// A source that ends by nature (FILE without loop): exit code 0 is its end.
+    pub ends_by_nature: bool,
+    /// Sent with the DELETE of a WHIP session that its publisher left behind.
+    pub whip_bearer: Option<Secret>,
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch")
+            .field("mode", &self.mode)
+            .field("args", &self.argv.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildExit {
+    /// Exit code, if it exited.
+    pub code: Option<i32>,
+    /// Signal number, if one ended it.
+    pub signal: Option<i32>,
+    /// What its output told of the reason.
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// What a child's watcher reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChildEvent {
+    /// The WHIP session is up (HTTP, ICE, DTLS all done).
+    SessionUp,
+    /// A progress block.
+    Progress(Progress),
+    /// The engine has said that it has failed, but the process may not end by itself.
+    Failing(Diagnosis),
+    /// The process has ended, its output is read to the end; it waits to be reaped.
+    Exited(ChildExit),
+}
+
+/// A child event with the run it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunEvent {
+    /// Which run.
+    pub run: RunId,
+    /// What happened.
+    pub event: ChildEvent,
+}
+
+/// The masked last words of one run.
+pub trait RunLog: Send + Sync {
+    /// Whole lines, oldest first; at most 2,000 characters in all.
+    fn lines(&self) -> Vec<String>;
+}
+
+/// A started run.
+#[derive(Clone)]
+pub struct StartedRun {
+    /// Process id, for people.
+    pub pid: u32,
+    /// Its log, readable while it runs and after.
+    pub log: Arc<dyn RunLog>,
+}
+
+/// Turns a task into a command line. Pure; called before a task is accepted and never again.
+pub trait Engine: Send + Sync {
+    /// The command line, or why this task can't be carried (20005, 40101, …).
+    fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault>;
+}
+
+/// Runs children. Only the stream owner holds one, so only one thread spawns, signals and reaps.
+/// No call waits.
+pub trait ProcessGateway {
+    /// Starts a run; its events come to the channel the gateway was made with.
+    fn start(&mut self, run: RunId, launch: &Launch) -> Result<StartedRun, Diagnosis>;
+    /// SIGTERM to the run's process group. Does nothing once it is reaped.
+    fn terminate(&mut self, run: RunId);
+    /// SIGKILL to the run's process group. Does nothing once it is reaped.
+    fn kill(&mut self, run: RunId);
+    /// Collects an exited run: ends what is left of its group, and frees its pid.
+    fn reap(&mut self, run: RunId);
+}
+
+/// Told of every change of a task. Must not wait.
+pub trait TaskObserver: Send {
+    /// One change, in order per task.
+    fn task_changed(&self, event: &TaskEvent);
+}
+
+/// Whether the way to the cloud is known to be down.
+pub trait Uplink: Send + Sync {
+    /// `true` only if every cloud peer that is configured was last seen failing; `false` when
+    /// none is configured, for then nothing is known.
+    fn is_down(&self) -> bool;
+}

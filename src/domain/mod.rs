@@ -1,0 +1,7 @@
+//! Values and rules. No serde, no clock, no threads, no I/O.
+
+pub mod error;
+pub mod gateway;
+pub mod health;
+pub mod node;
+pub mod stream;
