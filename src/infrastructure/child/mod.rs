@@ -1,4 +1,5 @@
 //! Child processes that carry tasks, whatever the engine: what they print and how far they are.
 
+pub mod env;
 pub mod log_tail;
 pub mod progress;

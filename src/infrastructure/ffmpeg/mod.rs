@@ -1,6 +1,12 @@
 //! FFmpeg: its command line, what it says, and what it can do.
 
+pub mod command;
 pub mod diagnosis;
+pub mod engine;
+mod level;
 mod line;
 mod patterns;
+pub mod policy;
+pub mod probe;
 mod session;
+mod source;
