@@ -7,5 +7,6 @@ pub mod application;
 pub mod config;
 pub mod daemon;
 pub mod domain;
+pub mod infrastructure;
 pub mod logging;
 pub mod util;
