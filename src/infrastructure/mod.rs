@@ -1,4 +1,5 @@
 //! The world outside: sockets, processes, the operating system. Implements the domain's gateways
 //! and knows neither the application nor an adapter.
 
+pub mod http;
 pub mod system;
