@@ -2,4 +2,5 @@
 //! and knows neither the application nor an adapter.
 
 pub mod http;
+pub mod rcs;
 pub mod system;
