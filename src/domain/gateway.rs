@@ -115,6 +115,9 @@ pub trait ProcessGateway {
     fn kill(&mut self, run: RunId);
     /// Collects an exited run: ends what is left of its group, and frees its pid.
     fn reap(&mut self, run: RunId);
+    /// The last call: waits until what ended runs left behind (WHIP sessions) is tidied up, at
+    /// most until `deadline`.
+    fn finish(&mut self, deadline: std::time::Instant);
 }
 
 /// Told of every change of a task. Must not wait.
