@@ -1,6 +1,19 @@
 //! What lss costs to run, measured on the real release binary with stand-ins for FFmpeg:
 //! `cargo bench --bench daemon`. Prints a table; the numbers in docs/performance.md are its.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss
+)]
+#![allow(clippy::cast_possible_truncation, missing_docs)]
+
 #[path = "../tests/support/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
