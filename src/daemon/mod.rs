@@ -231,7 +231,6 @@ fn rest(
     let server = RestServer::start(settings, deps).map_err(|e| {
         format!("the REST API can't listen on {listen}: {e}; is another program on that port? (server.listen, server.port)")
     })?;
-    log::info!(address:display = server.local_addr(); "REST API listens");
     Ok(server)
 }
 
