@@ -727,6 +727,15 @@ fn faults_have_an_end() {
     let found = faults(&text);
     assert_eq!(found.len(), 101);
     assert!(found[100].contains("more faults"));
+    // Where reading itself is given up, too.
+    assert_eq!(faults(&"port: 1\n".repeat(5000)).len(), 100);
+    assert_eq!(faults("a: &x 1\nb: [\n").len(), 2);
+    let hosts: Vec<String> = (0..1025).map(|i| format!("h{i}")).collect();
+    let text = format!("server: {{ allowed_hosts: [ {} ] }}", hosts.join(", "));
+    assert_eq!(
+        faults(&text),
+        ["lss.yaml:1: server.allowed_hosts: has more than 1024 entries"]
+    );
 }
 
 #[test]

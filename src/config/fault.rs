@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A file full of nonsense is not worth more lines than this.
+pub(super) const MAX_FAULTS: usize = 100;
+
 /// Where a fault or warning stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {

@@ -145,33 +145,24 @@ pub fn parse(input: &Input<'_>) -> Result<Parsed, Vec<ConfigFault>> {
             faults: Vec::new(),
         },
     };
+    let mut faults = read.faults;
     let readable = read.root.is_some();
     let entries = read.root.unwrap_or_default();
     let mut reader = reader::Reader::new(input);
-    reader.faults = read.faults;
     let config = assemble_from(&mut reader, &entries, input);
     reader.finish();
-    if !readable {
-        // What an unreadable file does not say is no fault; what the environment says may be.
-        reader.faults.retain(|fault| {
-            matches!(
-                fault.place,
-                Place::File {
-                    line: _,
-                    key: None,
-                    ..
-                } | Place::Env(_)
-            )
-        });
-    }
-    if reader.faults.is_empty() {
+    // What an unreadable file does not say is no fault; what the environment says may be one.
+    let told = |fault: &ConfigFault| readable || matches!(fault.place, Place::Env(_));
+    faults.extend(reader.faults.into_iter().filter(told));
+    faults.sort_by_key(ConfigFault::order);
+    if readable && faults.is_empty() {
         Ok(Parsed {
             config,
             warnings: reader.warnings,
             env_used: reader.env_used,
         })
     } else {
-        Err(reader.faults)
+        Err(faults)
     }
 }
 

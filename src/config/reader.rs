@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::fault::{ConfigFault, Place, shown_key};
+use super::fault::{ConfigFault, MAX_FAULTS, Place, shown_key};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
 use super::value::Wrong;
 use super::{FileText, Input, UnknownKeys};
 use crate::util::secret::Secret;
 
-/// A file full of nonsense is not worth more lines than this.
-const MAX_FAULTS: usize = 100;
+/// Most entries of any list: no site has more cameras behind one gateway.
+const MAX_ENTRIES: usize = 1024;
 
 /// Most bytes of a token or password file.
 const MAX_SECRET_FILE: usize = 4096;
@@ -189,8 +189,9 @@ impl<'a> Reader<'a> {
                 return Vec::new();
             }
         };
+        self.limit(entry, &path, nodes.len());
         let mut items = Vec::new();
-        for (index, node) in nodes.iter().enumerate() {
+        for (index, node) in nodes.iter().take(MAX_ENTRIES).enumerate() {
             let shown = format!("{path}[{index}]");
             match &node.value {
                 Value::Map(entries) => {
@@ -210,6 +211,13 @@ impl<'a> Reader<'a> {
             }
         }
         items
+    }
+
+    fn limit(&mut self, entry: &Entry, path: &str, entries: usize) {
+        if entries > MAX_ENTRIES {
+            let place = self.at(entry, path);
+            self.fault(&place, format!("has more than {MAX_ENTRIES} entries"));
+        }
     }
 
     /// Takes the keys of a list's items for known even where there is no item.
@@ -470,8 +478,9 @@ impl<'a> Reader<'a> {
                 place: self.at(entry, &path),
             }]),
             Value::List(nodes) => {
+                self.limit(entry, &path, nodes.len());
                 let mut out = Vec::new();
-                for (index, Node { value, line }) in nodes.iter().enumerate() {
+                for (index, Node { value, line }) in nodes.iter().take(MAX_ENTRIES).enumerate() {
                     let place = self.at_line(*line, &format!("{path}[{index}]"));
                     match value {
                         Value::Scalar(text) => out.push(Given {
@@ -528,8 +537,9 @@ impl<'a> Reader<'a> {
                 return Vec::new();
             }
         };
+        self.limit(entry, &path, entries.len());
         let mut out = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in entries.iter().take(MAX_ENTRIES).enumerate() {
             // By position: where a comma has slipped in, the secret stands in the name's place.
             let place = self.at(entry, &format!("{path}[{index}]"));
             let Value::Scalar(text) = &entry.node.value else {
@@ -554,18 +564,22 @@ impl<'a> Reader<'a> {
     /// Reports every key that nobody asked for, and a file of secrets that is open to all. To be
     /// called last.
     pub fn finish(&mut self) {
-        let mut unknown = Vec::new();
-        for section in &self.sections {
-            for (prefix, entries) in &section.places {
-                for entry in *entries {
-                    if self.known.contains(&join(&section.canonical, &entry.key)) {
-                        continue;
-                    }
-                    let (key, text) = self.unknown(section, entry);
-                    unknown.push((self.at_line(entry.line, &join(prefix, key)), text));
-                }
-            }
-        }
+        let all = self.sections.iter().flat_map(|section| {
+            let places = section.places.iter();
+            places.flat_map(move |(prefix, entries)| {
+                entries.iter().map(move |entry| (section, prefix, entry))
+            })
+        });
+        let unknown: Vec<(Place, String)> = all
+            .filter(|(section, _, entry)| {
+                !self.known.contains(&join(&section.canonical, &entry.key))
+            })
+            .take(MAX_FAULTS + 1)
+            .map(|(section, prefix, entry)| {
+                let (key, text) = self.unknown(section, entry);
+                (self.at_line(entry.line, &join(prefix, key)), text)
+            })
+            .collect();
         for (place, text) in unknown {
             match self.input.unknown_keys {
                 UnknownKeys::Fault => self.fault(&place, text),
@@ -584,7 +598,6 @@ impl<'a> Reader<'a> {
                 "holds secrets and every user of this machine can read it: chmod 640 it",
             );
         }
-        self.faults.sort_by_key(ConfigFault::order);
         self.warnings.sort_by_key(ConfigFault::order);
     }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::scanner::TScalarStyle;
 
-use super::fault::{ConfigFault, Place, shown_key};
+use super::fault::{ConfigFault, MAX_FAULTS, Place, shown_key};
 
 /// A larger file is no configuration of ours.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -190,7 +190,7 @@ impl Builder<'_> {
                     true
                 }
             };
-            if !go_on {
+            if !go_on || self.faults.len() >= MAX_FAULTS {
                 return false;
             }
         }
@@ -336,8 +336,10 @@ fn syntax(text: &str, line: usize, info: &str) -> (usize, String) {
             "is not valid YAML: a tab: indent with spaces".to_owned(),
         );
     }
-    let hint = if info.contains("unexpected character") {
+    let hint = if info.contains("unexpected character") || info.contains("directive") {
         "a value must not begin with @, ` or %: put it in single quotes"
+    } else if info.contains("anchor") || info.contains("tag") {
+        "a value that begins with &, * or ! must stand in single quotes"
     } else if info.contains("simple key expect") {
         "a `:` with a space behind it is missing here or on the line before"
     } else if info.contains("mapping values are not allowed") {
