@@ -69,9 +69,21 @@ fn idle() {
     std::thread::sleep(Duration::from_secs(20));
     let woken = switches(daemon.pid()) - before;
     let used = cpu_ticks(daemon.pid()) - cpu;
-    row("idle resident memory (glibc)", &format!("{:.1} MB", kb(daemon.pid(), "VmRSS:") / 1024.0), "< 8 MB");
-    row("idle, standalone: wake-ups in 20 s", &woken.to_string(), "no periodic one");
-    row("idle, standalone: CPU ticks of 10 ms in 20 s", &used.to_string(), "0");
+    row(
+        "idle resident memory (glibc)",
+        &format!("{:.1} MB", kb(daemon.pid(), "VmRSS:") / 1024.0),
+        "< 8 MB",
+    );
+    row(
+        "idle, standalone: wake-ups in 20 s",
+        &woken.to_string(),
+        "no periodic one",
+    );
+    row(
+        "idle, standalone: CPU ticks of 10 ms in 20 s",
+        &used.to_string(),
+        "0",
+    );
     row("idle threads", &threads(daemon.pid()).to_string(), "-");
 }
 
@@ -90,12 +102,18 @@ fn children() {
     std::thread::sleep(Duration::from_secs(5));
     row(
         "threads a child (32 children)",
-        &format!("{:.2}", (threads(daemon.pid()) - threads_before) as f64 / N as f64),
+        &format!(
+            "{:.2}",
+            (threads(daemon.pid()) - threads_before) as f64 / N as f64
+        ),
         "<= 3",
     );
     row(
         "private memory a child (32 children)",
-        &format!("{:.1} KB", (private_kb(daemon.pid()) - private_before) / N as f64),
+        &format!(
+            "{:.1} KB",
+            (private_kb(daemon.pid()) - private_before) / N as f64
+        ),
         "< 60 KB",
     );
     let cpu = cpu_ticks(daemon.pid());
@@ -104,7 +122,10 @@ fn children() {
     let used = (cpu_ticks(daemon.pid()) - cpu) as f64 * 10.0;
     row(
         "CPU with 32 children, 5 progress blocks a second each (FFmpeg sends 1)",
-        &format!("{:.2} % of a core", used / window.as_millis() as f64 * 100.0),
+        &format!(
+            "{:.2} % of a core",
+            used / window.as_millis() as f64 * 100.0
+        ),
         "< 1 % at 1 block/s",
     );
     // 200 requests a second for ten seconds, each on a connection of its own.
@@ -116,7 +137,11 @@ fn children() {
             std::thread::sleep(left);
         }
         let sent = Instant::now();
-        let path = if n % 2 == 0 { "/api/stream/tasks/active" } else { "/api/stream/task/t3" };
+        let path = if n % 2 == 0 {
+            "/api/stream/tasks/active"
+        } else {
+            "/api/stream/task/t3"
+        };
         let (status, _) = daemon.request("GET", path, None);
         assert_eq!(status, 200);
         times.push(sent.elapsed());
@@ -131,8 +156,16 @@ fn children() {
 
 fn stops() {
     for (mode, what, target) in [
-        ("ok", "stop of a willing child, p50 / p99 of 50", "p99 < 0.5 s"),
-        ("need-two", "stop of a child that ignores the first SIGTERM, p50 / p99 of 50", "p99 < 3 s"),
+        (
+            "ok",
+            "stop of a willing child, p50 / p99 of 50",
+            "p99 < 0.5 s",
+        ),
+        (
+            "need-two",
+            "stop of a child that ignores the first SIGTERM, p50 / p99 of 50",
+            "p99 < 3 s",
+        ),
     ] {
         let daemon = Daemon::start(&quiet(50));
         for n in 0..50 {
@@ -156,7 +189,11 @@ fn stops() {
             all.into_iter().map(|t| t.join().unwrap()).collect()
         });
         times.sort();
-        row(what, &format!("{:.0} / {:.0} ms", ms(times[25]), ms(times[49])), target);
+        row(
+            what,
+            &format!("{:.0} / {:.0} ms", ms(times[25]), ms(times[49])),
+            target,
+        );
     }
 }
 
@@ -195,12 +232,22 @@ fn field(path: &str, key: &str) -> f64 {
 fn switches(pid: u32) -> i64 {
     std::fs::read_dir(format!("/proc/{pid}/task"))
         .unwrap()
-        .map(|t| field(&format!("{}/status", t.unwrap().path().display()), "voluntary_ctxt") as i64)
+        .map(|t| {
+            field(
+                &format!("{}/status", t.unwrap().path().display()),
+                "voluntary_ctxt",
+            ) as i64
+        })
         .sum()
 }
 
 fn cpu_ticks(pid: u32) -> i64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let after: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let after: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
     after[11].parse::<i64>().unwrap() + after[12].parse::<i64>().unwrap()
 }

@@ -33,7 +33,14 @@ fn start_look_stop() {
     wait_for("progress", SOON, || {
         (daemon.task("t1")["progress"]["frame"].as_u64()? > 12).then_some(())
     });
-    assert_eq!(daemon.get("/api/stream/tasks/active").as_array().unwrap().len(), 1);
+    assert_eq!(
+        daemon
+            .get("/api/stream/tasks/active")
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     let (status, again) = daemon.start_task("t1", "ok");
     assert_eq!((status, &again["code"]), (409, &json!(30102)));
     let (status, body) = daemon.stop_task("t1", false);
@@ -42,7 +49,11 @@ fn start_look_stop() {
     assert_eq!(body["data"]["processId"], Value::Null);
     assert!(children_of(&daemon.node_id).is_empty());
     let (status, body) = daemon.stop_task("t1", false);
-    assert_eq!((status, &body["code"]), (200, &json!(0)), "stopping the stopped");
+    assert_eq!(
+        (status, &body["code"]),
+        (200, &json!(0)),
+        "stopping the stopped"
+    );
     let (status, body) = daemon.stop_task("nobody", false);
     assert_eq!((status, &body["code"]), (404, &json!(30101)));
     let all = daemon.get("/api/stream/tasks");
@@ -82,7 +93,10 @@ fn a_stop_never_holds_up_another_task() {
         daemon.start_task("other", "ok");
         daemon.wait_status("other", "STREAMING");
         assert_eq!(daemon.stop_task("other", false).0, 200);
-        assert!(!slow.is_finished(), "the slow stop was over too soon to prove anything");
+        assert!(
+            !slow.is_finished(),
+            "the slow stop was over too soon to prove anything"
+        );
         assert_eq!(slow.join().unwrap().0, 200);
     });
 }
@@ -191,7 +205,12 @@ fn children_get_nothing_of_ours() {
     });
     let environ = std::fs::read(format!("/proc/{}/environ", pids[0])).unwrap();
     let environ = String::from_utf8_lossy(&environ);
-    for canary in ["api-token-canary-4", "ably-canary-5", "unrelated-canary-6", "LSS_LOG"] {
+    for canary in [
+        "api-token-canary-4",
+        "ably-canary-5",
+        "unrelated-canary-6",
+        "LSS_LOG",
+    ] {
         assert!(!environ.contains(canary), "{environ}");
     }
     assert!(environ.contains("PATH="));
@@ -233,14 +252,26 @@ fn what_a_killed_daemon_left_behind_is_ended_at_the_next_start() {
     let mut orphan = spawn("1:18446744073709551615");
     let own = std::process::id();
     let stat = std::fs::read_to_string(format!("/proc/{own}/stat")).unwrap();
-    let started = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
+    let started = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .nth(19)
+        .unwrap()
+        .to_owned();
     let mut of_the_living = spawn(&format!("{own}:{started}"));
     let daemon = Daemon::start(&setup);
-    wait_for("the orphan to be ended", SOON, || orphan.try_wait().unwrap());
+    wait_for("the orphan to be ended", SOON, || {
+        orphan.try_wait().unwrap()
+    });
     wait_for("the log to say so", SOON, || {
         daemon.log().contains("left behind").then_some(())
     });
-    assert!(of_the_living.try_wait().unwrap().is_none(), "ended a living daemon's child");
+    assert!(
+        of_the_living.try_wait().unwrap().is_none(),
+        "ended a living daemon's child"
+    );
     of_the_living.kill().unwrap();
     of_the_living.wait().unwrap();
 }
@@ -271,7 +302,11 @@ fn sigterm_ends_everything_under_one_deadline() {
     let begin = Instant::now();
     assert!(daemon.stop().success());
     // Three ladders one after another would take three stop_timeouts (4 s each).
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
     assert!(children_of(&daemon.node_id).is_empty());
 }
 

@@ -190,7 +190,7 @@ impl Resolver for Names {
             .map_err(|why| match why {
                 Failure::Unknown => ureq::Error::HostNotFound,
                 Failure::Timeout => ureq::Error::Timeout(timeout.reason),
-                Failure::Busy => ureq::Error::Timeout(ureq::Timeout::Resolve),
+                Failure::Busy => io::Error::other("name lookups hang").into(),
                 Failure::Io(why) => ureq::Error::Io(why),
             })?;
         let mut out = self.empty();
