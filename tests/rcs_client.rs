@@ -395,21 +395,36 @@ impl HealthSink for Complaints {
 
 #[test]
 fn an_idle_connection_that_rcs_closes_is_no_failure() {
-    let rcs = Rcs::start();
-    rcs.set_all(&Mode::OkThenClose);
-    let node = Node::new();
-    let complaints = Arc::new(Complaints(Mutex::default()));
-    let client = client(settings(rcs.base_url()));
-    let _heartbeat = RcsHeartbeat::start(
-        client,
-        node.registry.clone(),
-        complaints.clone(),
-        rhythm(ms(5)),
-        Duration::ZERO,
-    )
-    .unwrap();
-    rcs.wait_nth(Door::Heartbeat, 40);
-    assert_eq!(*complaints.0.lock().unwrap(), ["not registered yet"]);
+    // Closed right after the answer, and closed just when the next request arrives.
+    let after: fn(&Request) -> Mode = |_| Mode::OkThenClose;
+    let before: fn(&Request) -> Mode = {
+        static USED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+        |request| {
+            let mut used = USED.lock().unwrap();
+            if used.contains(&request.connection) {
+                Mode::Hangup
+            } else {
+                used.push(request.connection);
+                Mode::Ok
+            }
+        }
+    };
+    for how in [after, before] {
+        let rcs = Rcs::start();
+        rcs.script(move |request| Some(how(request)));
+        let node = Node::new();
+        let complaints = Arc::new(Complaints(Mutex::default()));
+        let _heartbeat = RcsHeartbeat::start(
+            client(settings(rcs.base_url())),
+            node.registry.clone(),
+            complaints.clone(),
+            rhythm(ms(5)),
+            Duration::ZERO,
+        )
+        .unwrap();
+        rcs.wait_nth(Door::Heartbeat, 40);
+        assert_eq!(*complaints.0.lock().unwrap(), ["not registered yet"]);
+    }
 }
 
 #[test]
