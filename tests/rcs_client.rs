@@ -495,6 +495,10 @@ fn the_last_heartbeat_says_offline() {
     let client = client(settings(rcs.base_url()));
     let heartbeat = node.beat(&client, ms(20));
     rcs.wait_nth(Door::Heartbeat, 2);
+    // While streams end, beats go on; OFFLINE comes behind the callbacks of their end.
+    node.registry.set_stopping();
+    let before = rcs.at(Door::Heartbeat).len();
+    rcs.wait_nth(Door::Heartbeat, before + 3);
     assert!(heartbeat.stop(soon()));
     let requests = rcs.requests();
     let last = requests.last().unwrap();
