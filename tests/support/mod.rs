@@ -8,4 +8,7 @@
 )] // Tests: a fault ends them.
 #![allow(clippy::print_stderr, missing_docs)]
 
+pub mod certs;
 pub mod daemon;
+pub mod logs;
+pub mod rcs;

@@ -2,7 +2,7 @@
 //!
 //! ureq's own resolver starts an unnamed thread for every single request (a request on an open
 //! connection included) and panics where none can be started. This one asks the system only when
-//! its answer is older than [`FRESH`] or was [`distrust`](Names::distrust)ed after a failure, and
+//! its answer is older than that or was [`distrust`](Names::distrust)ed after a failure, and
 //! goes on with the old answer while the name service is away, so that an open connection does
 //! not fail for want of a name it no longer needs.
 
@@ -190,7 +190,7 @@ impl Resolver for Names {
             .map_err(|why| match why {
                 Failure::Unknown => ureq::Error::HostNotFound,
                 Failure::Timeout => ureq::Error::Timeout(timeout.reason),
-                Failure::Busy => ureq::Error::Timeout(ureq::Timeout::Resolve),
+                Failure::Busy => io::Error::other("name lookups hang").into(),
                 Failure::Io(why) => ureq::Error::Io(why),
             })?;
         let mut out = self.empty();

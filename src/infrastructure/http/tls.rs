@@ -12,6 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CipherSuite, ClientConfig, RootCertStore};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Why there are no roots.
 #[derive(Debug, thiserror::Error)]
@@ -73,10 +74,10 @@ impl TrustStore {
     }
 }
 
-/// Loaded roots, in the forms that our two TLS users take.
+/// Loaded roots. One copy (some 200 KB) serves every user for as long as the process lives.
 pub struct Roots {
     /// Empty = bundled.
-    certs: Vec<CertificateDer<'static>>,
+    certs: Arc<Vec<Certificate<'static>>>,
     origin: Origin,
 }
 
@@ -107,7 +108,14 @@ impl Roots {
             None => Origin::System,
         };
         log::debug!(origin:? = origin, certificates = certs.len(); "TLS roots loaded");
-        Ok(Self { certs, origin })
+        let certs = certs
+            .iter()
+            .map(|der| Certificate::from_der(der).to_owned())
+            .collect();
+        Ok(Self {
+            certs: Arc::new(certs),
+            origin,
+        })
     }
 
     /// Where they come from.
@@ -116,17 +124,11 @@ impl Roots {
     }
 
     /// For ureq.
-    pub fn ureq(&self) -> ureq::tls::TlsConfig {
-        use ureq::tls::{Certificate, RootCerts, TlsConfig};
+    pub fn ureq(&self) -> TlsConfig {
         let roots = if self.certs.is_empty() {
             RootCerts::WebPki
         } else {
-            let certs: Vec<_> = self
-                .certs
-                .iter()
-                .map(|c| Certificate::from_der(c).to_owned())
-                .collect();
-            RootCerts::Specific(Arc::new(certs))
+            RootCerts::Specific(self.certs.clone())
         };
         TlsConfig::builder()
             .root_certs(roots)
@@ -140,7 +142,8 @@ impl Roots {
         if self.certs.is_empty() {
             store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         } else {
-            store.add_parsable_certificates(self.certs.iter().cloned());
+            let certs = self.certs.iter().map(|c| CertificateDer::from(c.der()));
+            store.add_parsable_certificates(certs);
         }
         Ok(Arc::new(
             ClientConfig::builder_with_provider(provider())
@@ -260,7 +263,8 @@ mod tests {
         std::fs::write(&path, ca.cert.pem()).unwrap();
         let roots = trust.roots().unwrap();
         assert_eq!(roots.origin(), Origin::CaFile);
-        assert!(roots.certs.contains(ca.cert.der()));
+        let der: &[u8] = ca.cert.der();
+        assert!(roots.certs.iter().any(|c| c.der() == der));
         assert!(roots.rustls().is_ok());
         std::fs::remove_file(&path).unwrap();
         assert!(Arc::ptr_eq(&roots, &trust.roots().unwrap()));
@@ -269,14 +273,11 @@ mod tests {
     #[test]
     fn bundled_roots_serve_where_there_are_no_others() {
         let roots = Roots {
-            certs: Vec::new(),
+            certs: Arc::default(),
             origin: Origin::Bundled,
         };
         assert!(roots.rustls().is_ok());
-        assert!(matches!(
-            roots.ureq().root_certs(),
-            ureq::tls::RootCerts::WebPki
-        ));
+        assert!(matches!(roots.ureq().root_certs(), RootCerts::WebPki));
     }
 
     #[test]

@@ -158,6 +158,7 @@ impl RcsCallbacks {
             log::warn!(left = left; "lss ends with callbacks that RCS has not taken");
             self.shared.client.interrupt();
         }
+        self.worker.join(deadline);
         left
     }
 

@@ -273,7 +273,15 @@ fn register(shared: &Shared, turn: &Turn) {
 
 fn beat(shared: &Shared, turn: &Turn) {
     let node = shared.node.node(Now::read());
-    let body = wire::heartbeat(&node, node.status);
+    // OFFLINE is the last message's alone (contract 13): first RCS hears what became of the tasks.
+    let status = match node.status {
+        NodeStatus::Offline => {
+            let most = node.identity.max_tasks;
+            NodeStatus::of(false, false, node.active_tasks.len(), most)
+        }
+        status => status,
+    };
+    let body = wire::heartbeat(&node, status);
     let result = shared.client.post(Door::Heartbeat, &body);
     if turn.is_over() {
         return;

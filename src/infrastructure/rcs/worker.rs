@@ -148,6 +148,10 @@ impl Worker {
                 turn.shared.changed.notify_all();
             })
             .map(|_| ())
+            .inspect_err(|_| {
+                // Without a thread nothing moves: let it look stuck, so that it is tried again.
+                self.shared.lock().busy_since = Some(Instant::now());
+            })
     }
 
     /// For how long the thread has been out of our hands.
