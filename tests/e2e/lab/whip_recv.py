@@ -3,8 +3,8 @@
 
 Needs aiortc and aiohttp (tests/e2e/setup installs both into target/e2e/venv).
 
-  POST   /whip/MODE/KEY   SDP offer -> 201 + Location: /res/N-SECRET
-  DELETE /res/N-SECRET    -> 200, session closed
+  POST   /whip/MODE/KEY   SDP offer -> 201 + Location: /res/SECRET
+  DELETE /res/SECRET    -> 200, session closed
   GET    /stats[?key=K]   JSON: every session so far, and how often each key was POSTed to
   POST   /ctl/mode?key=K&mode=M    from now on K behaves as M, whatever its path says
   POST   /ctl/close?key=K          orderly end of K's sessions (DTLS close_notify, sockets closed); HTTP lives on
@@ -125,7 +125,7 @@ async def offer(request):
         return web.Response(status=409, text="this key is being sent to already")
     if "m=" not in body:
         return web.Response(status=400, text="no SDP")
-    resource = f"{len(sessions) + 1}-{secrets.token_hex(8)}"
+    resource = f"cAnary{len(sessions) + 1}-{secrets.token_hex(8)}"   # whoever knows it can end the session
     location = {"Location": f"/res/{resource}" if "relative" not in mode else f"../../res/{resource}"}
     if "garbage" in mode:
         return web.Response(status=201, text="<html>captive portal</html>", content_type="application/sdp", headers=location)
