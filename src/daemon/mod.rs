@@ -123,11 +123,9 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         .map_err(|e| format!("thread start-up: {e}"))?;
     let rcs = match (rcs_client, callbacks) {
         (Some(client), Some(callbacks)) => {
-            let settings =
-                HeartbeatSettings::new(config.rcs.heartbeat_interval, false);
-            let heartbeat =
-                RcsHeartbeat::start(client, node.clone(), health.clone(), settings)
-                    .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
+            let settings = HeartbeatSettings::new(config.rcs.heartbeat_interval, false);
+            let heartbeat = RcsHeartbeat::start(client, node.clone(), health.clone(), settings)
+                .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
             Some(Rcs {
                 callbacks,
                 heartbeat,
@@ -197,11 +195,14 @@ fn rest(
     node: &Arc<NodeRegistry>,
     started: Instant,
 ) -> Result<RestServer, StartError> {
-    let ip = config.server.listen.unwrap_or(if config.server.api_token.is_some() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    });
+    let ip = config
+        .server
+        .listen
+        .unwrap_or(if config.server.api_token.is_some() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        });
     let listen = SocketAddr::new(ip, config.server.port);
     let settings = RestSettings {
         listen,

@@ -145,7 +145,7 @@ impl Lss {
         let rcs = settings.cloud.then(Rcs::start);
         let config = config(lab, port, rcs.as_ref(), settings);
         let path = lab.dir().join("lss.yaml");
-        fs::write(&path, config).expect("configuration");
+        lab::write_private(&path, &config);
         let process = launch(lab.dir(), settings.cloud);
         let mut lss = Self {
             process,
@@ -265,14 +265,21 @@ impl Lss {
         lines.join("\n")
     }
 
-    /// The `callbackType/status` of a task's callbacks so far.
+    /// The `callbackType/status` of a task's callbacks so far, after the one that says STARTING.
     pub fn story(&self, task: &str) -> Vec<String> {
         let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
-        self.rcs()
+        let mut story: Vec<String> = self
+            .rcs()
             .callbacks(task)
             .iter()
             .map(|c| format!("{}/{}", text(&c["callbackType"]), text(&c["status"])))
-            .collect()
+            .collect();
+        assert_eq!(
+            story.first().map(String::as_str),
+            Some("STATUS_UPDATE/STARTING")
+        );
+        story.remove(0);
+        story
     }
 
     /// Waits for a callback and returns it.
@@ -367,7 +374,11 @@ impl Lss {
 impl Drop for Lss {
     fn drop(&mut self) {
         if !self.finished {
-            eprintln!("--- lss said:\n{}", self.process.output());
+            let text = self.process.output();
+            // Not the polling of the test itself.
+            let own = |line: &&str| !line.contains("REST request answered method=GET");
+            let lines: Vec<&str> = text.lines().filter(own).collect();
+            eprintln!("--- lss said:\n{}", lines.join("\n"));
         }
     }
 }

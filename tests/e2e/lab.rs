@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -496,6 +497,12 @@ pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Val
             text: e.to_string(),
         },
     }
+}
+
+/// Writes a file that only its owner can read.
+pub fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).expect("file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("file mode");
 }
 
 /// Appends a line to a file that several processes write to.
