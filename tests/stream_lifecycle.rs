@@ -1,5 +1,11 @@
 //! Tasks over their life, in the real binary with real children: each child is a stand-in whose
 //! behaviour the source URL chooses (tests/support/fake_ffmpeg).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod support;
 

@@ -529,8 +529,9 @@ impl<'a> Reader<'a> {
             }
         };
         let mut out = Vec::new();
-        for entry in entries {
-            let place = self.at(entry, &join(&path, shown_key(&entry.key)));
+        for (index, entry) in entries.iter().enumerate() {
+            // By position: where a comma has slipped in, the secret stands in the name's place.
+            let place = self.at(entry, &format!("{path}[{index}]"));
             let Value::Scalar(text) = &entry.node.value else {
                 self.fault(&place, "must have one value");
                 continue;
@@ -560,8 +561,8 @@ impl<'a> Reader<'a> {
                     if self.known.contains(&join(&section.canonical, &entry.key)) {
                         continue;
                     }
-                    let place = self.at_line(entry.line, &join(prefix, shown_key(&entry.key)));
-                    unknown.push((place, self.unknown(section, &entry.key)));
+                    let (key, text) = self.unknown(section, entry);
+                    unknown.push((self.at_line(entry.line, &join(prefix, key)), text));
                 }
             }
         }
@@ -587,14 +588,17 @@ impl<'a> Reader<'a> {
         self.warnings.sort_by_key(ConfigFault::order);
     }
 
-    fn unknown(&self, section: &Section<'_>, key: &str) -> String {
+    /// How to name an unknown key, and what to say of it.
+    fn unknown<'e>(&self, section: &Section<'_>, entry: &'e Entry) -> (&'e str, String) {
+        let key = entry.key.as_str();
         let prefix = join(&section.canonical, "");
         let here = self.known.iter().filter_map(|known| {
             let rest = known.strip_prefix(prefix.as_str())?;
             (!rest.contains('.')).then_some(rest)
         });
         if let Some(close) = suggest::closest(key, here) {
-            return format!("is not a key of this configuration: did you mean {close}?");
+            let text = format!("is not a key of this configuration: did you mean {close}?");
+            return (shown_key(key), text);
         }
         // The right word in the wrong section.
         let elsewhere = self.known.iter().find(|known| {
@@ -603,9 +607,20 @@ impl<'a> Reader<'a> {
                 .next()
                 .is_some_and(|k| suggest::same(k, key))
         });
-        match elsewhere {
-            Some(known) => format!("is not a key of this section: did you mean {known}?"),
-            None => "is not a key of this configuration".to_owned(),
+        if let Some(known) = elsewhere {
+            let text = format!("is not a key of this section: did you mean {known}?");
+            return (shown_key(key), text);
+        }
+        match entry.node.value {
+            // `{ token, secret }`: where the colon is missing, the value stands in a key's place.
+            Value::Null => (
+                "(a word without a value)",
+                "is not a key of this configuration: is there a `:` missing?".to_owned(),
+            ),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => (
+                shown_key(key),
+                "is not a key of this configuration".to_owned(),
+            ),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::domain::health::{Part, PartStatus};
 use crate::domain::node::NodeIdentity;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rcs::{
-    HeartbeatSettings, RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings,
+    RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace, schedule::Rhythm,
 };
 use crate::infrastructure::system::{self, LinuxSystem};
 use crate::util::time::Now;
@@ -39,7 +39,7 @@ const REST_GRACE: Duration = Duration::from_secs(1);
 type StartError = String;
 
 /// Runs the daemon until a signal ends it. Exit codes: contract 1.
-pub fn run(loaded: Loaded) -> ExitCode {
+pub fn run(loaded: &Loaded) -> ExitCode {
     let started = Instant::now();
     match start(&loaded.config, started) {
         Ok(node) => node.run(),
@@ -92,8 +92,13 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
 
     let callbacks = match &rcs_client {
         Some(client) => Some(
-            RcsCallbacks::start(client.clone(), node_id.clone(), config.rcs.callback_queue)
-                .map_err(|e| format!("thread rcs-callback: {e}"))?,
+            RcsCallbacks::start(
+                client.clone(),
+                node_id.clone(),
+                config.rcs.callback_queue,
+                Pace::default(),
+            )
+            .map_err(|e| format!("thread rcs-callback: {e}"))?,
         ),
         None => None,
     };
@@ -105,7 +110,7 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         Some(client) => client.uplink(),
         None => Arc::new(streams::NoUplink),
     };
-    let engine = startup::engine(config);
+    let engine = startup::engine(config, &health, &node);
     let streams = streams::Streams::start(
         config,
         streams::Parts {
@@ -119,13 +124,14 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
     )
     .map_err(|e| format!("thread stream: {e}"))?;
     let rest = rest(config, &streams, &health, &node, started)?;
-    startup::begin(config, engine, health.clone(), node.clone())
-        .map_err(|e| format!("thread start-up: {e}"))?;
+    startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let rcs = match (rcs_client, callbacks) {
         (Some(client), Some(callbacks)) => {
-            let settings = HeartbeatSettings::new(config.rcs.heartbeat_interval, false);
-            let heartbeat = RcsHeartbeat::start(client, node.clone(), health.clone(), settings)
-                .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
+            let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
+            // Nothing is scanned yet, so the registration waits for no scan.
+            let heartbeat =
+                RcsHeartbeat::start(client, node.clone(), health.clone(), rhythm, Duration::ZERO)
+                    .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
             Some(Rcs {
                 callbacks,
                 heartbeat,

@@ -13,7 +13,7 @@ use crate::application::stream::{
 use crate::config::Config;
 use crate::domain::gateway::{Engine, TaskObserver, Uplink};
 use crate::domain::stream::RetryLimit;
-use crate::infrastructure::child::environment::Marker;
+use crate::infrastructure::child::marker::Marker;
 use crate::infrastructure::child::process::{Children, Tools};
 use crate::infrastructure::ffmpeg::judge::Judge;
 use crate::infrastructure::ffmpeg::release::SessionCloser;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::environment::{NODE_VARIABLE, PARENT_VARIABLE, start_time};
+use super::marker::{NODE_VARIABLE, PARENT_VARIABLE, start_time};
 use super::process::pidfd_open;
 
 /// SIGTERM, so much time, SIGTERM again, the same, SIGKILL.

@@ -25,8 +25,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::environment::Marker;
 use super::log_tail::{LineSplitter, LogTail};
+use super::marker::Marker;
 use super::progress::ProgressParser;
 use crate::domain::gateway::{
     ChildEvent, ChildExit, Launch, ProcessGateway, RunEvent, RunId, StartedRun,

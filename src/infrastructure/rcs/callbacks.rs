@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::backoff::Pace;
 use super::client::{Door, RcsClient};
 use super::error::RcsError;
 use super::outbox::{Callback, Fate, Next, Outbox};
@@ -77,12 +78,17 @@ impl TaskObserver for TaskCallbacks {
 
 impl RcsCallbacks {
     /// Starts the thread. At most `limit` callbacks wait (`rcs.callback_queue`).
-    pub fn start(client: Arc<RcsClient>, node_id: String, limit: usize) -> io::Result<Self> {
+    pub fn start(
+        client: Arc<RcsClient>,
+        node_id: String,
+        limit: usize,
+        pace: Pace,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             client,
             node_id,
             state: Mutex::new(State {
-                outbox: Outbox::new(limit, fastrand::u64(..)),
+                outbox: Outbox::new(limit, pace, fastrand::u64(..)),
                 dropped: 0,
                 troubled: false,
             }),

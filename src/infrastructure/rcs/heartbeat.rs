@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Door, RcsClient};
 use super::error::RcsError;
-use super::schedule::{AGAIN, Action, Beat, Schedule};
+use super::schedule::{Action, Beat, Rhythm, Schedule};
 use super::wire;
 use super::worker::{Turn, Worker};
 use crate::domain::gateway::{HealthSink, NodeSource};
@@ -18,32 +18,11 @@ use crate::util::time::Now;
 /// Beyond the longest request, before a thread counts as stuck.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// When to do what.
-#[derive(Debug, Clone, Copy)]
-pub struct HeartbeatSettings {
-    /// `rcs.heartbeat_interval`
-    pub interval: Duration,
-    /// The registration waits at most so long for [`RcsHeartbeat::first_scan_done`]; zero where
-    /// nothing is scanned.
-    pub wait_for_scan: Duration,
-    /// Registrations that RCS asks for begin at most this often.
-    pub register_again: Duration,
-}
+/// Longest that `lss.node.public_ip_url` is waited for.
+const PUBLIC_IP: Duration = Duration::from_secs(5);
 
-impl HeartbeatSettings {
-    /// The contract's: 5 s for the first scan (13), 30 s between registrations (10).
-    pub fn new(interval: Duration, scan_enabled: bool) -> Self {
-        Self {
-            interval,
-            wait_for_scan: if scan_enabled {
-                Duration::from_secs(5)
-            } else {
-                Duration::ZERO
-            },
-            register_again: AGAIN,
-        }
-    }
-}
+/// The registration waits at most this long for the first scan (contract 13).
+pub const FIRST_SCAN: Duration = Duration::from_secs(5);
 
 /// Owner of the heartbeat thread.
 pub struct RcsHeartbeat {
@@ -78,12 +57,14 @@ impl Shared {
 }
 
 impl RcsHeartbeat {
-    /// Starts the thread.
+    /// Starts the thread. The registration waits `wait_for_scan` at most for
+    /// [`first_scan_done`](Self::first_scan_done): [`FIRST_SCAN`], or zero where nothing is scanned.
     pub fn start(
         client: Arc<RcsClient>,
         node: Arc<dyn NodeSource>,
         health: Arc<dyn HealthSink>,
-        settings: HeartbeatSettings,
+        rhythm: Rhythm,
+        wait_for_scan: Duration,
     ) -> io::Result<Self> {
         let now = Now::read();
         health.report(Part::Rcs, PartStatus::Down, "not registered yet", now.wall);
@@ -92,9 +73,8 @@ impl RcsHeartbeat {
             node,
             health,
             state: Mutex::new(State {
-                schedule: Schedule::new(settings.interval, now.mono, fastrand::u64(..))
-                    .with_again(settings.register_again),
-                scan_by: Some(now.mono + settings.wait_for_scan),
+                schedule: Schedule::new(rhythm, now.mono, fastrand::u64(..)),
+                scan_by: Some(now.mono + wait_for_scan),
                 public_ip_known: false,
                 troubled: false,
             }),
@@ -121,7 +101,7 @@ impl RcsHeartbeat {
     /// Whether the thread hangs beyond every time-out of a request: a bug, mended by
     /// [`replace`](Self::replace).
     pub fn is_stuck(&self, now: Instant) -> bool {
-        self.worker.busy_for(now) > self.shared.client.longest_request() + SLACK
+        self.worker.busy_for(now) > self.shared.client.longest_request() + PUBLIC_IP + SLACK
     }
 
     /// Puts a new thread in the old one's place; the schedule goes on.
@@ -205,10 +185,10 @@ fn run(shared: &Shared, turn: &Turn) {
         );
     }
     while let Some(action) = next(shared, turn) {
-        match action {
+        turn.busy(|| match action {
             Action::Register => register(shared, turn),
             Action::Heartbeat => beat(shared, turn),
-        }
+        });
     }
 }
 
@@ -240,7 +220,7 @@ fn next(shared: &Shared, turn: &Turn) -> Option<Action> {
 fn register(shared: &Shared, turn: &Turn) {
     let began = Instant::now();
     if shared.client.wants_public_ip() && !shared.lock().public_ip_known {
-        let found = turn.busy(|| shared.client.public_ip());
+        let found = shared.client.public_ip();
         if let Some(ip) = found {
             shared.node.public_ip_found(ip);
             shared.lock().public_ip_known = true;
@@ -250,7 +230,7 @@ fn register(shared: &Shared, turn: &Turn) {
         return;
     }
     let body = wire::register(&shared.node.node(Now::read()));
-    let result = turn.busy(|| shared.client.post(Door::Register, &body));
+    let result = shared.client.post(Door::Register, &body);
     if turn.is_over() {
         // Stopped meanwhile: an interrupted try is nobody's fault. A try that was taken counts, so
         // that RCS hears of our end.
@@ -294,7 +274,7 @@ fn register(shared: &Shared, turn: &Turn) {
 fn beat(shared: &Shared, turn: &Turn) {
     let node = shared.node.node(Now::read());
     let body = wire::heartbeat(&node, node.status);
-    let result = turn.busy(|| shared.client.post(Door::Heartbeat, &body));
+    let result = shared.client.post(Door::Heartbeat, &body);
     if turn.is_over() {
         return;
     }

@@ -18,4 +18,4 @@ mod worker;
 pub use callbacks::{RcsCallbacks, TaskCallbacks};
 pub use client::{RcsClient, RcsSettings};
 pub use error::{RcsError, Refusal};
-pub use heartbeat::{HeartbeatSettings, RcsHeartbeat};
+pub use heartbeat::{FIRST_SCAN, RcsHeartbeat};

@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backoff::{after, jittered};
+use super::backoff::{Pace, jittered};
 use crate::domain::stream::TaskEventKind;
 
 /// Of all waiting bodies.
@@ -115,6 +115,7 @@ struct OnTheWay {
 #[derive(Debug)]
 pub struct Outbox {
     limit: usize,
+    pace: Pace,
     lanes: BTreeMap<String, Lane>,
     waiting: usize,
     bytes: usize,
@@ -129,9 +130,10 @@ pub struct Outbox {
 
 impl Outbox {
     /// Room for `limit` callbacks (at least one). `seed` decides the jitter.
-    pub fn new(limit: usize, seed: u64) -> Self {
+    pub fn new(limit: usize, pace: Pace, seed: u64) -> Self {
         Self {
             limit: limit.max(1),
+            pace,
             lanes: BTreeMap::new(),
             waiting: 0,
             bytes: 0,
@@ -282,7 +284,7 @@ impl Outbox {
     }
 
     fn pause(&mut self, earlier: u32) -> Duration {
-        let pause = after(earlier);
+        let pause = self.pace.after(earlier);
         let pause = if self.hurried {
             pause.min(HURRIED)
         } else {

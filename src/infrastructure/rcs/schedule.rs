@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Pace};
 
 /// Registrations that an RCS asks for by not knowing us begin at most this often.
 pub const AGAIN: Duration = Duration::from_secs(30);
@@ -32,6 +32,28 @@ pub enum Beat {
     Unknown,
 }
 
+/// The times that a plan keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Rhythm {
+    /// Between heartbeats.
+    pub interval: Duration,
+    /// Between registrations that fail.
+    pub pace: Pace,
+    /// Registrations that RCS asks for begin at most this often.
+    pub again: Duration,
+}
+
+impl Rhythm {
+    /// The contract's, with `rcs.heartbeat_interval`.
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            pace: Pace::default(),
+            again: AGAIN,
+        }
+    }
+}
+
 /// The plan.
 #[derive(Debug)]
 pub struct Schedule {
@@ -45,23 +67,16 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Registers at `first`, then beats each `interval`. `seed` decides the jitter.
-    pub fn new(interval: Duration, first: Instant, seed: u64) -> Self {
+    /// Registers at `first`, then beats as `rhythm` says. `seed` decides the jitter.
+    pub fn new(rhythm: Rhythm, first: Instant, seed: u64) -> Self {
         Self {
-            interval: interval.max(Duration::from_millis(1)),
-            again: AGAIN,
-            backoff: Backoff::new(seed),
+            interval: rhythm.interval.max(Duration::from_millis(1)),
+            again: rhythm.again,
+            backoff: Backoff::new(rhythm.pace, seed),
             registered: false,
             began: None,
             next: first,
         }
-    }
-
-    /// For tests on real sockets: another value of [`AGAIN`].
-    #[must_use]
-    pub fn with_again(mut self, again: Duration) -> Self {
-        self.again = again;
-        self
     }
 
     /// What to do next, and when.
@@ -142,12 +157,12 @@ mod tests {
     #[test]
     fn registration_is_tried_for_ever_with_growing_pauses() {
         let t0 = Instant::now();
-        let mut plan = Schedule::new(FIVE, t0, 1);
+        let mut plan = Schedule::new(Rhythm::new(FIVE), t0, 1);
         let mut now = t0;
         for n in 0..20u32 {
             assert_eq!(plan.next(), (Action::Register, now));
             let pause = plan.register_ended(false, now, now).unwrap();
-            let least = super::super::backoff::after(n);
+            let least = Pace::default().after(n);
             assert!(
                 pause >= least && pause <= least.mul_f64(1.2),
                 "{n}: {pause:?}"
@@ -161,7 +176,7 @@ mod tests {
     #[test]
     fn the_cadence_is_steady_and_missed_ticks_are_left_out() {
         let t0 = Instant::now();
-        let mut plan = Schedule::new(FIVE, t0, 1);
+        let mut plan = Schedule::new(Rhythm::new(FIVE), t0, 1);
         plan.register_ended(true, t0, t0);
         // Beats that take a while do not shift the clockwork.
         plan.beat_ended(Beat::Taken, t0 + ms(5_900));
@@ -177,7 +192,7 @@ mod tests {
     #[test]
     fn an_unknown_node_registers_again_at_most_each_half_minute() {
         let t0 = Instant::now();
-        let mut plan = Schedule::new(FIVE, t0, 1);
+        let mut plan = Schedule::new(Rhythm::new(FIVE), t0, 1);
         plan.register_ended(true, t0, t0);
         for tick in 1..6 {
             let now = t0 + FIVE * tick;
@@ -204,7 +219,7 @@ mod tests {
             delays in proptest::collection::vec(0u64..200_000, 1..60),
         ) {
             let t0 = Instant::now();
-            let mut plan = Schedule::new(FIVE, t0, 1);
+            let mut plan = Schedule::new(Rhythm::new(FIVE), t0, 1);
             plan.register_ended(true, t0, t0);
             for delay in delays {
                 let now = plan.next().1 + ms(delay);

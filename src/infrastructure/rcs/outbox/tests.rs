@@ -38,7 +38,7 @@ fn take(outbox: &mut Outbox, now: Instant) -> usize {
 #[test]
 fn without_failures_everything_leaves_as_it_came() {
     let now = Instant::now();
-    let mut outbox = Outbox::new(10, 1);
+    let mut outbox = Outbox::new(10, Pace::default(), 1);
     assert_eq!(outbox.next(now), Next::Idle);
     for (n, task) in ["a", "b", "a", "c", "b"].iter().enumerate() {
         assert!(outbox.push(update(task, n)).is_empty());
@@ -55,7 +55,7 @@ fn without_failures_everything_leaves_as_it_came() {
 #[test]
 fn one_at_a_time() {
     let now = Instant::now();
-    let mut outbox = Outbox::new(10, 1);
+    let mut outbox = Outbox::new(10, Pace::default(), 1);
     outbox.push(update("a", 0));
     outbox.push(update("b", 1));
     let (ticket, _) = sent(outbox.next(now));
@@ -68,13 +68,14 @@ fn one_at_a_time() {
 #[test]
 fn a_dead_link_pauses_everything_and_nothing_is_lost() {
     let mut now = Instant::now();
-    let mut outbox = Outbox::new(10, 1);
+    let mut outbox = Outbox::new(10, Pace::default(), 1);
     outbox.push(update("a", 0));
     outbox.push(update("b", 1));
     for n in 0..12u32 {
         let (ticket, _) = sent(outbox.next(now));
         let pause = outbox.finish(ticket, Fate::Unreachable, now).unwrap();
-        assert!(pause >= after(n) && pause <= after(n).mul_f64(1.2), "{n}");
+        let least = Pace::default().after(n);
+        assert!(pause >= least && pause <= least.mul_f64(1.2), "{n}");
         assert_eq!(outbox.next(now), Next::Wait(now + pause));
         outbox.push(update("c", 100 + n as usize));
         assert_eq!(
@@ -98,7 +99,7 @@ fn a_dead_link_pauses_everything_and_nothing_is_lost() {
 #[test]
 fn a_callback_that_rcs_chokes_on_delays_its_own_task_only() {
     let mut now = Instant::now();
-    let mut outbox = Outbox::new(100, 1);
+    let mut outbox = Outbox::new(100, Pace::default(), 1);
     outbox.push(update("bad", 0));
     outbox.push(update("bad", 1));
     for n in 2..6 {
@@ -131,7 +132,7 @@ fn a_callback_that_rcs_chokes_on_delays_its_own_task_only() {
 #[test]
 fn even_a_try_that_ends_without_an_answer_goes_behind_the_others() {
     let mut now = Instant::now();
-    let mut outbox = Outbox::new(100, 1);
+    let mut outbox = Outbox::new(100, Pace::default(), 1);
     outbox.push(update("hangs", 0));
     outbox.push(update("good", 1));
     let (ticket, first) = sent(outbox.next(now));
@@ -145,7 +146,7 @@ fn even_a_try_that_ends_without_an_answer_goes_behind_the_others() {
 fn an_rcs_that_takes_nothing_is_not_hammered_by_many_tasks() {
     let mut now = Instant::now();
     let start = now;
-    let mut outbox = Outbox::new(1000, 1);
+    let mut outbox = Outbox::new(1000, Pace::default(), 1);
     for n in 0..500 {
         outbox.push(update(&format!("t{n}"), n));
     }
@@ -173,7 +174,7 @@ fn an_rcs_that_takes_nothing_is_not_hammered_by_many_tasks() {
 #[test]
 fn a_refused_callback_is_gone_and_the_next_of_its_task_follows() {
     let now = Instant::now();
-    let mut outbox = Outbox::new(10, 1);
+    let mut outbox = Outbox::new(10, Pace::default(), 1);
     outbox.push(update("a", 0));
     outbox.push(update("a", 1));
     let (ticket, _) = sent(outbox.next(now));
@@ -184,7 +185,7 @@ fn a_refused_callback_is_gone_and_the_next_of_its_task_follows() {
 #[test]
 fn what_goes_first_when_there_is_no_room() {
     use TaskEventKind::{Error, Started, StatusUpdate, Stopped};
-    let mut outbox = Outbox::new(8, 1);
+    let mut outbox = Outbox::new(8, Pace::default(), 1);
     let fill = [
         ("a", Stopped),
         ("a", Started),
@@ -221,7 +222,7 @@ fn what_goes_first_when_there_is_no_room() {
 #[test]
 fn what_is_on_its_way_is_not_dropped() {
     let now = Instant::now();
-    let mut outbox = Outbox::new(1, 1);
+    let mut outbox = Outbox::new(1, Pace::default(), 1);
     outbox.push(update("a", 0));
     let (ticket, _) = sent(outbox.next(now));
     assert!(
@@ -240,7 +241,7 @@ fn what_is_on_its_way_is_not_dropped() {
 
 #[test]
 fn bytes_are_bounded_too() {
-    let mut outbox = Outbox::new(1000, 1);
+    let mut outbox = Outbox::new(1000, Pace::default(), 1);
     let big = |task: &str| Callback {
         task: task.to_owned(),
         kind: TaskEventKind::StatusUpdate,
@@ -256,7 +257,7 @@ fn bytes_are_bounded_too() {
 #[test]
 fn hurry_ends_every_pause() {
     let now = Instant::now();
-    let mut outbox = Outbox::new(10, 1);
+    let mut outbox = Outbox::new(10, Pace::default(), 1);
     outbox.push(update("a", 0));
     outbox.push(update("b", 1));
     for _ in 0..9 {
@@ -277,7 +278,7 @@ fn hurry_ends_every_pause() {
 #[test]
 fn a_stale_ticket_changes_nothing() {
     let now = Instant::now();
-    let mut outbox = Outbox::new(10, 1);
+    let mut outbox = Outbox::new(10, Pace::default(), 1);
     outbox.push(update("a", 0));
     let (old, _) = sent(outbox.next(now));
     outbox.abandon();
@@ -334,7 +335,7 @@ struct Run {
 /// Lives through `steps`, then lets RCS recover and take everything.
 fn live(limit: usize, steps: &[Step]) -> Run {
     let mut now = Instant::now();
-    let mut outbox = Outbox::new(limit, 3);
+    let mut outbox = Outbox::new(limit, Pace::default(), 3);
     let mut run = Run {
         pushed: Vec::new(),
         taken: Vec::new(),
@@ -416,7 +417,7 @@ proptest! {
     fn nothing_but_updates_is_dropped_while_one_waits(steps in steps(), limit in 1usize..12) {
         // Replayed beside the outbox: what waits is what was pushed and has had no fate yet.
         let now = Instant::now();
-        let mut outbox = Outbox::new(limit, 3);
+        let mut outbox = Outbox::new(limit, Pace::default(), 3);
         let mut waiting: Vec<Callback> = Vec::new();
         for step in steps {
             match step {

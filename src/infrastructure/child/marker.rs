@@ -1,26 +1,12 @@
-//! The environment of children, and the mark by which they are known.
+//! The mark by which children are known.
 //!
-//! A child gets what it needs to run and nothing of ours: no key, no token. Two variables mark it:
-//! the node it belongs to and the process that started it, so that a later daemon of the same
-//! node recognises what a killed one left behind, and never anything else.
+//! Two variables in a child's environment name the node it belongs to and the process that
+//! started it, so that a later daemon of the same node recognises what a killed one left behind,
+//! and never anything else.
 
 use std::ffi::OsString;
 
-/// Names that a child inherits if we have them.
-const ALLOWED: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "XDG_RUNTIME_DIR",
-    "LIBVA_DRIVER_NAME",
-    "LIBVA_DRIVERS_PATH",
-];
+use super::env::child_env;
 
 /// Variable that names the node.
 pub const NODE_VARIABLE: &str = "LSS_CHILD_OF_NODE";
@@ -48,19 +34,11 @@ impl Marker {
 
     /// A child's whole environment.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
-        let mut all = allowed();
+        let mut all = child_env();
         all.push((NODE_VARIABLE.into(), self.node_id.clone().into()));
         all.push((PARENT_VARIABLE.into(), self.parent.clone().into()));
         all
     }
-}
-
-/// What any child may inherit.
-pub fn allowed() -> Vec<(OsString, OsString)> {
-    ALLOWED
-        .iter()
-        .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
-        .collect()
 }
 
 /// When a process started, in clock ticks since boot (field 22 of `/proc/pid/stat`); `None` when
@@ -85,17 +63,5 @@ mod tests {
         assert_eq!(start_time_of(stat), Some(98765));
         assert_eq!(start_time_of("garbage"), None);
         assert!(start_time(std::process::id()).is_some());
-    }
-
-    #[test]
-    fn nothing_of_ours_is_inherited() {
-        let marker = Marker::of_this_process("lss-m1");
-        for (name, _) in marker.environment() {
-            let name = name.to_string_lossy().into_owned();
-            assert!(
-                ALLOWED.contains(&name.as_str()) || name.starts_with("LSS_CHILD_OF_"),
-                "{name}"
-            );
-        }
     }
 }
