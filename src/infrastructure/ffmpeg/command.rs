@@ -15,8 +15,8 @@ use super::level::Level;
 use super::probe::{Abilities, H264_ENCODERS};
 use super::source::{FILE_FORMATS, file_below, network_url, protocols};
 
-/// The descriptor on which FFmpeg writes its progress; whoever spawns it opens a pipe there.
-pub const PROGRESS_FD: i32 = 3;
+/// The descriptor on which FFmpeg writes its progress: stdout, which the whip muxer leaves alone.
+pub const PROGRESS_FD: i32 = 1;
 
 const BITRATE: u64 = 2_500_000;
 const FPS: u32 = 30;

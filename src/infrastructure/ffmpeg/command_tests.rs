@@ -65,7 +65,7 @@ fn has(line: &str, args: &str) -> bool {
 fn the_default_camera() {
     assert_eq!(
         line(&spec(CAMERA)),
-        "/opt/ffmpeg -hide_banner -nostdin -nostats -loglevel +level+verbose -progress pipe:3 \
+        "/opt/ffmpeg -hide_banner -nostdin -nostats -loglevel +level+verbose -progress pipe:1 \
          -stats_period 1 -protocol_whitelist tcp -rtsp_transport tcp -timeout 5000000 \
          -analyzeduration 1000000 -probesize 1000000 -fpsprobesize 0 \
          -i rtsp://admin:p%40ss%3A1%23%25@10.0.0.9/Streaming/101 \

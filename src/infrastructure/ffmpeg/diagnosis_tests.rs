@@ -409,6 +409,13 @@ fn a_vague_finding_gives_way_to_a_definite_one() {
     assert!(failed(&lines, 146).detail.contains("consent"));
 }
 
+#[test]
+fn a_camera_without_sound_is_no_failure() {
+    let mut classifier = Classifier::new(WHIP_URL);
+    let line = "[verbose] Stream map '?' matches no streams; ignoring.";
+    assert_eq!(classifier.line(line), None);
+}
+
 const ICE_OK: &str = "[WHIP muxer @ 0x5] [verbose] ICE STUN ok, state=7, url=udp://127.0.0.1:45279, location=http://127.0.0.1:18189/res/1, username=tEDy:4f56fa0a, res=-11B, elapsed=95.04ms";
 
 #[test]
