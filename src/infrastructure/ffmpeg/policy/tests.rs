@@ -56,7 +56,7 @@ fn the_specs_template_is_mended() {
     let judged = judged(TEMPLATE);
     assert_eq!(
         words(&judged).join(" "),
-        "/opt/ffmpeg -hide_banner -nostdin -nostats -loglevel +level+verbose -progress pipe:3 \
+        "/opt/ffmpeg -hide_banner -nostdin -nostats -loglevel +level+verbose -progress pipe:1 \
          -stats_period 1 -rtsp_transport tcp -analyzeduration 1000000 -probesize 1000000 \
          -protocol_whitelist tcp -timeout 5000000 \
          -i rtsp://admin:p%40ss@10.0.0.9/Streaming/101 -map 0:v:0 -map 0:a? \
