@@ -301,6 +301,10 @@ pub(super) fn check(rule: &Rule, value: &str, output: bool) -> Result<(), String
     if value.chars().any(char::is_control) && rule.kind != Filters {
         return Err("has a control character in its value".to_owned());
     }
+    // No value that FFmpeg could take for anything but one, were it ever to lose count.
+    if value.starts_with("--") || value.starts_with("-/") {
+        return Err("has a value that looks like an option".to_owned());
+    }
     let fits = match rule.kind {
         Number => is_number(value),
         Word => is_word(value) && !(rule.name == "rtsp_flags" && value.contains("listen")),
@@ -550,6 +554,8 @@ mod tests {
         }
         for (option, value) in [
             ("b:v", ""),
+            ("b:v", "--1"),
+            ("metadata", "-/vf"),
             ("b:v", "/etc/passwd"),
             ("b:v", "http://x"),
             ("t", "1 2"),
