@@ -125,7 +125,7 @@ pub fn build(
     let sound = audio_args(&mut args, &spec.audio, abilities);
     whip_args(&mut args, settings, abilities);
     args.pair("-f", "whip");
-    args.secret(Secret::url(spec.whip_url.expose()));
+    args.secret(network_url(spec.whip_url.expose()));
     let mut mode_reason = video.reason(&spec.video);
     if let Some(note) = sound {
         mode_reason.push_str("; ");

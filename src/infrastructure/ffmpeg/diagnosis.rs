@@ -188,7 +188,10 @@ impl Classifier {
 
     /// What a line says, if it says something.
     fn judge(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
-        if let Some(found) = bad_command(line) {
+        // Only as errors: a camera's title could hold such words too.
+        if line.is_error()
+            && let Some(found) = bad_command(line)
+        {
             return Some(found);
         }
         if line.is_source() {

@@ -356,6 +356,17 @@ fn the_code_alone_says_nothing() {
 }
 
 #[test]
+fn a_cameras_title_is_no_error() {
+    let lines = [
+        "[info]     title           : Unknown encoder",
+        "s=Option x not found.",
+        "[in#0 @ 0x5] [verbose] SDP:",
+        "No such filter",
+    ];
+    assert_eq!(failed(&lines, 1).cause, Cause::EngineCrash);
+}
+
+#[test]
 fn a_file_that_ends_by_nature_is_no_failure_unless_it_broke_off() {
     let end = End {
         code: Some(0),

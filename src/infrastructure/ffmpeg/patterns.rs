@@ -104,7 +104,7 @@ pub(super) fn network(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Refusals that no retry mends: options, codecs, filters.
+/// Refusals that no retry mends: options, codecs, filters. For lines of level error.
 pub(super) fn bad_command(line: &Line<'_>) -> Option<(Weight, Cause, String)> {
     const REFUSALS: [&str; 30] = [
         "Unrecognized option",
@@ -145,8 +145,8 @@ pub(super) fn bad_command(line: &Line<'_>) -> Option<(Weight, Cause, String)> {
         let words = "this FFmpeg has no whip muxer: install FFmpeg 8.1 or newer with it";
         return Some((Weight::Definite, Cause::EngineMissing, words.to_owned()));
     }
-    // Of an optional map (`0:a?`) it only tells that it is left out: "…; ignoring.", verbose.
-    if line.is_error() && text.contains("matches no streams") {
+    // (Of an optional map, `0:a?`, it is verbose: "…; ignoring.")
+    if text.contains("matches no streams") {
         let words = "the source has no such stream: no picture?";
         return Some((Weight::Definite, Cause::SourceStream, words.to_owned()));
     }

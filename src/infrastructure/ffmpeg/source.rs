@@ -38,27 +38,31 @@ pub(super) fn protocols(scheme: &str) -> &'static str {
     }
 }
 
-/// The URL with its user info decoded once and encoded properly, so that a password typed with
-/// raw `@ # : %` reaches the camera as it was meant. RTMP's is left as it is: FFmpeg does not
-/// decode that one.
+/// The URL put together anew from its parts, its user info decoded once and encoded properly: a
+/// password typed with raw `@ # : %` reaches the peer as it was meant, and FFmpeg finds the same
+/// host in it that was checked (to FFmpeg a `?` or `#` ends the host, even in a password).
 pub(super) fn network_url(text: &str) -> Secret {
     let Ok(parts) = url::split(text) else {
         return Secret::url(text);
     };
-    let encoded = match parts.raw_user() {
-        Some(user) if input_of_scheme(parts.scheme) != Some(InputType::Rtmp) => {
-            let user = url::encode_userinfo(&url::decode(user));
-            let password = parts
-                .raw_password()
-                .map(|p| format!(":{}", url::encode_userinfo(&url::decode(p))))
-                .unwrap_or_default();
-            format!("{user}{password}@")
+    let rtmp = input_of_scheme(parts.scheme) == Some(InputType::Rtmp);
+    let encode = |text: &str| {
+        if rtmp {
+            // FFmpeg does not decode this one: only what would end the host early is encoded.
+            let text = text.replace('/', "%2F").replace('?', "%3F");
+            text.replace('#', "%23")
+        } else {
+            url::encode_userinfo(&url::decode(text))
         }
-        _ => parts.userinfo.map(|u| format!("{u}@")).unwrap_or_default(),
+    };
+    let user = match (parts.raw_user(), parts.raw_password()) {
+        (Some(user), Some(password)) => format!("{}:{}@", encode(user), encode(password)),
+        (Some(user), None) => format!("{}@", encode(user)),
+        (None, _) => String::new(),
     };
     let port = parts.port.map(|p| format!(":{p}")).unwrap_or_default();
     Secret::url(format!(
-        "{}://{encoded}{}{port}{}",
+        "{}://{user}{}{port}{}",
         parts.scheme.to_ascii_lowercase(),
         parts.host_in_url(),
         parts.path.replace(' ', "%20"),
@@ -114,9 +118,25 @@ mod tests {
             "rtsp://10.0.0.9:554/x",
             "rtsp://admin@[fe80::1]:554/x",
             "srt://h:9000?mode=caller",
-            "rtmp://u:p@ss@h/live/x",
+            "rtmp://u:p@ss%41@h/live/x",
         ] {
             assert_eq!(network_url(same).expose(), same);
+        }
+    }
+
+    #[test]
+    fn ffmpeg_finds_the_host_that_was_checked() {
+        for (typed, host) in [
+            ("rtsp://169.254.169.254?@good/x", "good"),
+            ("rtmp://169.254.169.254#@good/x", "good"),
+            ("https://evil.example?a@good/x", "good"),
+            ("https://u:a#b@good?x", "good"),
+        ] {
+            let url = network_url(typed);
+            // As FFmpeg splits: the authority ends at the first of these.
+            let authority = url.expose().split("://").nth(1).unwrap();
+            let authority = authority.split(['/', '?', '#']).next().unwrap();
+            assert_eq!(authority.rsplit('@').next().unwrap(), host, "{typed}");
         }
     }
 
