@@ -54,7 +54,7 @@ fn run_daemon(request: &LoadRequest) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    daemon::run(loaded)
+    daemon::run(&loaded)
 }
 
 fn check_config(request: &LoadRequest) -> ExitCode {

@@ -157,6 +157,52 @@ pub fn is_loopback_host(host: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
+/// The address that a host name literally is, in every form that the system's resolver takes:
+/// `10.0.0.1`, `167772161`, `0x7f.1`, `fe80::1%eth0`; IPv4 inside IPv6 comes out as IPv4. `None`
+/// for a name.
+pub fn literal_ip(host: &str) -> Option<std::net::IpAddr> {
+    use std::net::{IpAddr, Ipv4Addr};
+    let bare = host.split('%').next().unwrap_or(host);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Some(ip.to_canonical());
+    }
+    let mut numbers = Vec::with_capacity(4);
+    for part in host.split('.') {
+        let (digits, radix) = match part.as_bytes() {
+            [b'0', b'x' | b'X', ..] => (part.get(2..)?, 16),
+            [b'0', _, ..] => (part.get(1..)?, 8),
+            _ => (part, 10),
+        };
+        numbers.push(u32::from_str_radix(digits, radix).ok()?);
+    }
+    let (&last, heads) = numbers.split_last()?;
+    let bytes_left = 4usize.checked_sub(heads.len()).filter(|n| *n > 0)?;
+    if bytes_left < 4 && u64::from(last) >= 1 << (8 * bytes_left) {
+        return None;
+    }
+    let mut address = last;
+    for (at, &head) in heads.iter().enumerate() {
+        let byte = u32::from(u8::try_from(head).ok()?);
+        address |= byte << (24 - 8 * at);
+    }
+    Some(IpAddr::V4(Ipv4Addr::from(address)))
+}
+
+/// Whether a host is an address that no media source has: multicast, broadcast, unspecified, or
+/// the cloud's metadata service (contract 3). Names are not resolved here.
+pub fn is_no_source_host(host: &str) -> bool {
+    match literal_ip(host) {
+        Some(std::net::IpAddr::V4(v4)) => {
+            v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_unspecified()
+                || v4.octets() == [169, 254, 169, 254]
+        }
+        Some(std::net::IpAddr::V6(v6)) => v6.is_multicast() || v6.is_unspecified(),
+        None => false,
+    }
+}
+
 /// Percent-decodes; a `%` that is not followed by two hex digits stays as it is, so that raw
 /// passwords survive. Bytes that are no UTF-8 become U+FFFD.
 pub fn decode(text: &str) -> String {
@@ -317,6 +363,43 @@ mod tests {
     fn decoding_keeps_stray_percent_signs() {
         assert_eq!(decode("a%40b%zz%"), "a@b%zz%");
         assert_eq!(decode(&encode_userinfo("p@ß #%")), "p@ß #%");
+    }
+
+    #[test]
+    fn addresses_in_every_form_the_resolver_takes() {
+        for metadata in [
+            "169.254.169.254",
+            "2852039166",
+            "0xa9fea9fe",
+            "0251.0376.0251.0376",
+            "169.254.43518",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(is_no_source_host(metadata), "{metadata}");
+        }
+        for bad in [
+            "224.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "0",
+            "::",
+            "ff02::1%eth0",
+        ] {
+            assert!(is_no_source_host(bad), "{bad}");
+        }
+        for good in [
+            "127.0.0.1",
+            "::1",
+            "192.168.0.64",
+            "camera-7",
+            "1.2.3.4.5",
+            "0x",
+            "1.2.3.256",
+            "",
+        ] {
+            assert!(!is_no_source_host(good), "{good}");
+        }
+        assert_eq!(literal_ip("127.1"), "127.0.0.1".parse().ok());
     }
 
     #[test]

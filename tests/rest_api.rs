@@ -1,0 +1,913 @@
+//! The local REST API over real sockets: routes, refusals, and clients that behave badly.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers of tests too
+
+mod rest_support;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use lss::adapter::rest::{Access, Limits};
+use lss::domain::health::{Part, PartStatus};
+use lss::util::secret::Secret;
+use rest_support::*;
+use serde_json::{Value, json};
+
+#[test]
+fn the_specs_seven_routes() {
+    let site = Site::new();
+    let started = site.start("task_001");
+    assert_eq!(started.outcome(), (200, 0));
+    assert_eq!(started.json()["message"], "success");
+    assert_eq!(started.data()["status"], "STARTING");
+    site.start("task_002").data();
+
+    assert_eq!(
+        site.get("/api/stream/task/task_001").data()["taskId"],
+        "task_001"
+    );
+    let ids = |reply: &Reply| -> Vec<String> {
+        let data = reply.data();
+        let tasks = data.as_array().unwrap().iter();
+        tasks
+            .map(|t| t["taskId"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        ids(&site.get("/api/stream/tasks")),
+        ["task_002", "task_001"]
+    );
+
+    let stopped = site.call(
+        "POST",
+        "/api/stream/stop",
+        r#"{"taskId":"task_001","force":false}"#,
+    );
+    assert_eq!(stopped.outcome(), (200, 0));
+    assert_eq!(stopped.data()["status"], "STOPPED");
+    assert_eq!(stopped.data()["stopReason"], "COMMAND");
+    assert_eq!(ids(&site.get("/api/stream/tasks/active")), ["task_002"]);
+
+    let node = site.get("/api/stream/node").data();
+    assert_eq!(node["nodeId"], "lss-test");
+    assert_eq!(node["ablyClientId"], "lss-test");
+    assert_eq!(node["systemInfo"]["cpuCores"], 4);
+    assert_eq!(
+        node["cameras"][0]["rtspUrl"],
+        "rtsp://192.168.0.64:554/Streaming/Channels/101"
+    );
+    assert_eq!(node["registeredAt"], Value::Null);
+
+    let health = site.get("/api/stream/health").data();
+    assert_eq!(health["status"], "UP");
+    assert!(health["uptimeMs"].is_u64());
+    assert_eq!(health["parts"]["rcs"]["status"], "UP");
+}
+
+#[test]
+fn log_and_maintenance() {
+    let site = Site::new();
+    site.start("task_001").data();
+    for target in [
+        "/api/stream/task/task_001/log",
+        "/api/stream/task/task%5f001/log?run=1",
+    ] {
+        assert_eq!(
+            site.get(target).data(),
+            json!({ "taskId": "task_001", "run": 1, "runs": [1], "lines": ["first", "second"] })
+        );
+    }
+    assert_eq!(
+        site.get("/api/stream/task/task_001/log?run=2").outcome(),
+        (404, 20004)
+    );
+    assert_eq!(
+        site.get("/api/stream/task/task_001/log?run=x").outcome(),
+        (400, 20003)
+    );
+
+    let put = |body: &str| site.call("PUT", "/api/stream/node/maintenance", body);
+    assert_eq!(
+        put(r#"{"enabled":true}"#).data(),
+        json!({ "enabled": true })
+    );
+    let refused = site.start("task_002");
+    assert_eq!(refused.outcome(), (503, 30302));
+    assert!(refused.header("Retry-After").is_some());
+    assert_eq!(
+        put(r#"{"enabled":false}"#).data(),
+        json!({ "enabled": false })
+    );
+    site.start("task_002").data();
+    assert_eq!(put("").outcome(), (400, 20002));
+    assert_eq!(put(r#"{"enabled":"yes"}"#).outcome(), (400, 20003));
+}
+
+#[test]
+fn health_live_and_ready() {
+    let site = Site::new();
+    assert_eq!(site.get("/livez").outcome(), (200, 0));
+    assert_eq!(site.get("/readyz").data()["ready"], true);
+
+    site.health.set(
+        Part::Rcs,
+        PartStatus::Down,
+        "connection refused",
+        SystemTime::now(),
+    );
+    let ready = site.get("/readyz");
+    assert_eq!(ready.outcome(), (503, 30301));
+    assert!(
+        ready.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("rcs: connection refused")
+    );
+    assert_eq!(
+        ready.json()["data"]["parts"]["rcs"]["reason"],
+        "connection refused"
+    );
+    assert_eq!(ready.json()["data"]["parts"]["ably"]["status"], "UP");
+    assert_eq!(site.get("/api/stream/health").data()["status"], "DEGRADED");
+
+    site.health.stopping();
+    assert_eq!(site.get("/api/stream/health").data()["status"], "DOWN");
+    assert_eq!(site.get("/readyz").status, 503);
+    assert_eq!(site.get("/livez").status, 200);
+}
+
+#[test]
+fn refusals_of_requests() {
+    let site = Site::new();
+    site.start("task_001").data();
+    let start = "/api/stream/start";
+    let json = "Content-Type: application/json\r\n";
+    let sized = |body: &str, headers: &str| {
+        format!("POST {start} HTTP/1.1\r\nHost: a.b\r\nHost: c\r\n")
+            .replace("Host: a.b\r\nHost: c\r\n", "Host: 127.0.0.1\r\n")
+            + &format!("{headers}Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let cases: Vec<(Reply, u16, u64, &str)> = vec![
+        (site.get("/"), 404, 20004, "route"),
+        (site.get("/api/stream/tasks/"), 404, 20004, "route"),
+        (site.get("/api/stream/task/"), 404, 20004, "route"),
+        (site.get("/api/stream/Tasks"), 404, 20004, "route"),
+        (site.get("/api/../livez"), 404, 20004, "route"),
+        (site.get(start), 405, 20001, "POST"),
+        (
+            site.call("DELETE", "/api/stream/tasks", ""),
+            405,
+            20001,
+            "GET, HEAD",
+        ),
+        (site.call("OPTIONS", start, ""), 405, 20001, "POST"),
+        (site.call("BREW", "/livez", ""), 405, 20001, "GET"),
+        (site.call("POST", start, ""), 400, 20002, "taskId"),
+        (site.call("POST", start, "  "), 400, 20002, "taskId"),
+        (site.call("POST", start, "{"), 400, 20001, "line 1 column 1"),
+        (site.call("POST", start, "[1]"), 400, 20003, "object"),
+        (
+            site.call("POST", start, r#"{"taskId":1}"#),
+            400,
+            20003,
+            "taskId",
+        ),
+        (
+            site.call("POST", start, r#"{"videoConfig":{"fps":"x"}}"#),
+            400,
+            20003,
+            "videoConfig.fps",
+        ),
+        (
+            site.call("POST", start, &start_body("a b")),
+            400,
+            20003,
+            "taskId",
+        ),
+        (
+            site.call("POST", start, &"[".repeat(200_000)),
+            400,
+            20001,
+            "malformed",
+        ),
+        (
+            site.call("POST", start, &start_body("task_001")),
+            409,
+            30102,
+            "active",
+        ),
+        (
+            site.call("POST", start, &start_body("no-engine")),
+            500,
+            40101,
+            "FFmpeg",
+        ),
+        (
+            site.call("POST", start, &start_body("t").replace("https:", "http:")),
+            400,
+            20005,
+            "whipUrl",
+        ),
+        (
+            site.call("POST", "/api/stream/stop", "{}"),
+            400,
+            20002,
+            "taskId",
+        ),
+        (
+            site.call("POST", "/api/stream/stop", r#"{"taskId":"x"}"#),
+            404,
+            30101,
+            "no task",
+        ),
+        (
+            site.call("POST", "/api/stream/stop", r#"{"taskId":"x","force":1}"#),
+            400,
+            20003,
+            "force",
+        ),
+        (site.get("/api/stream/task/unknown"), 404, 30101, "no task"),
+        (site.get("/api/stream/task/a%20b"), 400, 20003, "taskId"),
+        (site.get("/api/stream/task/%FF"), 400, 20003, "taskId"),
+        (
+            site.raw(sized("{}", "").as_bytes()),
+            415,
+            20001,
+            "application/json",
+        ),
+        (
+            site.raw(sized("{}", "Content-Type: text/plain\r\n").as_bytes()),
+            415,
+            20001,
+            "JSON",
+        ),
+        (
+            site.raw(sized("{}", "Content-Type: Application/JSON; charset=utf-8\r\n").as_bytes()),
+            400,
+            20002,
+            "taskId",
+        ),
+        (
+            site.raw(sized(&"x".repeat(256 * 1024), json).as_bytes()),
+            400,
+            20001,
+            "malformed",
+        ),
+        (
+            site.raw(sized(&"x".repeat(256 * 1024 + 1), json).as_bytes()),
+            413,
+            20001,
+            "256 KiB",
+        ),
+        (
+            site.raw(sized(&"x".repeat(900_000), json).as_bytes()),
+            413,
+            20001,
+            "256 KiB",
+        ),
+        (
+            site.raw(sized(&"x".repeat(900_000), "").as_bytes()),
+            415,
+            20001,
+            "JSON",
+        ),
+    ];
+    for (reply, status, code, words) in cases {
+        assert_eq!(reply.outcome(), (status, code), "{words}: {reply:?}");
+        assert_eq!(reply.json()["data"], Value::Null);
+        let message = reply.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(words), "{message} / {words}");
+        assert!(!reply.body.contains("canary"), "{reply:?}");
+        assert_eq!(reply.header("Allow").is_some(), status == 405);
+    }
+    assert_eq!(
+        site.call("PATCH", start, "").header("Allow").as_deref(),
+        Some("POST")
+    );
+}
+
+#[test]
+fn host_origin_and_token() {
+    let token = "canary-token-1";
+    let site = Site::with(Setup {
+        access: Access {
+            token: Some(Secret::new(token)),
+            allowed_hosts: vec!["lss.example".into()],
+            host_name: "gateway-7".into(),
+        },
+        ..Setup::default()
+    });
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let ask = |method: &str, target: &str, host: &str, headers: &str| {
+        site.raw(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").as_bytes())
+    };
+    let tasks = "/api/stream/tasks";
+    for (host, headers, status, code) in [
+        ("127.0.0.1", String::new(), 401, 10001),
+        ("gateway-7", String::new(), 401, 10001),
+        (
+            "lss.example",
+            "Authorization: Basic eDp5\r\n".into(),
+            401,
+            10001,
+        ),
+        ("127.0.0.1", bearer("wrong"), 403, 10002),
+        ("evil.example", bearer("wrong"), 421, 10002),
+        ("evil.example", String::new(), 421, 10002),
+        (
+            "127.0.0.1",
+            "Origin: http://evil.example\r\n".into(),
+            403,
+            10002,
+        ),
+        (
+            "evil.example",
+            "Origin: http://evil.example\r\n".into(),
+            421,
+            10002,
+        ),
+        (
+            "127.0.0.1",
+            "Origin: http://127.0.0.1\r\n".into(),
+            401,
+            10001,
+        ),
+        ("127.0.0.1", bearer(token), 200, 0),
+        ("evil.example", bearer(token), 200, 0),
+        (
+            "x",
+            bearer(token) + "Origin: http://evil.example\r\n",
+            200,
+            0,
+        ),
+    ] {
+        let reply = ask("GET", tasks, host, &headers);
+        assert_eq!(reply.outcome(), (status, code), "{host} {headers}");
+        assert_eq!(reply.header("WWW-Authenticate").is_some(), status == 401);
+        assert!(!format!("{reply:?}").contains("canary"));
+    }
+    // Who may not ask does not learn which routes there are, nor that its body is too large.
+    assert_eq!(
+        ask("GET", "/nowhere", "127.0.0.1", "").outcome(),
+        (401, 10001)
+    );
+    assert_eq!(
+        ask("GET", "/nowhere", "127.0.0.1", &bearer(token)).outcome(),
+        (404, 20004)
+    );
+    let large = "Content-Length: 9999999\r\n";
+    assert_eq!(
+        ask("POST", "/api/stream/start", "evil", large).outcome(),
+        (421, 10002)
+    );
+    assert_eq!(
+        ask("POST", "/api/stream/start", "10.0.0.1", large).outcome(),
+        (401, 10001)
+    );
+    let allowed = bearer(token) + large;
+    assert_eq!(
+        ask("POST", "/api/stream/start", "x", &allowed).outcome(),
+        (415, 20001)
+    );
+    // Three routes are for those who watch.
+    for open in ["/livez", "/readyz", "/api/stream/health"] {
+        let headers = bearer("wrong") + "Origin: http://evil.example\r\n";
+        assert_eq!(ask("GET", open, "evil.example", &headers).status, 200);
+        let old = site.raw(format!("GET {open} HTTP/1.0\r\n\r\n").as_bytes());
+        assert_eq!(old.status, 200, "{old:?}");
+    }
+}
+
+#[test]
+fn access_can_be_swapped_but_not_opened_to_the_world() {
+    let site = Site::new();
+    let rest = site.rest.as_ref().unwrap();
+    assert_eq!(site.get("/api/stream/tasks").status, 200);
+    let closed = Access {
+        token: Some(Secret::new("canary-token-2")),
+        ..Access::default()
+    };
+    rest.set_access(closed).unwrap();
+    assert_eq!(site.get("/api/stream/tasks").status, 401);
+    rest.set_access(Access::default()).unwrap();
+    assert_eq!(site.get("/api/stream/tasks").status, 200);
+}
+
+#[test]
+fn a_head_is_a_get_without_body() {
+    let site = Site::new();
+    let reply = site.call("HEAD", "/livez", "");
+    assert_eq!((reply.status, reply.body.as_str()), (200, ""));
+    let length = site.get("/livez").body.len().to_string();
+    assert_eq!(reply.header("Content-Length"), Some(length));
+    let unknown = site.call("HEAD", "/nowhere", "");
+    assert_eq!((unknown.status, unknown.body.as_str()), (404, ""));
+}
+
+#[test]
+fn unusual_but_right_requests() {
+    let site = Site::new();
+    // Chunks, an expectation, an absolute target, HTTP/1.0, lines that end in LF alone.
+    let body = start_body("chunked");
+    let (one, two) = body.split_at(7);
+    let chunked = format!(
+        "POST /api/stream/start HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:X};a=b\r\n{two}\r\n0\r\n\r\n",
+        one.len(),
+        two.len()
+    );
+    assert_eq!(site.raw(chunked.as_bytes()).data()["taskId"], "chunked");
+
+    let mut client = site.connect();
+    let body = start_body("expected");
+    let head = format!(
+        "POST /api/stream/start HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).unwrap();
+    let mut interim = [0; 25];
+    client.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(body.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut client).data()["taskId"], "expected");
+
+    for text in [
+        "GET http://127.0.0.1:1/livez HTTP/1.1\r\nHost: evil\r\n\r\n",
+        "GET /livez HTTP/1.0\r\n\r\n",
+        "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /livez?x=y HTTP/1.1\nHost: a\n\n",
+        "\r\nGET /livez HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: a\r\nTE: chunked\r\nX-Umlaut: \u{e4}\r\n\r\n",
+    ] {
+        assert_eq!(site.raw(text.as_bytes()).outcome(), (200, 0), "{text:?}");
+    }
+
+    // A client that closes its side behind the request still gets the answer.
+    let mut client = site.connect();
+    client.write_all(&request("GET", "/livez", "", "")).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_reply(&mut client).outcome(), (200, 0));
+}
+
+#[test]
+fn malformed_requests() {
+    let site = Site::new();
+    let post =
+        |lines: &str| format!("POST /api/stream/stop HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}");
+    for (text, status) in [
+        ("\r\n\r\n\r\nnonsense\r\n\r\n".to_owned(), 400),
+        ("GET /livez\r\n\r\n".into(), 400),
+        ("GET /livez HTTP/1.1\r\n\r\n".into(), 400),
+        ("GET /livez HTTP/2.0\r\nHost: a\r\n\r\n".into(), 400),
+        ("\x16\x03\x01\x02\x00\x01\x00".into(), 400),
+        (
+            post("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            400,
+        ),
+        (
+            post("Content-Length: 4\r\nContent-Length: 40\r\n\r\n{}  "),
+            400,
+        ),
+        (post("Transfer-Encoding: chunked\r\n\r\nzz\r\n"), 400),
+        (post("Transfer-Encoding: identity\r\n\r\n{}"), 400),
+        (post(&format!("X: {}\r\n\r\n", "y".repeat(20_000))), 431),
+        (post(&"X: y\r\n".repeat(100)), 431),
+        (format!("GET /{} HTTP/1.1\r\n", "y".repeat(1_000_000)), 431),
+    ] {
+        let mut client = site.connect();
+        // An early answer may come while a large request is still being written.
+        let _ = client.write_all(text.as_bytes());
+        let _ = client.shutdown(Shutdown::Write);
+        let reply = read_reply(&mut client);
+        assert_eq!(reply.outcome(), (status, 20001), "{text:.80?}: {reply:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_request_is_no_second_one() {
+    let site = Site::new();
+    let mut bytes = request("GET", "/livez", "", "");
+    bytes.extend(request(
+        "POST",
+        "/api/stream/start",
+        &start_body("smuggled"),
+        "",
+    ));
+    bytes.extend(vec![b'#'; 100_000]);
+    assert_eq!(site.raw(&bytes).outcome(), (200, 0));
+    assert!(site.owner.tasks.lock().unwrap().is_empty());
+}
+
+#[test]
+fn five_hundred_idle_connections() {
+    let site = Site::new();
+    let idle: Vec<_> = (0..500).map(|_| site.connect()).collect();
+    for round in 0..50 {
+        let asked = Instant::now();
+        assert_eq!(site.get("/livez").outcome(), (200, 0));
+        assert_eq!(site.start(&format!("task_{round}")).outcome(), (200, 0));
+        assert!(
+            asked.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            asked.elapsed()
+        );
+    }
+    drop(idle);
+}
+
+#[test]
+fn half_sent_requests_do_not_hold_the_workers() {
+    let site = Site::new();
+    let half: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = site.connect();
+            // The head is complete, the body is not: this is where a worker would wait.
+            client
+                .write_all(
+                    b"POST /api/stream/start HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+                      Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{\"taskId\"",
+                )
+                .unwrap();
+            client
+        })
+        .collect();
+    let asked = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(site.get("/api/stream/tasks").outcome(), (200, 0));
+    }
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    drop(half);
+}
+
+#[test]
+fn who_was_closed_for_room_is_told_so() {
+    let site = Site::with(Setup {
+        limits: Limits {
+            connections: 2,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    });
+    let mut first = site.connect();
+    let mut second = site.connect();
+    first.write_all(b"GET /livez HT").unwrap();
+    second.write_all(b"GET /livez HT").unwrap();
+    let mut third = site.connect();
+    third.write_all(b"GET /livez HT").unwrap();
+    let reply = read_reply(&mut first);
+    assert_eq!(reply.outcome(), (503, 30302));
+    assert!(reply.header("Retry-After").is_some());
+    for client in [&mut second, &mut third] {
+        client.write_all(b"TP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(read_reply(client).outcome(), (200, 0));
+    }
+}
+
+#[test]
+fn a_slow_sender_is_cut_off() {
+    let site = Site::with(Setup {
+        limits: Limits {
+            request: Duration::from_millis(400),
+            ..Limits::default()
+        },
+        ..Setup::default()
+    });
+    let mut client = site.connect();
+    client.set_nodelay(true).unwrap();
+    let began = Instant::now();
+    let endless = b"POST /api/stream/start HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ";
+    client.write_all(endless).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    // A byte now and then: each wait for an answer is the pause between two of them.
+    loop {
+        match client.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
+            Err(_) => drop(client.write_all(b"a")),
+        }
+        assert!(began.elapsed() < PATIENCE);
+    }
+    assert_eq!(parse_reply(&answer).outcome(), (408, 20001));
+    assert!(began.elapsed() >= Duration::from_millis(400));
+    assert_eq!(site.get("/livez").status, 200);
+}
+
+#[test]
+fn slow_readers_hold_nobody_up_and_are_cut_off() {
+    let site = Site::with(Setup {
+        limits: Limits {
+            stall: Duration::from_secs(4),
+            buffered: 64 * 1024 * 1024,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    });
+    site.start("big").data();
+    site.owner.tasks.lock().unwrap()[0].mode_reason = "x".repeat(6_000_000);
+    let expected = 6_000_000;
+    let slow: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = Unconnected::small().connect(site.address);
+            client
+                .write_all(&request("GET", "/api/stream/tasks", "", ""))
+                .unwrap();
+            client
+        })
+        .collect();
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(site.get("/livez").status, 200);
+        assert!(
+            asked.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            asked.elapsed()
+        );
+    }
+    // Whoever reads gets everything.
+    assert!(site.get("/api/stream/tasks").body.len() > expected);
+    for mut client in slow {
+        // Never read until the gate gave up: what is left is what the kernel held.
+        eventually("the gate has closed", || is_reset(&client));
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest);
+        assert!(rest.len() < expected, "{}", rest.len());
+    }
+}
+
+/// Whether the peer's reset has arrived, unread bytes or not.
+fn is_reset(client: &std::net::TcpStream) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let mut fds = [PollFd::new(client.as_fd(), PollFlags::empty())];
+    poll(&mut fds, PollTimeout::from(50u8)).unwrap();
+    fds[0].any().unwrap_or(false)
+}
+
+#[test]
+fn stops_that_take_their_time_hold_no_worker() {
+    let site = Site::new();
+    let mut waiting = Vec::new();
+    for number in 0..20 {
+        site.start(&format!("slow_{number}")).data();
+        let mut client = site.connect();
+        let body = format!(r#"{{"taskId":"slow_{number}"}}"#);
+        client
+            .write_all(&request("POST", "/api/stream/stop", &body, ""))
+            .unwrap();
+        waiting.push(client);
+    }
+    eventually("all stops are under way", || {
+        site.owner.held.lock().unwrap().len() == 20
+    });
+    assert_eq!(site.get("/api/stream/tasks").status, 200);
+    for (task, done) in site.owner.held.lock().unwrap().drain(..) {
+        done.send(Ok(task)).unwrap();
+    }
+    for (number, mut client) in waiting.into_iter().enumerate() {
+        let data = read_reply(&mut client).data();
+        assert_eq!(data["taskId"], format!("slow_{number}"));
+    }
+}
+
+#[test]
+fn more_waiting_stops_than_places() {
+    let site = Site::with(Setup {
+        limits: Limits {
+            connections: 4,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    });
+    let stop = |number: usize| {
+        site.start(&format!("slow_{number}")).data();
+        let body = format!(r#"{{"taskId":"slow_{number}"}}"#);
+        let mut client = site.connect();
+        client
+            .write_all(&request("POST", "/api/stream/stop", &body, ""))
+            .unwrap();
+        eventually("the stop is under way", || {
+            site.owner.held.lock().unwrap().len() == number + 1
+        });
+        client
+    };
+    let waiting: Vec<_> = (0..3).map(stop).collect();
+    // The stop is carried out, only its end can't be waited for.
+    let reply = read_reply(&mut stop(3));
+    assert_eq!(reply.outcome(), (503, 30302));
+    assert!(
+        reply.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("under way")
+    );
+    assert_eq!(site.get("/livez").status, 200);
+    drop(waiting);
+}
+
+#[test]
+fn a_stop_that_never_ends_is_answered() {
+    let site = Site::with(Setup {
+        late_limit: Duration::from_millis(200),
+        ..Setup::default()
+    });
+    site.start("slow_1").data();
+    let reply = site.call("POST", "/api/stream/stop", r#"{"taskId":"slow_1"}"#);
+    assert_eq!(reply.outcome(), (500, 30105));
+}
+
+#[test]
+fn a_panic_costs_one_answer() {
+    let site = Site::new();
+    site.node_panics.store(true, Ordering::Relaxed);
+    for _ in 0..8 {
+        assert_eq!(site.get("/api/stream/node").outcome(), (500, 50001));
+    }
+    site.node_panics.store(false, Ordering::Relaxed);
+    assert_eq!(site.get("/api/stream/node").outcome(), (200, 0));
+}
+
+#[test]
+fn stopping() {
+    let mut site = Site::new();
+    site.start("slow_1").data();
+    let mut late = site.connect();
+    late.write_all(&request(
+        "POST",
+        "/api/stream/stop",
+        r#"{"taskId":"slow_1"}"#,
+        "",
+    ))
+    .unwrap();
+    eventually("the stop is under way", || {
+        !site.owner.held.lock().unwrap().is_empty()
+    });
+    let mut half = site.connect();
+    half.write_all(b"GET /livez HT").unwrap();
+
+    site.rest.as_ref().unwrap().refuse_new();
+    assert_eq!(site.get("/api/stream/tasks").outcome(), (503, 50003));
+    assert_eq!(site.start("task_2").outcome(), (503, 50003));
+    assert_eq!(site.get("/livez").status, 200);
+
+    let began = Instant::now();
+    site.rest.take().unwrap().stop(Duration::from_secs(5));
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(read_reply(&mut late).outcome(), (503, 50003));
+    assert_eq!(read_reply(&mut half).outcome(), (503, 50003));
+    assert!(std::net::TcpStream::connect(site.address).is_err());
+}
+
+#[test]
+fn no_secret_leaves() {
+    let site = Site::new();
+    let canary = "canary-0815";
+    let command = format!(
+        "ffmpeg -i rtsp://u:{canary}@192.168.0.64/x -authorization {canary} \
+         -f whip https://w.example/{canary}/whip"
+    );
+    let start = json!({
+        "taskId": "t", "sourceUrl": format!("rtsp://u:{canary}@192.168.0.64/{canary}"),
+        "whipUrl": format!("https://w.example/{canary}/whip"),
+        "playbackUrl": format!("https://w.example/{canary}/whep"), "ffmpegCommand": command,
+    });
+    let mut seen = vec![site.call("POST", "/api/stream/start", &start.to_string())];
+    assert_eq!(seen[0].status, 200);
+    for target in [
+        "/api/stream/task/t",
+        "/api/stream/tasks",
+        "/api/stream/tasks/active",
+    ] {
+        seen.push(site.get(target));
+    }
+    seen.push(site.get(&format!("/api/stream/task/{canary}")));
+    seen.push(site.get(&format!("/{canary}?token={canary}")));
+    seen.push(site.call(canary, "/livez", ""));
+    for broken in [
+        format!("{{\"sourceUrl\": \"rtsp://u:{canary}@x/\" {canary}"),
+        format!("{{\"sourceUrl\": [\"{canary}\"]}}"),
+        format!("\"{canary}\""),
+        json!({ "taskId": "u", "sourceUrl": format!("http://u:{canary}@x/"), "whipUrl": canary })
+            .to_string(),
+        json!({ "taskId": canary.repeat(20), "sourceUrl": "" }).to_string(),
+        json!({ "taskId": "v", "sourceUrl": format!("rtsp://u:{canary}@x:0/"), "whipUrl": "" })
+            .to_string(),
+    ] {
+        seen.push(site.call("POST", "/api/stream/start", &broken));
+    }
+    seen.push(site.call("POST", "/api/stream/stop", r#"{"taskId":"t"}"#));
+    for reply in seen {
+        assert!(!reply.body.contains("canary"), "{reply:?}");
+        assert!(!reply.head.contains("canary"), "{reply:?}");
+    }
+}
+
+/// Each route of the description is called; what comes back is of a status it names and has
+/// exactly the fields that it says are always there.
+#[test]
+fn the_description_is_true() {
+    let site = Site::new();
+    let described = site.get("/api/openapi.json");
+    assert_eq!(described.status, 200);
+    let api = described.json();
+    site.start("task_001").data();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let target = path.replace("{taskId}", "task_001");
+            let body =
+                match operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+                    .as_str()
+                {
+                    Some("#/components/schemas/Start") => start_body("task_002"),
+                    Some("#/components/schemas/Stop") => r#"{"taskId":"task_001"}"#.into(),
+                    Some("#/components/schemas/Maintenance") => r#"{"enabled":false}"#.into(),
+                    Some(other) => panic!("no body for {other}"),
+                    None => String::new(),
+                };
+            let reply = site.call(&method.to_uppercase(), &target, &body);
+            assert_eq!(reply.status, 200, "{method} {path}: {reply:?}");
+            let good = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            check_shape(&api, good, &reply.json(), path);
+
+            let statuses = operation["responses"].as_object().unwrap();
+            let wrong = site.call(&method.to_uppercase(), &target, "[");
+            let named = statuses.contains_key(&wrong.status.to_string());
+            assert!(named, "{method} {path} does not name {}", wrong.status);
+            for (status, response) in statuses {
+                if let Some(reference) = response["$ref"].as_str() {
+                    let found = api.pointer(reference.trim_start_matches('#'));
+                    assert!(found.is_some(), "{method} {path} {status}: {reference}");
+                }
+            }
+        }
+    }
+}
+
+fn check_shape(api: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = api.pointer(reference.trim_start_matches('#')).unwrap();
+        return check_shape(api, target, value, at);
+    }
+    if let Some(options) = schema["oneOf"].as_array() {
+        if !value.is_null() {
+            check_shape(api, &options[0], value, at);
+        }
+        return;
+    }
+    let types = match &schema["type"] {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(many) => many
+            .iter()
+            .map(|t| t.as_str().unwrap().to_owned())
+            .collect(),
+        other => panic!("{at}: no type but {other}"),
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if n.is_u64() || n.is_i64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let fits = types
+        .iter()
+        .any(|t| t == kind || (t == "number" && kind == "integer"));
+    assert!(fits, "{at}: {kind} where {types:?} is described");
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{at}: {value}");
+    }
+    if let Some(items) = value.as_array() {
+        for item in items {
+            check_shape(api, &schema["items"], item, &format!("{at}[]"));
+        }
+    }
+    if let (Some(fields), Some(properties)) = (value.as_object(), schema["properties"].as_object())
+    {
+        for (name, field) in fields {
+            let described = properties.get(name);
+            let described = described.unwrap_or_else(|| panic!("{at}.{name} is not described"));
+            check_shape(api, described, field, &format!("{at}.{name}"));
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(
+                fields.contains_key(name.as_str().unwrap()),
+                "{at}.{name} is missing"
+            );
+        }
+    }
+}
