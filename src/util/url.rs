@@ -103,15 +103,14 @@ pub fn split(url: &str) -> Result<UrlParts<'_>, UrlError> {
     if host.is_empty() {
         return Err(UrlError::NoHost);
     }
-    let is_v6 = host.contains(':');
-    let allowed = |c: char| {
-        if is_v6 {
-            c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '%') || c.is_ascii_alphanumeric()
-        } else {
-            c.is_alphanumeric() || matches!(c, '.' | '-' | '_')
-        }
+    let fits = if host.contains(':') {
+        // With a zone or without. What is no address is half a password, more likely than not.
+        let (address, zone) = host.split_once('%').unwrap_or((host, "x"));
+        address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty() && is_name(zone)
+    } else {
+        is_name(host)
     };
-    if !host.chars().all(allowed) {
+    if !fits {
         return Err(UrlError::BadHost);
     }
     Ok(UrlParts {
@@ -121,6 +120,11 @@ pub fn split(url: &str) -> Result<UrlParts<'_>, UrlError> {
         port,
         path,
     })
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
 fn split_port(host_port: &str) -> Result<(&str, Option<u16>), UrlError> {
@@ -355,6 +359,11 @@ mod tests {
         assert_eq!(split("rtsp://h:0/"), Err(UrlError::BadPort));
         assert_eq!(split("rtsp://h:99999/"), Err(UrlError::BadPort));
         assert_eq!(split("rtsp://[::1/"), Err(UrlError::BadHost));
+        assert_eq!(
+            split("rtsp://a:b@half:a:password/x"),
+            Err(UrlError::BadHost)
+        );
+        assert!(split("rtsp://[fe80::1%eth0]/x").is_ok());
         assert_eq!(split("rtsp://ho st/"), Err(UrlError::BadHost));
         assert_eq!(split("rtsp://h/\r\nX: y"), Err(UrlError::Control));
     }
@@ -414,5 +423,30 @@ mod tests {
         );
         let once = mask_all("see https://w.example/abcdefghi: x");
         assert_eq!(mask_all(&once), once, "masking twice changes nothing");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn neither_password_nor_path_survives(
+            // As people type passwords: no `/`, which ends the authority, and nothing that ends a
+            // URL in running text (those are masked by value, see `secret`).
+            head in "[^/\\s\"'<>`|…\\p{Cc}]{0,12}",
+            tail in "[^/\\s\"'<>`|…\\p{Cc}]{0,12}",
+            before in "[^:]{0,20}",
+            after in "\\PC{0,20}",
+        ) {
+            for url in [
+                format!("rtsp://admin:{head}cAnary7f{tail}@10.0.0.9:554/Streaming/101"),
+                format!("https://whip.example/live/{head}cAnary7f{tail}"),
+            ] {
+                let masked = mask_all(&format!("{before} {url} {after}"));
+                proptest::prop_assert!(!masked.contains("cAnary7f"), "{url} -> {masked}");
+            }
+        }
+
+        #[test]
+        fn any_text_is_masked_without_a_panic(text in "\\PC{0,80}") {
+            let _ = (split(&text), mask(&text), mask_all(&text), literal_ip(&text));
+        }
     }
 }
