@@ -19,13 +19,12 @@
     clippy::indexing_slicing
 )]
 
+#[path = "site/cloud.rs"]
+mod cloud;
 // The tests' own parts; they use more of them than this.
 #[allow(dead_code)]
 #[path = "../tests/e2e/lab.rs"]
 mod lab;
-#[allow(dead_code)]
-#[path = "../tests/e2e/rcs.rs"]
-mod rcs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -135,7 +134,7 @@ fn signals() -> Receiver<Signal> {
 struct Site {
     camera: lab::Camera,
     receiver: lab::Receiver,
-    rcs: rcs::Rcs,
+    cloud: cloud::Cloud,
     lss: lab::Part,
     base: String,
     key: String,
@@ -147,12 +146,12 @@ impl Site {
         println!("Starting a camera, a receiver, a cloud and lss …");
         let camera = lab::Camera::start(tools, dir, None, &["cam=live"]);
         let receiver = lab::Receiver::start(tools, dir, true);
-        let rcs = rcs::Rcs::start();
+        let cloud = cloud::Cloud::start();
         // The usual port, if nobody has it.
         let port = std::net::TcpListener::bind("127.0.0.1:10060")
             .map_or_else(|_| lab::free_port(), |_| 10_060);
         let config = dir.join("lss.yaml");
-        std::fs::write(&config, configuration(tools, port, &rcs)).expect("configuration");
+        lab::write_private(&config, &configuration(tools, port, &cloud));
         let mut lss = lab::Part::start(
             dir,
             "lss",
@@ -168,7 +167,7 @@ impl Site {
         Self {
             camera,
             receiver,
-            rcs,
+            cloud,
             lss,
             base,
             key: format!("{:x}", std::process::id()),
@@ -257,7 +256,7 @@ impl Site {
 
     /// One line for each callback that is new.
     fn tell_callbacks(&mut self) {
-        let callbacks = self.rcs.callbacks(TASK);
+        let callbacks = self.cloud.callbacks();
         for callback in &callbacks[self.told..] {
             let text = |name: &str| callback[name].as_str().unwrap_or("-").to_owned();
             println!(
@@ -274,7 +273,13 @@ impl Site {
     fn stop_and_check(&mut self) -> Result<(), String> {
         self.post("/api/stream/stop", &json!({ "taskId": TASK }))?;
         let limit = Duration::from_secs(20);
-        let told = self.rcs.await_callback(TASK, "STOPPED", limit);
+        let told = lab::poll(limit, || {
+            let callbacks = self.cloud.callbacks();
+            callbacks
+                .iter()
+                .any(|c| c["callbackType"] == "STOPPED")
+                .then_some(())
+        });
         self.tell_callbacks();
         told.ok_or("the cloud was not told of the stop")?;
         lab::poll(limit, || {
@@ -303,7 +308,7 @@ impl Site {
     }
 }
 
-fn configuration(tools: &lab::Tools, port: u16, rcs: &rcs::Rcs) -> String {
+fn configuration(tools: &lab::Tools, port: u16, cloud: &cloud::Cloud) -> String {
     // Nobody listens on that port: the cloud's command line is not part of this site.
     let nobody = lab::free_port();
     format!(
@@ -313,7 +318,7 @@ fn configuration(tools: &lab::Tools, port: u16, rcs: &rcs::Rcs) -> String {
          ably: {{ endpoint: 127.0.0.1, port: {nobody}, tls: false, connectivity_check_url: 'http://127.0.0.1:{nobody}/' }}\n\
          camera: {{ scan_enabled: false }}\n\
          lss:\n  node: {{ name: site, machine_id: site-{port}, ip: 127.0.0.1 }}\n  ffmpeg: {{ path: '{}' }}\n",
-        rcs.base_url(),
+        cloud.base_url(),
         tools.ffmpeg.display()
     )
 }

@@ -104,12 +104,19 @@ impl Log for Logger {
     }
 }
 
-/// Dependencies speak from WARN up, unless everything is asked for.
+/// Dependencies speak from WARN up, and from DEBUG up when everything is asked for. Never at TRACE:
+/// there HTTP clients dump what goes over the wire in pieces, tokens included, which no masking by
+/// value can find.
 fn wanted(level: Level, target: &str, max: LevelFilter) -> bool {
     let own = target
         .strip_prefix(OWN_TARGET)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    level <= max && (own || max == LevelFilter::Trace || level <= Level::Warn)
+    let dependencies = if max == LevelFilter::Trace {
+        Level::Debug
+    } else {
+        Level::Warn
+    };
+    level <= max && (own || level <= dependencies)
 }
 
 /// Whether stderr is the journal that systemd tells of (systemd.exec(5), `$JOURNAL_STREAM`).
@@ -439,7 +446,9 @@ mod tests {
             (Level::Info, "lssomething", F::Debug, false),
             (Level::Warn, "rustls::client", F::Info, true),
             (Level::Warn, "rustls::client", F::Error, false),
-            (Level::Trace, "rustls::client", F::Trace, true),
+            (Level::Debug, "rustls::client", F::Trace, true),
+            (Level::Trace, "ureq_proto::util", F::Trace, false),
+            (Level::Trace, "lss::daemon", F::Trace, true),
             (Level::Error, "lss", F::Off, false),
         ] {
             assert_eq!(

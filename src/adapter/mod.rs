@@ -4,4 +4,5 @@
 
 pub mod decode;
 pub mod rest;
+mod shown_command;
 pub mod wire;

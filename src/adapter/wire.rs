@@ -6,12 +6,13 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::decode::Fields;
+use super::shown_command::shown_command;
 use crate::application::stream::{AudioAsk, StartCommand, VideoAsk};
 use crate::domain::error::Fault;
 use crate::domain::stream::{
     AudioConfig, ExitRecord, Progress, RetryLimit, StopReason, StreamTask, TaskMode, VideoConfig,
 };
-use crate::util::secret::{self, MASK, Secret};
+use crate::util::secret::Secret;
 use crate::util::time::rfc3339;
 use crate::util::url;
 
@@ -236,106 +237,6 @@ fn bitrate_text(bits: u64) -> String {
     }
 }
 
-/// Options whose values are shown: none of them can carry an address, a header or a key.
-const HARMLESS: &[&str] = &[
-    "ac",
-    "analyzeduration",
-    "ar",
-    "b",
-    "bf",
-    "bufsize",
-    "c",
-    "codec",
-    "crf",
-    "f",
-    "fflags",
-    "flags",
-    "g",
-    "keyint_min",
-    "level",
-    "map",
-    "max_delay",
-    "maxrate",
-    "minrate",
-    "pix_fmt",
-    "preset",
-    "probesize",
-    "profile",
-    "r",
-    "rtsp_transport",
-    "s",
-    "sc_threshold",
-    "stimeout",
-    "stream_loop",
-    "strict",
-    "timeout",
-    "tune",
-];
-
-/// Options that are shown by name, their values hidden. Any other word that begins with `-` may
-/// be a key.
-const NAMED: &[&str] = &[
-    "af",
-    "allowed_media_types",
-    "an",
-    "authorization",
-    "buffer_size",
-    "filter",
-    "filter_complex",
-    "headers",
-    "hide_banner",
-    "i",
-    "loglevel",
-    "metadata",
-    "n",
-    "nostats",
-    "nostdin",
-    "progress",
-    "protocol_whitelist",
-    "re",
-    "reconnect",
-    "reconnect_delay_max",
-    "reconnect_streamed",
-    "rw_timeout",
-    "sn",
-    "use_wallclock_as_timestamps",
-    "user_agent",
-    "vf",
-    "vn",
-    "vsync",
-    "y",
-];
-
-/// A command line as it may be shown: program, known options, harmless values, masked URLs; every
-/// other word hidden. A text that does not split like a shell's is hidden whole.
-fn shown_command(command: &Secret) -> String {
-    let Ok(words) = shell_words::split(&command.expose().replace("\r\n", "\n")) else {
-        return MASK.to_owned();
-    };
-    let mut shown = Vec::with_capacity(words.len());
-    let mut value_may_be_shown = false;
-    for (at, word) in words.iter().enumerate() {
-        let option = word
-            .strip_prefix('-')
-            .and_then(|name| name.split(':').next());
-        let harmless = option.is_some_and(|name| HARMLESS.contains(&name));
-        shown.push(if at == 0 && !word.contains("://") {
-            // Where the program lies is nobody's business, and tells nothing.
-            word.rsplit('/').next().unwrap_or(MASK).to_owned()
-        } else if harmless || option.is_some_and(|name| NAMED.contains(&name)) {
-            word.clone()
-        } else if word.contains("://") {
-            url::mask(word)
-        } else if value_may_be_shown {
-            word.clone()
-        } else {
-            MASK.to_owned()
-        });
-        value_may_be_shown = harmless;
-    }
-    secret::mask(&shown.join(" "))
-}
-
 /// START as a door got it: types checked, nothing else.
 pub fn start_command(fields: &Fields<'_>) -> Result<StartCommand, Fault> {
     let text = |name: &str| fields.text(name).map(|v| v.map(str::to_owned));
@@ -519,10 +420,5 @@ mod tests {
             assert_eq!(fault.code, ErrorCode::ParamInvalid);
             assert!(fault.message.contains(words), "{}", fault.message);
         }
-    }
-
-    #[test]
-    fn a_command_that_is_no_shell_text_is_hidden_whole() {
-        assert_eq!(shown_command(&Secret::new("ffmpeg 'open canary")), MASK);
     }
 }

@@ -35,6 +35,9 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// REST requests in progress get so long at stop.
 const REST_GRACE: Duration = Duration::from_secs(1);
 
+/// How often the cloud's threads are looked at. A wake-up a minute, and none without a cloud.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+
 /// Why the daemon could not start.
 type StartError = String;
 
@@ -234,10 +237,37 @@ fn rest(
     Ok(server)
 }
 
+impl Rcs {
+    /// Puts new threads in the place of those that hang beyond every time-out of theirs.
+    fn look_after(&self, now: Instant) {
+        if self.heartbeat.is_stuck(now) {
+            report("rcs-heartbeat", self.heartbeat.replace());
+        }
+        if self.callbacks.is_stuck(now) {
+            report("rcs-callback", self.callbacks.replace());
+        }
+    }
+}
+
+/// A replacement that fails is tried again at the next look.
+fn report(thread: &str, replaced: std::io::Result<()>) {
+    match replaced {
+        Ok(()) => log::error!(thread = thread; "a thread hung and has been replaced"),
+        Err(why) => log::error!(thread = thread; "a thread hangs and can't be replaced: {why}"),
+    }
+}
+
 impl Running {
     fn run(self) -> ExitCode {
+        let look = match self.rcs {
+            Some(_) => crossbeam_channel::tick(LOOK_AFTER),
+            None => crossbeam_channel::never(),
+        };
         loop {
             select! {
+                recv(look) -> _ => if let Some(rcs) = &self.rcs {
+                    rcs.look_after(Instant::now());
+                },
                 recv(self.signals) -> signal => match signal {
                     Ok(Signal::SIGHUP) => {
                         log::warn!("SIGHUP: this version can't reload its configuration; restart it");

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::lab::{self, Answer, Camera, Part, Receiver, Tools, http, poll, processes_with, until};
-use crate::rcs::Rcs;
+use crate::support::rcs::{Door, Rcs};
 
 /// How long anything may take that should happen soon. Generous: two slow, shared cores.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -143,6 +143,9 @@ impl Lss {
         // Unique on this machine while it runs, so it also marks this daemon's children.
         let id = format!("{CANARY}{:x}x{port}", std::process::id());
         let rcs = settings.cloud.then(Rcs::start);
+        if let Some(rcs) = &rcs {
+            rcs.set_token(Some("cAnaryRcsToken"));
+        }
         let config = config(lab, port, rcs.as_ref(), settings);
         let path = lab.dir().join("lss.yaml");
         lab::write_private(&path, &config);
@@ -183,11 +186,6 @@ impl Lss {
     /// Its pid.
     pub fn pid(&self) -> u32 {
         self.process.pid()
-    }
-
-    /// The cloud.
-    pub fn rcs(&self) -> &Rcs {
-        self.rcs.as_ref().expect("started with a cloud")
     }
 
     /// A WHIP key that belongs to this daemon alone.
@@ -265,27 +263,32 @@ impl Lss {
         lines.join("\n")
     }
 
-    /// The `callbackType/status` of a task's callbacks so far, after the one that says STARTING.
-    pub fn story(&self, task: &str) -> Vec<String> {
-        let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
-        let mut story: Vec<String> = self
-            .rcs()
-            .callbacks(task)
-            .iter()
-            .map(|c| format!("{}/{}", text(&c["callbackType"]), text(&c["status"])))
-            .collect();
-        assert_eq!(
-            story.first().map(String::as_str),
-            Some("STATUS_UPDATE/STARTING")
-        );
-        story.remove(0);
-        story
+    /// A task's callbacks so far, oldest first.
+    pub fn callbacks(&self, task: &str) -> Vec<Value> {
+        let rcs = self.rcs.as_ref().expect("started with a cloud");
+        let mut bodies: Vec<Value> = rcs.at(Door::Callback).into_iter().map(|r| r.body).collect();
+        bodies.retain(|b| b["taskId"] == task);
+        bodies
     }
 
-    /// Waits for a callback and returns it.
+    /// Their `callbackType/status`, after the first, which says STARTING.
+    pub fn story(&self, task: &str) -> Vec<String> {
+        let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
+        let callbacks = self.callbacks(task);
+        let mut story = callbacks
+            .iter()
+            .map(|c| format!("{}/{}", text(&c["callbackType"]), text(&c["status"])));
+        assert_eq!(story.next().as_deref(), Some("STATUS_UPDATE/STARTING"));
+        story.collect()
+    }
+
+    /// Waits for a task's callback of that type.
     pub fn await_callback(&self, task: &str, kind: &str) -> Value {
-        self.rcs()
-            .await_callback(task, kind, SOON)
+        let find = || {
+            let callbacks = self.callbacks(task);
+            callbacks.into_iter().find(|c| c["callbackType"] == kind)
+        };
+        poll(SOON, find)
             .unwrap_or_else(|| panic!("no {kind} callback of {task}: {:?}", self.story(task)))
     }
 
@@ -350,17 +353,11 @@ impl Lss {
             ("the log".to_owned(), self.process.output()),
         ];
         if let Some(rcs) = &self.rcs {
-            for call in rcs.calls() {
-                assert_eq!(
-                    call.authorization.as_deref(),
-                    Some("Bearer cAnaryRcsToken"),
-                    "{}",
-                    call.path
-                );
-                let mut body = call.body;
+            for request in rcs.requests() {
+                let mut body = request.body;
                 // The one place where a whole playback URL belongs.
                 body["hlsPlaybackUrl"] = Value::Null;
-                said.push((call.path, body.to_string()));
+                said.push((format!("{:?}", request.door), body.to_string()));
             }
         }
         for (place, text) in said {

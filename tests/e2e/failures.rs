@@ -145,26 +145,28 @@ fn pictures_that_can_not_be_sent() {
     let receiver = lab.counter();
     let lss = lab.lss(&[]);
     let whip = receiver.url("ok", &lss.key("a"));
-    let row = |task, mount, video| Row {
+    let row = |task, mount, extra| Row {
         task,
-        start: with(
-            rtsp(task, &camera.url(mount), &whip),
-            json!({ "videoConfig": video }),
-        ),
+        start: with(rtsp(task, &camera.url(mount), &whip), extra),
         code: 30104,
         permanent: true,
+    };
+    let copy = json!({ "videoConfig": { "codec": "copy" } });
+    let prebuilt = |options: &str| {
+        let command = format!("ffmpeg -i {} {options} -f whip {whip}", camera.url("cam"));
+        json!({ "ffmpegCommand": command })
     };
     check(
         &lss,
         &[
-            row("h265-copied", "h265", json!({ "codec": "copy" })),
-            row("b-frames-copied", "bf", json!({ "codec": "copy" })),
+            row("h265-copied", "h265", copy.clone()),
+            row("b-frames-copied", "bf", copy),
             row(
-                "unknown-encoder",
+                "unknown-preset",
                 "cam",
-                json!({ "codec": "nosuchencoder" }),
+                prebuilt("-c:v libx264 -preset nosuchpreset -an"),
             ),
-            row("unknown-preset", "cam", json!({ "preset": "nosuchpreset" })),
+            row("aac-copied", "cam", prebuilt("-c copy")),
         ],
     );
     lss.finish();

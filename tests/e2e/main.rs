@@ -21,6 +21,7 @@ mod inputs;
 mod itself;
 mod lab;
 mod life;
-mod rcs;
 mod recovery;
 mod stopping;
+#[path = "../support/mod.rs"]
+mod support;

@@ -62,7 +62,6 @@ fn comes_back(
         "{story:?}"
     );
     let pid = lss
-        .rcs()
         .callbacks("t1")
         .iter()
         .rev()

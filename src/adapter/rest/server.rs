@@ -305,6 +305,8 @@ fn work(behind: &Behind, api: &Arc<Api>, log: &Arc<RequestLog>) {
         };
         if catch_unwind(AssertUnwindSafe(one)).is_err() {
             log::error!("a REST worker panicked outside a handler; it goes on");
+            // Whatever it was, it must not become a busy loop.
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 }

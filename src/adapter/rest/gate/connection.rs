@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::exchange::{Exchange, Pace};
-use super::spares::Spares;
-use super::{Connect, log_unreachable};
 
 /// Reads from one socket before the others have their turn.
 const READS_A_TURN: usize = 4;
@@ -33,7 +33,8 @@ impl Ready {
 /// A client, and tiny_http's side while its request is served.
 pub struct Connection {
     client: TcpStream,
-    backend: Option<UnixStream>,
+    /// With the moment it was connected.
+    backend: Option<(UnixStream, Instant)>,
     /// Where it stands.
     pub exchange: Exchange,
 }
@@ -44,6 +45,9 @@ impl Connection {
         client.set_nonblocking(true)?;
         // An answer is written at once or in large pieces: waiting for more gains nothing.
         client.set_nodelay(true)?;
+        // What the kernel still holds for a client that does not read is not held for ever.
+        let patience = u32::try_from((pace.stall + pace.linger).as_millis()).unwrap_or(u32::MAX);
+        setsockopt(&client, sockopt::TcpUserTimeout, &patience)?;
         Ok(Self {
             client,
             backend: None,
@@ -58,7 +62,7 @@ impl Connection {
         client.set(PollFlags::POLLOUT, !self.exchange.to_client().is_empty());
         // Even with nothing asked for, a broken connection is reported.
         fds.push(PollFd::new(self.client.as_fd(), client));
-        if let Some(backend) = &self.backend {
+        if let Some((backend, _)) = &self.backend {
             let mut flags = PollFlags::POLLIN;
             flags.set(PollFlags::POLLOUT, !self.exchange.to_backend().is_empty());
             fds.push(PollFd::new(backend.as_fd(), flags));
@@ -76,15 +80,32 @@ impl Connection {
         Ready { client, backend }
     }
 
+    /// The outcome of connecting to tiny_http.
+    pub fn set_backend(&mut self, backend: io::Result<UnixStream>, now: Instant) {
+        match backend {
+            Ok(stream) => {
+                self.backend = Some((stream, now));
+                self.exchange.on_backend_connected();
+                self.write_backend();
+            }
+            Err(why) => {
+                // Running out of descriptors has been said already, once for all requests.
+                if why.raw_os_error() != Some(Errno::EMFILE as i32) {
+                    log::error!(error:% = why; "a REST request could not be handed on");
+                }
+                self.exchange.on_backend_end(now);
+                self.flush(now);
+            }
+        }
+    }
+
+    /// Since when tiny_http is connected, if it is.
+    pub fn backend_since(&self) -> Option<Instant> {
+        self.backend.as_ref().map(|(_, since)| *since)
+    }
+
     /// Moves what can be moved.
-    pub fn advance(
-        &mut self,
-        ready: Ready,
-        now: Instant,
-        connect: &mut Connect,
-        spares: &mut Spares,
-        buffer: &mut [u8],
-    ) {
+    pub fn advance(&mut self, ready: Ready, now: Instant, buffer: &mut [u8]) {
         let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
         if self.exchange.reads_client() {
             if !ready.client.is_empty() {
@@ -92,19 +113,6 @@ impl Connection {
             }
         } else if ready.client.intersects(broken) {
             self.exchange.on_client_gone();
-        }
-        if self.exchange.wants_backend() {
-            spares.make_way();
-            match connect() {
-                Ok(backend) => {
-                    self.backend = Some(backend);
-                    self.exchange.on_backend_connected();
-                }
-                Err(why) => {
-                    log_unreachable(&why);
-                    self.exchange.on_backend_end(now);
-                }
-            }
         }
         self.write_backend();
         if !ready.backend.is_empty() {
@@ -132,7 +140,7 @@ impl Connection {
     }
 
     fn write_backend(&mut self) {
-        let Some(backend) = &mut self.backend else {
+        let Some((backend, _)) = &mut self.backend else {
             return;
         };
         while !self.exchange.to_backend().is_empty() {
@@ -151,7 +159,7 @@ impl Connection {
 
     fn read_backend(&mut self, buffer: &mut [u8], now: Instant) {
         for _ in 0..READS_A_TURN {
-            let Some(backend) = &mut self.backend else {
+            let Some((backend, _)) = &mut self.backend else {
                 return;
             };
             match backend.read(buffer) {
@@ -184,5 +192,20 @@ impl Connection {
             // It may be broken already; then nobody is there to be told.
             let _ = self.client.shutdown(Shutdown::Write);
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.exchange.to_client().is_empty() {
+            return;
+        }
+        // Cut off in mid-answer: a reset, so that the kernel drops what it holds too.
+        let at_once = nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // The socket is closed either way.
+        let _ = setsockopt(&self.client, sockopt::Linger, &at_once);
     }
 }

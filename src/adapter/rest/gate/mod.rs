@@ -12,6 +12,7 @@ mod chunked;
 mod connection;
 mod exchange;
 mod head;
+mod limits;
 mod outbox;
 mod private_socket;
 mod spares;
@@ -28,15 +29,15 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
-use nix::sys::resource::{Resource, getrlimit};
 
 use super::reply::Reply;
 use crate::domain::error::{ErrorCode, Fault};
 use connection::{Connection, Ready};
-use exchange::{MAX_BODY, Pace, Standing};
+use exchange::{MAX_BODY, Standing};
 pub use head::{OVERSIZE, PEER};
+pub use limits::{Limits, affordable};
 pub use private_socket::PrivateSocket;
-use spares::Spares;
+use spares::{EACH, NEW_SERVER, Spares};
 
 /// Connections taken from the queue before the others are looked at again.
 const ACCEPTS_A_TURN: usize = 32;
@@ -44,57 +45,8 @@ const ACCEPTS_A_TURN: usize = 32;
 const TURNED_AWAY: usize = 8;
 /// For so long a client may leave an answer untouched while others want its place.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Pause after an `accept` that failed for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The gate's bounds.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Most connections at a time. Lowered where the process may open few descriptors.
-    pub connections: usize,
-    /// From the connection to the last byte of the request.
-    pub request: Duration,
-    /// For which a client may take no byte of its answer.
-    pub stall: Duration,
-    /// From the last byte of the request to the answer; raised to what late answers may take.
-    pub answer: Duration,
-    /// For which a client that got its answer may keep the connection.
-    pub linger: Duration,
-    /// Bytes of requests and answers held for all connections.
-    pub buffered: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 64,
-            request: Duration::from_secs(10),
-            stall: Duration::from_secs(10),
-            answer: Duration::from_secs(30),
-            linger: Duration::from_secs(2),
-            buffered: 16 * 1024 * 1024,
-        }
-    }
-}
-
-impl Limits {
-    fn pace(&self) -> Pace {
-        Pace {
-            request: self.request,
-            answer: self.answer,
-            stall: self.stall,
-            linger: self.linger,
-        }
-    }
-}
-
-/// How many connections the process can afford: a request takes four descriptors, and half of
-/// what the process may open belongs to streams and cameras.
-pub fn affordable(connections: usize) -> usize {
-    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    let budget = usize::try_from(soft / 2 / 4).unwrap_or(usize::MAX);
-    connections.min(budget).max(2)
-}
+/// Pause before the next try of what failed for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens a connection to the server behind the gate.
 pub type Connect = Box<dyn FnMut() -> io::Result<UnixStream> + Send>;
@@ -113,7 +65,19 @@ pub struct Gate {
     /// Descriptors ran out and the store is not full again.
     exhausted: bool,
     accept_again_at: Option<Instant>,
+    /// When requests that wait for descriptors are tried again.
+    retry_at: Option<Instant>,
     buffer: Vec<u8>,
+}
+
+/// Whether a request can be handed on.
+enum Way {
+    /// Yes.
+    Free,
+    /// When those before it are through, or something else gives descriptors back.
+    Soon,
+    /// It has waited long enough.
+    Blocked,
 }
 
 /// What one `poll` found.
@@ -144,6 +108,7 @@ impl Gate {
             spares: Spares::new(source),
             exhausted: false,
             accept_again_at: None,
+            retry_at: None,
             buffer: vec![0; 16 * 1024],
         })
     }
@@ -156,6 +121,8 @@ impl Gate {
             }
             log::error!("the REST gate panicked; its connections are closed");
             self.connections = Vec::new();
+            // Whatever it was, it must not become a busy loop.
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -167,7 +134,7 @@ impl Gate {
             Err(why) => {
                 // Only a kernel out of memory, or a descriptor limit lowered under our feet.
                 log::error!(error = why.desc(); "the REST gate can't poll");
-                std::thread::sleep(ACCEPT_PAUSE);
+                std::thread::sleep(PAUSE);
                 self.connections.clear();
                 return true;
             }
@@ -175,23 +142,22 @@ impl Gate {
         let now = Instant::now();
         self.hear_the_bell(now);
         for (connection, ready) in self.connections.iter_mut().zip(&found.connections) {
-            connection.advance(
-                *ready,
-                now,
-                &mut self.connect,
-                &mut self.spares,
-                &mut self.buffer,
-            );
+            connection.advance(*ready, now, &mut self.buffer);
         }
         self.expire(now);
         if found.accept {
             self.accept(now);
         }
+        self.hand_on(now);
         self.shed(now);
         self.connections.retain(|c| !c.exchange.is_done());
         self.recover();
         match self.stop_by {
-            Some(by) => !self.connections.is_empty() && now < by,
+            // Who has its answer is not waited for.
+            Some(by) => {
+                let leaving = |c: &Connection| c.exchange.standing() == Standing::Leaving;
+                !self.connections.iter().all(leaving) && now < by
+            }
             None => true,
         }
     }
@@ -243,6 +209,7 @@ impl Gate {
             .iter()
             .map(|c| c.exchange.deadline())
             .chain(self.accept_again_at)
+            .chain(self.retry_at)
             .chain(self.stop_by)
             .min()
     }
@@ -283,20 +250,80 @@ impl Gate {
                 return;
             };
             match listener.accept() {
-                Ok((stream, address)) => self.admit(stream, address.ip(), now),
+                Ok((stream, address)) => {
+                    self.admit(stream, address.ip(), now);
+                    if self.exhausted {
+                        return;
+                    }
+                }
                 Err(why) => match why.kind() {
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     _ if self.found_descriptors(&why, now) => {}
                     _ => {
-                        self.accept_again_at = Some(now + ACCEPT_PAUSE);
+                        self.accept_again_at = Some(now + PAUSE);
                         return;
                     }
                 },
             }
-            if self.exhausted {
-                return;
+        }
+    }
+
+    /// Connects complete requests to tiny_http, as far as there are descriptors for both sides.
+    fn hand_on(&mut self, now: Instant) {
+        self.retry_at = None;
+        while self.connections.iter().any(|c| c.exchange.wants_backend()) {
+            let backend = match self.make_way(now) {
+                Way::Free => (self.connect)(),
+                Way::Blocked => Err(Errno::EMFILE.into()),
+                Way::Soon => {
+                    self.retry_at = Some(now + PAUSE);
+                    return;
+                }
+            };
+            let mut waiting = self.connections.iter_mut();
+            if let Some(connection) = waiting.find(|c| c.exchange.wants_backend()) {
+                connection.set_backend(backend, now);
             }
+        }
+    }
+
+    /// Makes sure that neither side of the private socket meets a shortage: tiny_http's would
+    /// die of it.
+    fn make_way(&mut self, now: Instant) -> Way {
+        let on_their_way = self.connections.iter().filter(|c| {
+            c.backend_since().is_some_and(|at| at + PATIENCE > now)
+                && c.exchange.standing() == Standing::Served
+        });
+        let needed = NEW_SERVER + EACH * (1 + on_their_way.count());
+        if self.spares.could_open(needed) {
+            return Way::Free;
+        }
+        self.run_short();
+        while let Some(at) = self.victim(now) {
+            self.close(at, now);
+        }
+        if self.spares.could_open(needed) || self.spares.release() && self.spares.could_open(needed)
+        {
+            return Way::Free;
+        }
+        let waits_too_long =
+            |c: &Connection| c.exchange.wants_backend() && c.exchange.taken_at() + PATIENCE <= now;
+        if self.connections.iter().any(waits_too_long) {
+            Way::Blocked
+        } else {
+            Way::Soon
+        }
+    }
+
+    /// Notes, and says once, that descriptors have run out.
+    fn run_short(&mut self) {
+        if !self.exhausted {
+            self.exhausted = true;
+            log::error!(
+                "no file descriptors are left; the REST API answers one request at a time \
+                 (raise LimitNOFILE, or see what holds them)"
+            );
         }
     }
 
@@ -307,27 +334,20 @@ impl Gate {
             log::warn!(error:% = why; "the REST API could not take a connection");
             return false;
         }
-        if !self.exhausted {
-            self.exhausted = true;
-            log::error!(
-                "no file descriptors are left; the REST API answers one connection at a time \
-                 (raise LimitNOFILE, or see what holds them)"
-            );
+        self.run_short();
+        let mut found = false;
+        while let Some(at) = self.victim(now) {
+            self.close(at, now);
+            found = true;
         }
-        match self.victim(now) {
-            Some(at) => {
-                self.close(at, now);
-                true
-            }
-            None => self.spares.release(),
-        }
+        found || self.spares.release()
     }
 
     /// Fills the store of descriptors up again once nobody needs them, and says when there are
     /// enough for all.
     fn recover(&mut self) {
-        let needed = |c: &Connection| c.exchange.standing() != Standing::Leaving;
-        if self.spares.is_full() && !self.exhausted || self.connections.iter().any(needed) {
+        let in_use = self.connections.iter().any(|c| c.backend_since().is_some());
+        if in_use || (self.spares.is_full() && !self.exhausted) {
             return;
         }
         if self.spares.refill() && self.spares.more_are_free() && self.exhausted {
@@ -346,13 +366,7 @@ impl Gate {
         };
         if self.make_room(self.limits.connections, now) {
             // What it has to say is mostly there already.
-            connection.advance(
-                Ready::INPUT,
-                now,
-                &mut self.connect,
-                &mut self.spares,
-                &mut self.buffer,
-            );
+            connection.advance(Ready::INPUT, now, &mut self.buffer);
         } else if self.make_room(self.limits.connections + TURNED_AWAY, now) {
             connection.exchange.answer(busy(), now);
             connection.flush(now);
@@ -384,15 +398,18 @@ impl Gate {
         };
         oldest(Standing::Leaving)
             .or_else(|| oldest(Standing::Asking))
-            .or_else(|| {
-                self.connections
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, c)| c.exchange.standing() == Standing::Taking)
-                    .min_by_key(|(_, c)| c.exchange.taken_at())
-                    .filter(|(_, c)| c.exchange.taken_at() + PATIENCE <= now)
-                    .map(|(at, _)| at)
-            })
+            .or_else(|| self.stalled(now))
+    }
+
+    /// Who has left its answer untouched for the longest, and too long for one in the way.
+    fn stalled(&self, now: Instant) -> Option<usize> {
+        self.connections
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.exchange.standing() == Standing::Taking)
+            .min_by_key(|(_, c)| c.exchange.taken_at())
+            .filter(|(_, c)| c.exchange.taken_at() + PATIENCE <= now)
+            .map(|(at, _)| at)
     }
 
     /// Closes one; who was still asking is told why, as far as that goes without waiting.
@@ -408,30 +425,26 @@ impl Gate {
         }
     }
 
-    /// Keeps the bytes held within bounds: the largest holder goes.
+    /// Keeps the bytes held within bounds: who does not take its answer goes, then who holds most.
     fn shed(&mut self, now: Instant) {
         let held = |connections: &[Connection]| -> usize {
             connections.iter().map(|c| c.exchange.buffered()).sum()
         };
         while held(&self.connections) > self.limits.buffered.max(2 * MAX_BODY) {
-            let largest = self
-                .connections
-                .iter()
-                .enumerate()
-                .filter(|(_, c)| c.exchange.standing() != Standing::Served)
-                .max_by_key(|(_, c)| c.exchange.buffered())
-                .map(|(at, _)| at);
-            match largest {
+            let largest = || {
+                self.connections
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, c)| c.exchange.standing() != Standing::Served)
+                    .max_by_key(|(_, c)| c.exchange.buffered())
+                    .map(|(at, _)| at)
+            };
+            match self.stalled(now).or_else(largest) {
                 Some(at) => self.close(at, now),
                 None => return,
             }
         }
     }
-}
-
-/// One line for each request that could not be handed on.
-fn log_unreachable(why: &io::Error) {
-    log::error!(error:% = why; "a REST request could not be handed to the workers");
 }
 
 fn busy() -> Reply {

@@ -3,10 +3,14 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What one request needs: the client, our end and tiny_http's two of the private socket.
-const WANTED: usize = 4;
-/// Of these, those that are opened once the client is accepted.
-const BEHIND_THE_GATE: usize = 3;
+/// What each request needs behind the gate: our end of the private socket, tiny_http's two, one
+/// of which its next `accept` takes in advance.
+pub const EACH: usize = 3;
+/// What a new tiny_http needs, should the old one have died: its socket, the way to it, a first
+/// connection from both ends, its first `accept`.
+pub const NEW_SERVER: usize = 5;
+/// What one request needs at the worst: the client's too.
+const WANTED: usize = 1 + EACH + NEW_SERVER;
 
 /// The store.
 pub struct Spares {
@@ -53,14 +57,8 @@ impl Spares {
         self.could_open(WANTED)
     }
 
-    /// Makes sure that a request can go on behind the gate, giving the store up if it must.
-    pub fn make_way(&mut self) {
-        if !self.could_open(BEHIND_THE_GATE) {
-            self.release();
-        }
-    }
-
-    fn could_open(&self, count: usize) -> bool {
+    /// Whether so many can be opened now.
+    pub fn could_open(&self, count: usize) -> bool {
         let mut probes = Vec::with_capacity(count);
         (0..count).all(|_| match self.source.as_fd().try_clone_to_owned() {
             Ok(fd) => {

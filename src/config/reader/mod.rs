@@ -2,73 +2,21 @@
 //! key asked for is a known key.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
-use super::fault::{ConfigFault, MAX_FAULTS, Place, shown_key};
-use super::suggest;
+use super::Input;
+use super::fault::{ConfigFault, MAX_FAULTS, Place};
 use super::tree::{Entry, Node, Value};
 use super::value::Wrong;
-use super::{FileText, Input, UnknownKeys};
-use crate::util::secret::Secret;
+
+mod secrets;
+mod section;
+mod unknown;
+
+use section::join;
+pub(super) use section::{Field, Given, Section};
 
 /// Most entries of any list: no site has more cameras behind one gateway.
 const MAX_ENTRIES: usize = 1024;
-
-/// Most bytes of a token or password file.
-const MAX_SECRET_FILE: usize = 4096;
-
-/// Most bytes of a certificate file: the whole of Mozilla's list has a quarter of it.
-const MAX_CA_FILE: usize = 1024 * 1024;
-
-/// A text as given, and where. No `Debug`: it may be secret.
-pub(super) struct Given {
-    pub text: String,
-    pub place: Place,
-}
-
-/// What a key came to.
-pub(super) struct Field<T> {
-    /// As given, or the default.
-    pub value: T,
-    /// Where it stands, or would stand.
-    pub place: Place,
-    /// Whether somebody set it.
-    pub given: bool,
-    /// Whether what was set could be taken; `true` for a default.
-    pub sound: bool,
-}
-
-/// A mapping of keys; more than one where a section may be written in two places.
-#[derive(Clone)]
-pub(super) struct Section<'a> {
-    /// Without list positions: `camera.credentials[]`.
-    canonical: String,
-    /// With them: `camera.credentials[1]`.
-    shown: String,
-    /// Dotted path as written, and the keys there.
-    places: Vec<(String, &'a [Entry])>,
-    /// Line of a list's item.
-    line: Option<usize>,
-}
-
-impl Section<'_> {
-    /// Where this section stands, or would stand.
-    fn place_of(&self, name: &str, key: &str) -> Place {
-        Place::File {
-            name: name.to_owned(),
-            line: self.line,
-            key: Some(join(&self.shown, key)),
-        }
-    }
-}
-
-fn join(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{prefix}.{key}")
-    }
-}
 
 pub(super) struct Reader<'a> {
     input: &'a Input<'a>,
@@ -103,11 +51,6 @@ impl<'a> Reader<'a> {
     /// As faults name the file.
     pub fn file_name(&self) -> &'a str {
         self.name
-    }
-
-    /// The file holds a secret that was not read with [`Self::secret`].
-    pub fn note_secret(&mut self) {
-        self.secret_in_file = true;
     }
 
     pub fn fault(&mut self, place: &Place, text: impl Into<String>) {
@@ -355,118 +298,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A secret key. `''` = none.
-    pub fn secret(
-        &mut self,
-        section: &Section<'a>,
-        key: &'static str,
-        env: Option<&'static str>,
-        make: fn(String) -> Secret,
-        check: impl Fn(&str) -> Result<(), Wrong>,
-    ) -> Field<Option<Secret>> {
-        let field = self.read(section, key, env, None, |text| {
-            if text.is_empty() {
-                return Ok(None);
-            }
-            check(text)?;
-            Ok(Some(make(text.to_owned())))
-        });
-        if field.value.is_some() && matches!(field.place, Place::File { .. }) {
-            self.secret_in_file = true;
-        }
-        field
-    }
-
-    /// A key that names a file with a secret in it, read and trimmed. `''` = none.
-    pub fn secret_file(
-        &mut self,
-        section: &Section<'a>,
-        key: &'static str,
-        check: impl Fn(&str) -> Result<(), Wrong>,
-    ) -> Field<Option<Secret>> {
-        let path = self.read(
-            section,
-            key,
-            None,
-            None,
-            super::value::optional(super::value::text),
-        );
-        let mut field = Field {
-            value: None,
-            place: path.place,
-            given: path.given,
-            sound: path.sound,
-        };
-        let Some(path) = path.value else {
-            return field;
-        };
-        match self.file(&path, MAX_SECRET_FILE) {
-            Ok(file) => {
-                if file.world_readable {
-                    self.warn(
-                        &field.place,
-                        "names a file that every user of this machine can read: chmod 640 it",
-                    );
-                }
-                let checked = match std::str::from_utf8(&file.bytes).map(str::trim) {
-                    Err(_) => Err("is not UTF-8 text".to_owned()),
-                    Ok("") => Err("is empty".to_owned()),
-                    Ok(text) => check(text).map(|()| Secret::new(text)),
-                };
-                match checked {
-                    Ok(secret) => field.value = Some(secret),
-                    Err(wrong) => {
-                        field.sound = false;
-                        self.fault(&field.place, format!("the file's content {wrong}"));
-                    }
-                }
-            }
-            Err(wrong) => {
-                field.sound = false;
-                self.fault(&field.place, wrong);
-            }
-        }
-        field
-    }
-
-    /// A key that names a file of PEM certificates. `''` = none.
-    pub fn ca_file(&mut self, section: &Section<'a>, key: &'static str) -> Option<PathBuf> {
-        let path = self.read(
-            section,
-            key,
-            None,
-            None,
-            super::value::optional(super::value::text),
-        );
-        let text = path.value?;
-        match self.file(&text, MAX_CA_FILE) {
-            Ok(file) => {
-                let marker: &[u8] = b"-----BEGIN CERTIFICATE-----";
-                if !file.bytes.windows(marker.len()).any(|w| w == marker) {
-                    self.fault(
-                        &path.place,
-                        "names a file without a certificate in PEM form (-----BEGIN CERTIFICATE-----)",
-                    );
-                }
-            }
-            Err(wrong) => self.fault(&path.place, wrong),
-        }
-        Some(self.resolved(&text))
-    }
-
-    fn file(&self, path: &str, max: usize) -> Result<FileText, Wrong> {
-        (self.input.files)(&self.resolved(path), max)
-            .map_err(|wrong| format!("names a file that {wrong}"))
-    }
-
-    /// A relative path counts from the configuration file's directory.
-    fn resolved(&self, path: &str) -> PathBuf {
-        match self.input.file.as_ref().map(|f| Path::new(f.name).parent()) {
-            Some(Some(dir)) => dir.join(path),
-            _ => PathBuf::from(path),
-        }
-    }
-
     /// A list of scalars, or one scalar in its place. `None` where the key is not set.
     pub fn list(&mut self, section: &Section<'a>, key: &'static str) -> Option<Vec<Given>> {
         let (entry, path) = self.find(section, key)?;
@@ -515,125 +346,5 @@ impl<'a> Reader<'a> {
             }
         }
         out
-    }
-
-    /// A mapping whose keys are the installer's own: name → secret.
-    pub fn secrets_by_name(
-        &mut self,
-        section: &Section<'a>,
-        key: &'static str,
-        name_ok: impl Fn(&str) -> bool,
-        check: impl Fn(&str) -> Result<(), Wrong>,
-    ) -> Vec<(String, Secret)> {
-        let Some((entry, path)) = self.find(section, key) else {
-            return Vec::new();
-        };
-        let entries = match &entry.node.value {
-            Value::Null => return Vec::new(),
-            Value::Map(entries) => entries,
-            Value::Scalar(_) | Value::List(_) => {
-                let place = self.at(entry, &path);
-                self.fault(&place, "must hold names with values, indented below it");
-                return Vec::new();
-            }
-        };
-        self.limit(entry, &path, entries.len());
-        let mut out = Vec::new();
-        for (index, entry) in entries.iter().take(MAX_ENTRIES).enumerate() {
-            // By position: where a comma has slipped in, the secret stands in the name's place.
-            let place = self.at(entry, &format!("{path}[{index}]"));
-            let Value::Scalar(text) = &entry.node.value else {
-                self.fault(&place, "must have one value");
-                continue;
-            };
-            if !name_ok(&entry.key) {
-                self.fault(&place, "is not a name that can be set here");
-                continue;
-            }
-            match check(text) {
-                Ok(()) => {
-                    self.secret_in_file = true;
-                    out.push((entry.key.clone(), Secret::new(text.clone())));
-                }
-                Err(wrong) => self.fault(&place, wrong),
-            }
-        }
-        out
-    }
-
-    /// Reports every key that nobody asked for, and a file of secrets that is open to all. To be
-    /// called last.
-    pub fn finish(&mut self) {
-        let all = self.sections.iter().flat_map(|section| {
-            let places = section.places.iter();
-            places.flat_map(move |(prefix, entries)| {
-                entries.iter().map(move |entry| (section, prefix, entry))
-            })
-        });
-        let unknown: Vec<(Place, String)> = all
-            .filter(|(section, _, entry)| {
-                !self.known.contains(&join(&section.canonical, &entry.key))
-            })
-            .take(MAX_FAULTS + 1)
-            .map(|(section, prefix, entry)| {
-                let (key, text) = self.unknown(section, entry);
-                (self.at_line(entry.line, &join(prefix, key)), text)
-            })
-            .collect();
-        for (place, text) in unknown {
-            match self.input.unknown_keys {
-                UnknownKeys::Fault => self.fault(&place, text),
-                UnknownKeys::Warn => self.warn(&place, text),
-            }
-        }
-        let open = self.input.file.as_ref().is_some_and(|f| f.world_readable);
-        if open && self.secret_in_file {
-            let place = Place::File {
-                name: self.name.to_owned(),
-                line: None,
-                key: None,
-            };
-            self.warn(
-                &place,
-                "holds secrets and every user of this machine can read it: chmod 640 it",
-            );
-        }
-        self.warnings.sort_by_key(ConfigFault::order);
-    }
-
-    /// How to name an unknown key, and what to say of it.
-    fn unknown<'e>(&self, section: &Section<'_>, entry: &'e Entry) -> (&'e str, String) {
-        let key = entry.key.as_str();
-        let prefix = join(&section.canonical, "");
-        let here = self.known.iter().filter_map(|known| {
-            let rest = known.strip_prefix(prefix.as_str())?;
-            (!rest.contains('.')).then_some(rest)
-        });
-        if let Some(close) = suggest::closest(key, here) {
-            let text = format!("is not a key of this configuration: did you mean {close}?");
-            return (shown_key(key), text);
-        }
-        // The right word in the wrong section.
-        let elsewhere = self.known.iter().find(|known| {
-            known
-                .rsplit('.')
-                .next()
-                .is_some_and(|k| suggest::same(k, key))
-        });
-        if let Some(known) = elsewhere {
-            let text = format!("is not a key of this section: did you mean {known}?");
-            return (shown_key(key), text);
-        }
-        match entry.node.value {
-            // `{ token, secret }`: where the colon is missing, the value stands in a key's place.
-            Value::Null => (
-                "(a word without a value)",
-                "is not a key of this configuration: is there a `:` missing?".to_owned(),
-            ),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => (
-                shown_key(key),
-                "is not a key of this configuration".to_owned(),
-            ),
-        }
     }
 }

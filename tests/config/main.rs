@@ -4,18 +4,19 @@
 // Helpers fail their test by panicking; the lints know only the test functions themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod shown;
+mod slips;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lss::config::effective::to_yaml;
 use lss::config::{
     Config, ConfigFault, ConfigFile, EngineChoice, FileText, Input, LoadRequest, LogFormat, Mode,
-    Parsed, Passthrough, UnknownKeys, known_keys, load, parse,
+    Parsed, Passthrough, UnknownKeys, load, parse,
 };
-use proptest::prelude::*;
 
 const FILE: &str = "lss.yaml";
 const CLOUD: &[(&str, &str)] = &[
@@ -23,7 +24,6 @@ const CLOUD: &[(&str, &str)] = &[
     ("LSS_MACHINE_ID", "machine_007"),
     ("RCS_BASE_URL", "https://rcs.example/api/"),
 ];
-const EXAMPLE: &str = include_str!("../etc/lss.yaml");
 
 /// Parses with an environment and no other files.
 fn with_env(text: &str, env: &[(&str, &str)]) -> Result<Parsed, Vec<String>> {
@@ -736,215 +736,6 @@ fn faults_have_an_end() {
         faults(&text),
         ["lss.yaml:1: server.allowed_hosts: has more than 1024 entries"]
     );
-}
-
-#[test]
-fn the_example_is_loadable_and_holds_the_defaults() {
-    let example = with_env(EXAMPLE, CLOUD).unwrap();
-    assert_eq!(shown(example.warnings), [""; 0]);
-    let defaults = with_env("", CLOUD).unwrap();
-    assert_eq!(to_yaml(&example.config), to_yaml(&defaults.config));
-}
-
-#[test]
-fn the_example_is_complete() {
-    let there = dotted_keys(EXAMPLE);
-    let missing: Vec<String> = known_keys()
-        .into_iter()
-        .map(|key| key.replace("[]", ""))
-        .filter(|key| !there.contains(key))
-        .collect();
-    assert_eq!(missing, [""; 0]);
-}
-
-#[test]
-fn the_examples_comments_are_loadable_too() {
-    // The credentials, with their comment signs taken off.
-    let start = EXAMPLE.find("  # credentials:").unwrap();
-    let end = EXAMPLE.find("# Single pictures").unwrap();
-    let block: String = EXAMPLE[start..end]
-        .lines()
-        .map(|line| line.replacen("# ", "", 1) + "\n")
-        .collect();
-    let text = format!("camera:\n{block}");
-    let files = |_: &Path, _: usize| {
-        Ok(FileText {
-            bytes: b"secret".to_vec(),
-            world_readable: false,
-        })
-    };
-    let mut input = Input::new(FILE, text.as_bytes());
-    input.standalone = true;
-    input.files = &files;
-    let parsed = parse(&input).unwrap_or_else(|f| panic!("{text}\n{f:#?}"));
-    assert_eq!(parsed.config.camera.credentials.len(), 2);
-}
-
-#[test]
-fn the_effective_configuration_is_complete_and_loadable() {
-    let c = with_env("", CLOUD).unwrap().config;
-    let there = dotted_keys(&to_yaml(&c));
-    // What stands in a file of its own shows under the key it stands in for.
-    let files = ["server.api_token_file"];
-    let missing: Vec<String> = known_keys()
-        .into_iter()
-        .filter(|key| !key.contains("[]") && !files.contains(&key.as_str()))
-        .filter(|key| !there.contains(key))
-        .collect();
-    assert_eq!(missing, [""; 0]);
-    // With no secret in it, it loads and comes out as it went in.
-    let c =
-        standalone("lss: { node: { name: \"it's: #1\" } }\ncamera: { scan_subnet: auto }").unwrap();
-    let text = to_yaml(&c);
-    let again = with_env(&text, &[]).unwrap().config;
-    assert_eq!(to_yaml(&again), text);
-    assert_eq!(again.node.name, "it's: #1");
-}
-
-/// Dotted paths of every key in block-style YAML, those behind a comment sign included.
-fn dotted_keys(text: &str) -> BTreeSet<String> {
-    let mut stack: Vec<(usize, String)> = Vec::new();
-    let mut out = BTreeSet::new();
-    for line in text.lines() {
-        let bare = line.replace("# ", "").replace("- ", "  ");
-        let Some((key, _)) = bare.trim_start().split_once(':') else {
-            continue;
-        };
-        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
-            continue;
-        }
-        let indent = bare.len() - bare.trim_start().len();
-        stack.retain(|(i, _)| *i < indent);
-        stack.push((indent, key.to_owned()));
-        let path: Vec<&str> = stack.iter().map(|(_, key)| key.as_str()).collect();
-        out.insert(path.join("."));
-    }
-    out
-}
-
-/// Everything that may be shown of a parse.
-fn everything_shown(text: &str) -> String {
-    let files = |_: &Path, _: usize| -> Result<FileText, String> {
-        Ok(FileText {
-            bytes: b"canary-of-a-file".to_vec(),
-            world_readable: true,
-        })
-    };
-    let mut out = String::new();
-    for standalone in [false, true] {
-        let mut input = Input::new(FILE, text.as_bytes());
-        input.standalone = standalone;
-        input.files = &files;
-        input.unknown_keys = UnknownKeys::Warn;
-        match parse(&input) {
-            Ok(parsed) => {
-                writeln!(out, "{:?}", parsed.config).unwrap();
-                out.push_str(&to_yaml(&parsed.config));
-                out.push_str(&shown(parsed.warnings).join("\n"));
-            }
-            Err(faults) => {
-                writeln!(out, "{faults:?}").unwrap();
-                out.push_str(&shown(faults).join("\n"));
-            }
-        }
-    }
-    out
-}
-
-#[test]
-fn a_value_that_stands_in_a_keys_place_is_not_shown() {
-    for text in [
-        "rcs: { token, canary-token }",
-        "ably: { auth_headers: { X-Key, canary-header } }",
-        "server:\n  ? canary-token\n",
-        "server: { 'canary: x' : 1 }",
-        "ably:\n  auth_headers: { 'canary:x': 1 }",
-    ] {
-        let found = faults(text);
-        assert!(!found.is_empty(), "{text}");
-        assert!(!found.join("\n").contains("canary"), "{found:?}");
-    }
-}
-
-/// Every secret key set.
-const SECRETS: &str = "\
-server: { listen: 0.0.0.0, api_token: 'canary-token-of-the-api' }
-ably:
-  api_key: 'canary.ably:canary-ably-secret'
-  auth_url: 'https://auth.example/canary-auth-path?canary=1'
-  auth_headers: { X-Key: 'canary-header' }
-rcs: { base_url: 'https://rcs.example', token: canary-rcs-token }
-lss: { node: { machine_id: m1 } }
-camera:
-  credentials:
-    - { match: 10.0.0.1, username: admin, password: 'canary: #pw', vendor: HIK }
-    - { match: 10.0.0.2, username: admin, password_file: pw }
-";
-
-#[test]
-fn no_secret_is_shown() {
-    let all = everything_shown(SECRETS);
-    assert!(all.contains("password: '***'"), "{all}");
-    assert!(all.contains("api_key: '***'"));
-    assert!(!all.contains("canary"), "{all}");
-}
-
-proptest! {
-    #[test]
-    fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let mut input = Input::new(FILE, &bytes);
-        input.standalone = true;
-        let _ = parse(&input);
-    }
-
-    #[test]
-    fn yaml_like_text_is_read_without_panic(text in "[-a-e:{}\\[\\],?&*!|>'\"#%@` \n\t0-9~.]{0,200}") {
-        let mut input = Input::new(FILE, text.as_bytes());
-        input.standalone = true;
-        let _ = parse(&input);
-    }
-
-    /// A slip of the hand anywhere in a file of secrets shows none of them.
-    #[test]
-    fn a_mistyped_file_shows_no_secret(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, "[-:{}\\[\\],?&*!|>'\"#%@ \n\ta0]"), 1..6)
-    ) {
-        let mut text: Vec<char> = SECRETS.chars().collect();
-        for (at, what, with) in edits {
-            let at = at.index(text.len());
-            match what {
-                0 => { text.remove(at); }
-                1 => text.insert(at, with.chars().next().unwrap()),
-                _ => text[at] = with.chars().next().unwrap(),
-            }
-        }
-        let text: String = text.into_iter().collect();
-        let all = everything_shown(&text);
-        prop_assert!(!all.contains("canary"), "{text}\n----\n{all}");
-    }
-
-    /// What is in effect can be written down and read again, whatever the values.
-    #[test]
-    fn effective_round_trips(
-        name in "[^\\p{C}]{1,40}",
-        port in 1..=65535_u16,
-        retries in -1..1000_i64,
-        stop_ms in 100..120_000_u64,
-        hosts in prop::collection::vec("[a-z][a-z0-9.-]{0,20}", 0..4),
-    ) {
-        prop_assume!(!name.trim().is_empty());
-        let text = format!(
-            "server: {{ port: {port}, allowed_hosts: [{}] }}\nlss: {{ node: {{ name: '{}' }}, ffmpeg: {{ max_retries: {retries}, stop_timeout: {stop_ms}ms }} }}",
-            hosts.iter().map(|h| format!("'{h}'")).collect::<Vec<_>>().join(","),
-            name.replace('\'', "''"),
-        );
-        let c = standalone(&text).map_err(|f| TestCaseError::fail(f.join("\n")))?;
-        prop_assert_eq!(&c.server.allowed_hosts, &hosts);
-        let shown = to_yaml(&c);
-        let again = with_env(&shown, &[]).map_err(|f| TestCaseError::fail(f.join("\n")))?.config;
-        prop_assert_eq!(to_yaml(&again), shown);
-        prop_assert_eq!(again.ffmpeg.stop_timeout, Duration::from_millis(stop_ms));
-    }
 }
 
 #[test]
