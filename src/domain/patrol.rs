@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{ErrorCode, Fault};
-use super::ptz::{PtzAction, Speed, Velocity};
+use super::ptz::{PtzAction, Speed, Velocity, check_preset_id};
 use super::stream::{CameraId, Id};
 
 pub use machine::Patrol;
@@ -25,8 +25,6 @@ pub const MAX_WAYPOINTS: usize = 256;
 const MAX_MS: i64 = 3_600_000;
 /// A loop is at least so long, so that a tour can't be a flood.
 const MIN_LOOP: Duration = Duration::from_secs(1);
-/// Longest preset id, in bytes.
-const MAX_PRESET: usize = 128;
 
 /// A waypoint as the wire has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -170,15 +168,8 @@ fn act(ask: &WaypointAsk, speed: Speed) -> Result<Act, String> {
     match action {
         PtzAction::Stop => Ok(Act::Halt),
         PtzAction::GotoPreset => {
-            let preset = ask.preset.as_deref().unwrap_or("");
-            if preset.is_empty() {
-                return Err("GOTO_PRESET needs presetId".to_owned());
-            }
-            if preset.len() > MAX_PRESET || preset.chars().any(char::is_control) {
-                return Err(format!(
-                    "presetId must be at most {MAX_PRESET} bytes without control characters"
-                ));
-            }
+            let preset = ask.preset.as_deref().ok_or("GOTO_PRESET needs presetId")?;
+            check_preset_id(preset)?;
             Ok(Act::Goto(preset.into()))
         }
         PtzAction::PanLeft
@@ -309,7 +300,7 @@ impl PatrolStatus {
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Move so until `until` (a [`Step::Halt`] comes then).
+    /// Move so until `until`: then comes a [`Step::Halt`], or the next movement.
     Move {
         /// How.
         velocity: Velocity,
@@ -452,7 +443,7 @@ mod tests {
         refusal(None, vec![goto.clone(), waypoint("STOP", 1000)]);
         goto.preset = Some("3".to_owned());
         assert!(check(None, vec![goto.clone(), waypoint("STOP", 1000)]).is_ok());
-        goto.preset = Some("a\nb".to_owned());
+        goto.preset = Some("../../x".to_owned());
         refusal(None, vec![goto, waypoint("STOP", 1000)]);
         let mut endless = waypoint("LEFT", 0);
         endless.duration = None;

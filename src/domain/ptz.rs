@@ -318,6 +318,20 @@ impl Velocity {
     }
 }
 
+/// Judges a preset's id: a number, or a token that is opaque to us. Never a path: it may become
+/// part of one. The error says what is wrong with it.
+pub fn check_preset_id(id: &str) -> Result<(), &'static str> {
+    if id.is_empty() {
+        Err("presetId is empty")
+    } else if id.len() > 128 || id.chars().any(char::is_control) {
+        Err("presetId must be at most 128 bytes without control characters")
+    } else if id.contains(['/', '\\', '?', '#', '%']) || id.contains("..") {
+        Err("presetId must not contain / \\ ? # % or ..")
+    } else {
+        Ok(())
+    }
+}
+
 /// What lss did on its own with a camera in motion (contract 14, `ptz_event`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PtzEventKind {
@@ -426,6 +440,17 @@ mod tests {
                 ErrorCode::ParamInvalid,
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn preset_ids() {
+        for good in ["1", "300", "Profile 1 & co", "{5f1c-…}", "a.b"] {
+            assert_eq!(check_preset_id(good), Ok(()), "{good}");
+        }
+        let long = "1".repeat(129);
+        for bad in ["", "../../x", "1/goto", "..", "1?x=1", "1\n", "%2e", &long] {
+            assert!(check_preset_id(bad).is_err(), "{bad}");
         }
     }
 

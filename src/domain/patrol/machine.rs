@@ -302,11 +302,15 @@ impl Patrol {
     }
 
     fn run(&mut self, now: Instant) -> bool {
-        if self.moving_until.is_some_and(|end| now >= end) {
-            self.halt();
-            return true;
-        }
         let offset = self.offset(now);
+        if self.moving_until.is_some_and(|end| now >= end) {
+            if self.is_replaced(offset) {
+                self.moving_until = None;
+            } else {
+                self.halt();
+                return true;
+            }
+        }
         // Before the loop's end, also if we come late: the last waypoint may be the way home.
         if self.slot(self.next).is_some_and(|s| s.begin <= offset) {
             self.begin_next(offset);
@@ -317,6 +321,29 @@ impl Patrol {
             return true;
         }
         false
+    }
+
+    /// Whether the movement that ends now is followed by the next one at this very moment: that
+    /// one takes its place. A stop between the two would cost the second a round trip of its
+    /// length, loop for loop, and the camera would end up somewhere else.
+    fn is_replaced(&self, offset: Duration) -> bool {
+        let runs = |slot: Option<&Slot>, offset: Duration, ended: Duration| {
+            slot.is_some_and(|s| {
+                matches!(s.act, Act::Move(_)) && s.begin == ended && offset < s.end
+            })
+        };
+        let Some(ended) = self.slot(self.current).map(|s| s.end) else {
+            return false;
+        };
+        match self.slot(self.next) {
+            next @ Some(_) => runs(next, offset, ended),
+            None => {
+                let goes_on = self.plan.loop_count == 0
+                    || self.current_loop.saturating_add(1) < self.plan.loop_count;
+                let offset = offset.saturating_sub(self.plan.length);
+                goes_on && runs(self.slot(0), offset, Duration::ZERO)
+            }
+        }
     }
 
     fn begin_next(&mut self, offset: Duration) {
