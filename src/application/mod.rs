@@ -1,5 +1,6 @@
 //! What lss does: tasks, node, health. Knows the domain and its gateways, no protocol.
 
+pub mod camera;
 pub mod health;
 pub mod node;
 pub mod stream;

@@ -4,4 +4,6 @@ pub mod error;
 pub mod gateway;
 pub mod health;
 pub mod node;
+pub mod patrol;
+pub mod ptz;
 pub mod stream;

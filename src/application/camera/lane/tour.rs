@@ -1,0 +1,179 @@
+//! The camera's tour: its commands, and its steps as requests of the lane.
+
+use super::Lane;
+use crate::application::camera::motor::TourNumber;
+use crate::application::camera::order::{
+    CommandId, DeviceRequest, Output, PatrolOrder, PresetOrder, Success,
+};
+use crate::application::camera::waiting::{Ends, Source, Waiting, Wanted};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::patrol::{Patrol, PatrolState, PatrolStatus, Plan, Step, TourId};
+use crate::domain::ptz::Drive;
+use crate::domain::stream::CameraId;
+use crate::util::time::Now;
+
+/// The tour that runs or is paused.
+#[derive(Debug)]
+pub(super) struct Tour {
+    number: TourNumber,
+    camera: CameraId,
+    pub(super) machine: Patrol,
+}
+
+impl<D> Lane<D> {
+    pub(super) fn patrol_order(
+        &mut self,
+        id: CommandId,
+        camera: CameraId,
+        order: PatrolOrder,
+        now: Now,
+    ) {
+        let tour = match order {
+            PatrolOrder::Start(plan) => {
+                self.start_patrol(camera, *plan, now);
+                let status = self.patrol();
+                return self.reply(id, Ok(patrol_success(status)));
+            }
+            PatrolOrder::Status => {
+                let status = self.patrol();
+                let status = status.unwrap_or_else(|| PatrolStatus::none(camera));
+                return self.reply(id, Ok(patrol_success(Some(status))));
+            }
+            PatrolOrder::Stop(ref tour)
+            | PatrolOrder::Pause(ref tour)
+            | PatrolOrder::Resume(ref tour) => tour.as_ref(),
+        };
+        let found = self
+            .tour
+            .as_mut()
+            .ok_or_else(|| Fault::new(ErrorCode::NotFound, "there is no patrol on this camera"));
+        let found = found.and_then(|running| match tour {
+            Some(tour) if tour != running.machine.tour() => Err(other_tour(running.machine.tour())),
+            _ => Ok(running),
+        });
+        match found {
+            Err(fault) => self.reply(id, Err(fault)),
+            Ok(tour) => {
+                match order {
+                    PatrolOrder::Stop(_) => tour.machine.stop("by command"),
+                    PatrolOrder::Pause(_) => tour.machine.pause("by command", now.mono),
+                    _ => tour.machine.resume(now.mono),
+                }
+                let status = tour.machine.status();
+                if status.state == PatrolState::Running {
+                    self.head_is_the_tours();
+                }
+                self.reply(id, Ok(patrol_success(Some(status))));
+                self.walk(now);
+            }
+        }
+    }
+
+    pub(super) fn start_patrol(&mut self, camera: CameraId, plan: Plan, now: Now) {
+        if let Some(old) = &mut self.tour {
+            old.machine.stop("replaced by another tour");
+            self.walk(now);
+        }
+        self.head_is_the_tours();
+        self.tours += 1;
+        self.tour = Some(Tour {
+            number: self.tours,
+            camera,
+            machine: Patrol::start(plan, now.mono),
+        });
+        self.walk(now);
+    }
+
+    /// A tour begins or goes on: older movements of the head that still wait are pointless.
+    fn head_is_the_tours(&mut self) {
+        let cancelled = self
+            .queue
+            .take_if(|w| w.wanted.moves() == Some(Drive::PanTiltZoom));
+        self.superseded(cancelled);
+    }
+
+    pub(super) fn pause_for_manual(&mut self, now: Now) {
+        if let Some(tour) = &mut self.tour {
+            tour.machine.pause("a manual PTZ command", now.mono);
+            self.walk(now);
+        }
+    }
+
+    /// Does what the tour says is due.
+    pub(super) fn walk(&mut self, now: Now) {
+        while let Some(tour) = &mut self.tour {
+            let (number, camera) = (tour.number, tour.camera.clone());
+            let Some(step) = tour.machine.poll(now.mono) else {
+                break;
+            };
+            let wanted = match step {
+                Step::Event(event) => {
+                    self.out.push(Output::Patrol(event));
+                    continue;
+                }
+                Step::Finished => {
+                    self.tour = None;
+                    continue;
+                }
+                Step::Halt => {
+                    // Its own steps that wait are pointless; nobody waits for an answer.
+                    self.queue
+                        .take_if(|w| matches!(w.source, Source::Patrol { .. }));
+                    self.motor(Drive::PanTiltZoom)
+                        .stop(&camera, Some(number), now.mono);
+                    continue;
+                }
+                Step::Move { velocity, until } => Wanted::Move {
+                    drive: Drive::PanTiltZoom,
+                    velocity,
+                    ends: Ends::At(until),
+                },
+                Step::GotoPreset(preset) => {
+                    Wanted::Other(DeviceRequest::Preset(PresetOrder::Goto {
+                        preset,
+                        force: false,
+                    }))
+                }
+            };
+            let pushed_out = self.queue.push(Waiting {
+                source: Source::Patrol {
+                    tour: number,
+                    camera,
+                },
+                wanted,
+                stale_at: None,
+            });
+            self.superseded(pushed_out);
+        }
+    }
+
+    pub(super) fn tour_heard(
+        &mut self,
+        number: Option<TourNumber>,
+        fault: Option<&Fault>,
+        now: Now,
+    ) {
+        if let Some(tour) = &mut self.tour
+            && Some(tour.number) == number
+        {
+            match fault {
+                None => tour.machine.succeeded(),
+                Some(fault) => tour.machine.failed(&fault.message, now.mono),
+            }
+        }
+    }
+}
+
+fn patrol_success<D>(status: Option<PatrolStatus>) -> Success<D> {
+    Success {
+        patrol: status,
+        ..Success::default()
+    }
+}
+
+fn other_tour(running: &TourId) -> Fault {
+    Fault::new(
+        ErrorCode::NotFound,
+        format!("the camera's patrol is another one: {running}"),
+    )
+}
