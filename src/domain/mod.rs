@@ -1,7 +1,9 @@
 //! Values and rules. No serde, no clock, no threads, no I/O.
 
+pub mod camera;
 pub mod error;
 pub mod gateway;
 pub mod health;
 pub mod node;
+pub mod ptz;
 pub mod stream;
