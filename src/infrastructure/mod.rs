@@ -1,0 +1,4 @@
+//! The world outside: protocols, processes, the operating system. Knows domain and util, never
+//! application or adapter.
+
+pub mod http;
