@@ -2,3 +2,4 @@
 //! application or adapter.
 
 pub mod http;
+pub mod xml;

@@ -8,8 +8,10 @@
 //! **When a request is sent twice.** Cameras close idle connections without a word, so a kept
 //! connection may be dead. It is looked at before use, which finds all but the close that crosses
 //! our request on the wire. Then, and only if no byte of an answer was seen and the connection
-//! was not opened for this very request, the request is sent once more on a new one, as its
-//! [`Resend`] allows.
+//! was not opened for this very request, and if its [`Resend`] allows, the error is
+//! [`HttpError::Dead`]: whoever sent it sends it once more, with a login made anew, because
+//! cameras refuse a nonce count or a token that they may have seen. That goes on a new connection
+//! and can't end so again.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -22,7 +24,7 @@ const FRESH_ENOUGH: Duration = Duration::from_secs(1);
 /// A loss that is noticed this soon after sending is a close that crossed the request.
 const CROSSED: Duration = Duration::from_millis(500);
 
-/// Whether a request may be sent again on a new connection when the kept one turns out dead.
+/// Whether a request may be sent once more on a new connection when the kept one turns out dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resend {
     /// Reads, stops, going to a preset: twice is as good as once.
@@ -85,6 +87,11 @@ impl CameraClient {
         self.peer
     }
 
+    /// The `Host` header.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Closes the kept connection, if there is one.
     pub fn hang_up(&mut self) {
         self.kept = None;
@@ -102,9 +109,9 @@ impl CameraClient {
         let head_only = request.method == "HEAD";
         if let Some(stream) = self.take_kept(request.resend) {
             let sent_at = Instant::now();
-            match self.exchange(stream, &message, request.max_reply, head_only, deadline) {
-                Ok(response) => return Ok(response),
-                Err(failure) => {
+            return self
+                .exchange(stream, &message, request.max_reply, head_only, deadline)
+                .map_err(|failure| {
                     let again = !failure.answer_seen
                         && matches!(failure.error, HttpError::Lost(_))
                         && match request.resend {
@@ -112,12 +119,12 @@ impl CameraClient {
                             Resend::WhenCrossed => sent_at.elapsed() < CROSSED,
                             Resend::Never => false,
                         };
-                    if !again {
-                        return Err(failure.error);
+                    if again {
+                        HttpError::Dead
+                    } else {
+                        failure.error
                     }
-                    log::debug!(peer:% = self.peer; "kept camera connection was dead, sending again");
-                }
-            }
+                });
         }
         let stream = self.connect(deadline)?;
         self.exchange(stream, &message, request.max_reply, head_only, deadline)

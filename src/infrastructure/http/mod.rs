@@ -2,4 +2,5 @@
 
 pub mod camera_client;
 pub mod digest;
+pub mod login_client;
 pub mod response;

@@ -54,6 +54,9 @@ pub enum HttpError {
     /// Out of time after the request had left.
     #[error("timed out {0}")]
     Timeout(&'static str),
+    /// The kept connection was dead, and the request may be sent once more.
+    #[error("the kept connection was dead")]
+    Dead,
     /// The connection ended before a whole answer was there.
     #[error("{0}")]
     Lost(String),

@@ -235,6 +235,8 @@ fn a_dead_kept_connection_is_replaced_by_rule() {
         let (addr, seen) = crossing(vec![vec![Act::Say(OK)]]);
         let mut client = client(addr);
         client.send(&get(resend), None, soon()).unwrap();
+        let dead = client.send(&get(resend), None, soon());
+        assert_eq!(dead, Err(HttpError::Dead));
         client.send(&get(resend), None, soon()).unwrap();
         assert_eq!(seen.join().unwrap().len(), 2);
     }
