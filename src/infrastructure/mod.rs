@@ -2,4 +2,5 @@
 //! application or adapter.
 
 pub mod http;
+pub mod isapi;
 pub mod xml;
