@@ -299,8 +299,15 @@ impl XmlWriter {
 
     /// An element with a text inside.
     pub fn leaf(&mut self, name: &str, text: &str) {
+        self.leaf_with(name, &[], text);
+    }
+
+    /// An element with attributes and a text inside.
+    pub fn leaf_with(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
         let text = allowed(text);
-        self.element(name, &[], |w| w.event(Event::Text(BytesText::new(&text))));
+        self.element(name, attributes, |w| {
+            w.event(Event::Text(BytesText::new(&text)));
+        });
     }
 
     /// A part that was written before, as it is.
