@@ -1,5 +1,6 @@
 //! Values and rules. No serde, no clock, no threads, no I/O.
 
+pub mod camera;
 pub mod error;
 pub mod gateway;
 pub mod health;

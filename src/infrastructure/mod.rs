@@ -1,8 +1,12 @@
 //! The world outside: sockets, processes, the operating system. Implements the domain's gateways
 //! and knows neither the application nor an adapter.
 
+pub mod camera_gateway;
 pub mod child;
 pub mod ffmpeg;
 pub mod http;
+pub mod isapi;
+pub mod onvif;
 pub mod rcs;
 pub mod system;
+pub mod xml;

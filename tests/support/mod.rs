@@ -8,7 +8,10 @@
 )] // Tests: a fault ends them.
 #![allow(clippy::print_stderr, missing_docs)]
 
+pub mod camera_head;
 pub mod certs;
 pub mod daemon;
+pub mod digest_server;
+pub mod isapi_camera;
 pub mod logs;
 pub mod rcs;

@@ -1,0 +1,479 @@
+//! One camera: who it is, what it can, how it is asked, how it fails. Knows no XML and no HTTP.
+//!
+//! The spec's `CameraDeviceAdapter` is two traits here: [`CameraGateway`] opens a device, and
+//! [`CameraDevice`] is one client of one camera, owned by one thread at a time.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::error::{ErrorCode, Fault};
+use super::ptz::{AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, StopScope};
+use crate::util::secret::Secret;
+
+/// The two ways lss speaks with cameras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// SOAP, every vendor.
+    Onvif,
+    /// Hikvision's own.
+    Isapi,
+}
+
+impl Protocol {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Onvif => "ONVIF",
+            Self::Isapi => "ISAPI",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a camera's HTTP answers. The address is resolved and judged before it gets here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CameraAddress {
+    /// What is connected to.
+    pub ip: IpAddr,
+    /// HTTP port.
+    pub port: u16,
+}
+
+impl CameraAddress {
+    /// An address with its port.
+    pub fn new(ip: IpAddr, port: u16) -> Self {
+        Self { ip, port }
+    }
+
+    /// For connecting.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+impl fmt::Display for CameraAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket().fmt(f)
+    }
+}
+
+/// A login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Without control characters.
+    username: String,
+    password: Secret,
+}
+
+impl Credentials {
+    /// Most bytes of a user name or a password.
+    pub const MAX_LEN: usize = 256;
+
+    /// A control character in either, an empty user name or more than 256 bytes: 20003. Control
+    /// characters would end a header early.
+    pub fn new(username: impl Into<String>, password: Secret) -> Result<Self, Fault> {
+        let username = username.into();
+        let invalid = |what: &str| Fault::new(ErrorCode::ParamInvalid, what.to_owned());
+        if username.is_empty() {
+            return Err(invalid("username is empty"));
+        }
+        if username.len() > Self::MAX_LEN || password.expose().len() > Self::MAX_LEN {
+            return Err(invalid("username and password take at most 256 bytes each"));
+        }
+        if username
+            .chars()
+            .chain(password.expose().chars())
+            .any(char::is_control)
+        {
+            return Err(invalid("username or password has a control character"));
+        }
+        Ok(Self { username, password })
+    }
+
+    /// In clear: user names are no secrets.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// The password.
+    pub fn password(&self) -> &Secret {
+        &self.password
+    }
+}
+
+/// Everything that is needed to speak with one channel of one camera.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameraTarget {
+    /// Where.
+    pub address: CameraAddress,
+    /// `None` = as a stranger.
+    pub credentials: Option<Credentials>,
+    /// Video channel, from 1; above 1 only on recorders and cameras with several lenses.
+    pub channel: u16,
+}
+
+/// The protocols a camera was seen to speak; `None` = not tried.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProtocolSupport {
+    /// Answers ONVIF.
+    pub onvif: Option<bool>,
+    /// Answers ISAPI.
+    pub isapi: Option<bool>,
+    /// Answers RTSP.
+    pub rtsp: Option<bool>,
+    /// The highest version it names.
+    pub onvif_version: Option<String>,
+}
+
+/// What the camera says it can move; `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PtzCapabilities {
+    /// Moves at all.
+    pub supported: Option<bool>,
+    /// At a speed until stopped.
+    pub continuous_move: Option<bool>,
+    /// To a position.
+    pub absolute_move: Option<bool>,
+    /// By a distance.
+    pub relative_move: Option<bool>,
+    /// Has presets.
+    pub preset: Option<bool>,
+    /// How many.
+    pub max_presets: Option<u32>,
+    /// Has tours of its own.
+    pub patrol: Option<bool>,
+    /// How many.
+    pub max_patrols: Option<u32>,
+    /// Has a zoom.
+    pub zoom: Option<bool>,
+    /// Has a focus motor that can be driven.
+    pub focus: Option<bool>,
+    /// Has an iris that can be driven.
+    pub iris: Option<bool>,
+}
+
+/// What the camera says of its pictures; `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VideoCapabilities {
+    /// `H264`, `H265`, `JPEG`, …
+    pub codecs: Option<Vec<String>>,
+    /// `1920x1080`, the largest first.
+    pub resolutions: Option<Vec<String>>,
+    /// Frames per second.
+    pub max_fps: Option<f64>,
+}
+
+/// What the camera says of its sound; `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AudioCapabilities {
+    /// Has any.
+    pub supported: Option<bool>,
+    /// `G711`, `AAC`, …
+    pub codecs: Option<Vec<String>>,
+}
+
+/// The spec's `CameraCapabilities`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CameraCapabilities {
+    /// Movement.
+    pub ptz: PtzCapabilities,
+    /// Pictures.
+    pub video: VideoCapabilities,
+    /// Sound.
+    pub audio: AudioCapabilities,
+}
+
+/// The spec's `CameraDeviceInfo` without the camera's id, which only the asker knows. Every
+/// `None` is something that the camera did not say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraDeviceInfo {
+    /// Where it was reached.
+    pub address: CameraAddress,
+    /// As the camera spells it.
+    pub manufacturer: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+    /// Serial number.
+    pub serial_number: Option<String>,
+    /// Firmware, with its build where the camera tells it.
+    pub firmware_version: Option<String>,
+    /// Hardware.
+    pub hardware_id: Option<String>,
+    /// `aa:bb:cc:dd:ee:ff`
+    pub mac_address: Option<String>,
+    /// The name somebody gave it.
+    pub device_name: Option<String>,
+    /// How it was asked.
+    pub probe_method: Protocol,
+    /// What it was seen to speak: only what this probe saw; the asker fills in the rest.
+    pub protocol_support: ProtocolSupport,
+    /// `None` where it was asked and said nothing at all.
+    pub capabilities: Option<CameraCapabilities>,
+    /// When.
+    pub probe_time: SystemTime,
+}
+
+/// The answer to "are you there".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Credentials were given and the camera took them.
+    pub authenticated: bool,
+}
+
+/// What kind of picture is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SnapshotWish {
+    /// Ask the camera for about this size, where it can be asked: width and height.
+    pub size: Option<(u32, u32)>,
+}
+
+/// A login that the camera did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginRefusal {
+    /// Whether credentials were sent at all. Only then does it count against them.
+    pub tried: bool,
+    /// The account is locked for that long, says the camera.
+    pub unlock_after: Option<Duration>,
+    /// Tries left until it locks, says the camera.
+    pub tries_left: Option<u32>,
+    /// In words.
+    pub words: String,
+}
+
+/// Why a camera did not do what was asked. The words carry no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameraError {
+    /// No connection; nothing was sent.
+    Unreachable(String),
+    /// The request has left, and no whole answer came: it may have been carried out.
+    NoAnswer(String),
+    /// The login was refused or is missing.
+    LoginRefused(LoginRefusal),
+    /// Logged in, but the account may not.
+    Forbidden(String),
+    /// This camera can't.
+    NotSupported(String),
+    /// It can't now: too many clients, or somebody with priority.
+    Busy(String),
+    /// No such preset or tour.
+    NotFound(String),
+    /// It said no, in these words.
+    Device(String),
+    /// What it said is no answer: garbage, over the limits, not what was asked for.
+    BadAnswer(String),
+}
+
+impl CameraError {
+    /// Whether the camera may have done it all the same: then it is treated as moving.
+    pub fn may_have_acted(&self) -> bool {
+        matches!(
+            self,
+            Self::NoAnswer(_) | Self::Device(_) | Self::BadAnswer(_)
+        )
+    }
+
+    /// The contract's code (section 12).
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unreachable(_) | Self::NoAnswer(_) => ErrorCode::Unavailable,
+            Self::LoginRefused(_) => ErrorCode::Unauthorized,
+            Self::Forbidden(_) => ErrorCode::AccessDenied,
+            Self::NotSupported(_) => ErrorCode::ValidationFailed,
+            Self::Busy(_) => ErrorCode::NodeBusy,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::Device(_) | Self::BadAnswer(_) => ErrorCode::InternalError,
+        }
+    }
+
+    /// With the code, for those who asked.
+    pub fn fault(&self) -> Fault {
+        Fault::new(self.code(), self.to_string())
+    }
+}
+
+impl fmt::Display for CameraError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(words) => write!(f, "camera not reachable: {words}"),
+            Self::NoAnswer(words) => write!(f, "no answer from the camera: {words}"),
+            Self::LoginRefused(refusal) => {
+                write!(f, "camera refused the login: {}", refusal.words)?;
+                if let Some(left) = refusal.tries_left {
+                    write!(f, "; tries left: {left}")?;
+                }
+                if let Some(after) = refusal.unlock_after {
+                    write!(f, "; locked for {} s", after.as_secs())?;
+                }
+                Ok(())
+            }
+            Self::Forbidden(words) => write!(f, "the camera account may not do this: {words}"),
+            Self::NotSupported(words) => write!(f, "this camera can't: {words}"),
+            Self::Busy(words) => write!(f, "camera busy: {words}"),
+            Self::NotFound(words) => f.write_str(words),
+            Self::Device(words) => write!(f, "camera error: {words}"),
+            Self::BadAnswer(words) => write!(f, "camera answer not understood: {words}"),
+        }
+    }
+}
+
+impl std::error::Error for CameraError {}
+
+/// One client of one camera, used by one thread at a time. Every call ends by its deadline.
+///
+/// Each client has a connection and a login state of its own; what is learnt of the camera
+/// (paths, profile, clock, what it refuses) is shared with its [twins](CameraDevice::twin).
+pub trait CameraDevice: Send {
+    /// What it speaks.
+    fn protocol(&self) -> Protocol;
+
+    /// Another client of the same camera with a connection of its own: a stop must not wait
+    /// behind a request that hangs.
+    fn twin(&self) -> Box<dyn CameraDevice>;
+
+    /// Drops the connection; the next call opens a new one.
+    fn hang_up(&mut self);
+
+    /// Learns what moves need (login challenge, paths, profile), so that the first move takes
+    /// one round trip. Never needed for the other calls to work.
+    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError>;
+
+    /// Whether the camera answers, and takes the credentials.
+    fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError>;
+
+    /// Everything that the camera tells about itself.
+    fn probe(&mut self, deadline: Instant) -> Result<CameraDeviceInfo, CameraError>;
+
+    /// Moves at a speed until told otherwise. All three axes are set, those at zero stop.
+    /// `limit` = the longest this may go on without another word: set in the camera where the
+    /// camera has such a limit, so that even the move of a killed daemon ends.
+    fn move_at(
+        &mut self,
+        velocity: HeadVelocity,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<MoveAccepted, CameraError>;
+
+    /// Drives focus or iris at a speed; zero stops. Where a camera has steps only (the ONVIF
+    /// iris), one step in that direction.
+    fn drive_lens(
+        &mut self,
+        lens: Lens,
+        speed: AxisSpeed,
+        deadline: Instant,
+    ) -> Result<(), CameraError>;
+
+    /// Hands the focus back to the camera.
+    fn focus_auto(&mut self, deadline: Instant) -> Result<(), CameraError>;
+
+    /// One try to stand still. `insist` = an earlier stop was not answered or not obeyed: every
+    /// way of stopping that the protocol has is sent. Lens motors that the camera says it has
+    /// not are no error.
+    fn stop(
+        &mut self,
+        scope: StopScope,
+        insist: bool,
+        deadline: Instant,
+    ) -> Result<(), CameraError>;
+
+    /// What the camera says of its motion.
+    fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError>;
+
+    /// All presets, functions included.
+    fn presets(&mut self, deadline: Instant) -> Result<Vec<PresetInfo>, CameraError>;
+
+    /// Goes to a preset: an id, on ONVIF also a name. A function preset only with `force`.
+    fn goto_preset(
+        &mut self,
+        preset: &str,
+        force: bool,
+        deadline: Instant,
+    ) -> Result<(), CameraError>;
+
+    /// Stores where the camera looks; the answer is the preset's id. An unknown `preset` is
+    /// created (ONVIF answers with a token of its own).
+    fn set_preset(
+        &mut self,
+        preset: &str,
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> Result<String, CameraError>;
+
+    /// Forgets a preset.
+    fn delete_preset(&mut self, preset: &str, deadline: Instant) -> Result<(), CameraError>;
+
+    /// Begins a tour that is stored in the camera.
+    fn start_patrol(&mut self, patrol: &str, deadline: Instant) -> Result<(), CameraError>;
+
+    /// Ends a tour that is stored in the camera.
+    fn stop_patrol(&mut self, patrol: &str, deadline: Instant) -> Result<(), CameraError>;
+
+    /// One picture, as the camera gives it: it begins like a JPEG, and no more is checked here.
+    fn snapshot(&mut self, wish: SnapshotWish, deadline: Instant) -> Result<Vec<u8>, CameraError>;
+
+    /// Where the camera's stream is, without credentials, if it tells.
+    fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError>;
+}
+
+/// Opens devices (the way in for application code).
+pub trait CameraGateway: Send + Sync {
+    /// A client of a camera. Opens no connection yet. Clients of one target share what was
+    /// learnt of it.
+    fn open(&self, target: &CameraTarget, protocol: Protocol) -> Box<dyn CameraDevice>;
+
+    /// Whether a camera speaks a protocol, asked without credentials.
+    fn speaks(
+        &self,
+        address: &CameraAddress,
+        protocol: Protocol,
+        deadline: Instant,
+    ) -> Result<bool, CameraError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_with_every_special_character_but_control() {
+        let odd = "p@ss:w/ö\"rd\\&<%é中";
+        let login = Credentials::new("ad\"min\\", Secret::new(odd)).unwrap();
+        assert_eq!(login.password().expose(), odd);
+        assert!(!format!("{login:?}").contains(odd));
+        for (user, password) in [("a\r\nX: y", "p"), ("a", "p\n"), ("", "p")] {
+            let fault = Credentials::new(user, Secret::new(password)).unwrap_err();
+            assert_eq!(fault.code, ErrorCode::ParamInvalid);
+        }
+    }
+
+    #[test]
+    fn codes_of_the_contract() {
+        let words = String::new;
+        let refusal = LoginRefusal {
+            tried: true,
+            unlock_after: Some(Duration::from_secs(1_700)),
+            tries_left: Some(0),
+            words: "wrong password".to_owned(),
+        };
+        let cases = [
+            (CameraError::Unreachable(words()), 50003, false),
+            (CameraError::NoAnswer(words()), 50003, true),
+            (CameraError::LoginRefused(refusal), 10001, false),
+            (CameraError::Forbidden(words()), 10002, false),
+            (CameraError::NotSupported(words()), 20005, false),
+            (CameraError::Busy(words()), 30302, false),
+            (CameraError::NotFound(words()), 20004, false),
+            (CameraError::Device(words()), 50001, true),
+            (CameraError::BadAnswer(words()), 50001, true),
+        ];
+        for (error, code, acted) in cases {
+            assert_eq!(error.fault().code.number(), code, "{error}");
+            assert_eq!(error.may_have_acted(), acted, "{error}");
+        }
+    }
+}

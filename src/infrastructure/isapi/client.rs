@@ -1,0 +1,259 @@
+//! Sends calls, logs in, judges the replies. Knows what one camera was seen to refuse, and
+//! shares that with its twins; knows no domain command.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::body::{self, Call, PicturePath, PtzTree};
+use super::status::{Refusal, Trouble, judge, read_refusal};
+use crate::domain::camera::{CameraAddress, CameraError, Credentials};
+use crate::infrastructure::http::camera_client::{CameraClient, Request};
+use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
+use crate::infrastructure::http::response::Response;
+use crate::infrastructure::http::{CameraOptions, MAX_REPLY};
+use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
+
+/// Between two tries of a read that the camera was too busy for.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// Further tries of such a read.
+const BUSY_RETRIES: u32 = 2;
+
+/// What was learnt of one camera.
+#[derive(Debug, Default)]
+pub struct Learnt {
+    /// Where movement is found; `None` until something has worked.
+    pub tree: Option<PtzTree>,
+    /// Whether it is a recorder; `None` until it was asked.
+    pub recorder: Option<bool>,
+    /// Timed moves are refused.
+    pub no_momentary: bool,
+    /// Where pictures are found.
+    pub picture: Option<PicturePath>,
+    /// Picture sizes can't be asked for.
+    pub no_picture_size: bool,
+    /// Which presets are functions; `None` until it was asked, or where it does not say.
+    pub function_presets: Option<Vec<u32>>,
+}
+
+/// Shared by the clients of one camera. Never locked across I/O.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<Learnt>>);
+
+impl Memory {
+    /// Reads or writes it.
+    pub fn with<T>(&self, use_it: impl FnOnce(&mut Learnt) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One connection to one device.
+#[derive(Debug)]
+pub struct IsapiClient {
+    login: LoginClient,
+    memory: Memory,
+}
+
+impl IsapiClient {
+    /// Opens nothing yet.
+    pub fn new(
+        address: &CameraAddress,
+        credentials: Option<Credentials>,
+        options: CameraOptions,
+        memory: Memory,
+    ) -> Self {
+        let http = CameraClient::new(address.socket(), options.connect_timeout);
+        let rules = LoginRules {
+            allow_basic: options.allow_basic,
+            is_definite,
+        };
+        Self {
+            login: LoginClient::new(http, credentials, rules),
+            memory,
+        }
+    }
+
+    /// Drops the connection.
+    pub fn hang_up(&mut self) {
+        self.login.hang_up();
+    }
+
+    /// Whether the camera asked for a login and took ours.
+    pub fn is_logged_in(&self) -> bool {
+        self.login.is_logged_in()
+    }
+
+    /// Fetches a login challenge where one is needed.
+    pub fn prime(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        self.login
+            .prime(body::USER_CHECK, deadline)
+            .map_err(login_error)
+    }
+
+    /// Sends one call; the whole reply, unjudged but for the login.
+    pub fn send(
+        &mut self,
+        call: &Call,
+        max_reply: usize,
+        deadline: Instant,
+    ) -> Result<Response, CameraError> {
+        if call.method != "GET" {
+            self.prime(deadline)?;
+        }
+        let has_content = call.body.as_deref().is_some_and(|b| !b.is_empty());
+        let request = Request {
+            method: call.method,
+            target: &call.target,
+            content_type: has_content.then_some("application/xml"),
+            body: call.body.as_deref(),
+            resend: call.resend,
+            max_reply,
+        };
+        self.login.send(&request, deadline).map_err(login_error)
+    }
+
+    /// Sends one call and judges the reply.
+    pub fn call(&mut self, call: &Call, deadline: Instant) -> Result<Option<Element>, Trouble> {
+        let response = self
+            .send(call, MAX_DOCUMENT, deadline)
+            .map_err(Trouble::Other)?;
+        judge(&response)
+    }
+
+    /// Reads a document; tried again while the camera is too busy and time is left.
+    pub fn read(&mut self, call: &Call, deadline: Instant) -> Result<Element, CameraError> {
+        self.reading(call, deadline).map_err(CameraError::from)
+    }
+
+    fn reading(&mut self, call: &Call, deadline: Instant) -> Result<Element, Trouble> {
+        let mut tries = 0;
+        loop {
+            let error = match self.call(call, deadline) {
+                Ok(Some(root)) => return Ok(root),
+                Ok(None) => {
+                    let words = "an empty answer to a read".to_owned();
+                    return Err(Trouble::Other(CameraError::BadAnswer(words)));
+                }
+                Err(trouble) => trouble,
+            };
+            let busy =
+                matches!(&error, Trouble::Refused(r) if matches!(r.error(), CameraError::Busy(_)));
+            if !busy || tries == BUSY_RETRIES || Instant::now() + BUSY_PAUSE >= deadline {
+                return Err(error);
+            }
+            tries += 1;
+            std::thread::sleep(BUSY_PAUSE);
+        }
+    }
+
+    /// Sends a call for a channel's movement, wherever this device has it: a recorder may have
+    /// its network channels behind a proxy path.
+    pub fn in_tree(
+        &mut self,
+        make: impl Fn(PtzTree) -> Call,
+        deadline: Instant,
+    ) -> Result<Option<Element>, Trouble> {
+        let known = self.memory.with(|m| m.tree);
+        let tree = known.unwrap_or(PtzTree::Direct);
+        let first = self.call(&make(tree), deadline);
+        let wrong_tree = matches!(&first, Err(Trouble::Refused(r)) if r.is_wrong_tree());
+        if first.is_ok() {
+            self.memory.with(|m| m.tree = Some(tree));
+        }
+        if !wrong_tree || known.is_some() || !self.is_recorder(deadline) {
+            return first;
+        }
+        let second = self.call(&make(PtzTree::Proxy), deadline);
+        if second.is_ok() {
+            self.memory.with(|m| m.tree = Some(PtzTree::Proxy));
+            return second;
+        }
+        first
+    }
+
+    fn is_recorder(&mut self, deadline: Instant) -> bool {
+        if let Some(known) = self.memory.with(|m| m.recorder) {
+            return known;
+        }
+        let Ok(root) = self.read(&body::device_info(), deadline) else {
+            return false;
+        };
+        let recorder = super::answer::DeviceInfo::read(&root).is_some_and(|i| i.is_recorder());
+        self.memory.with(|m| m.recorder = Some(recorder));
+        recorder
+    }
+
+    /// A picture as the device gives it.
+    pub fn picture(
+        &mut self,
+        channel: u16,
+        size: Option<(u32, u32)>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, CameraError> {
+        let (known, no_size) = self.memory.with(|m| (m.picture, m.no_picture_size));
+        let size = size.filter(|_| !no_size);
+        let paths = match &known {
+            Some(path) => std::slice::from_ref(path),
+            None => PicturePath::ALL.as_slice(),
+        };
+        let mut first_error = None;
+        for &path in paths {
+            let mut result = self.picture_at(path, channel, size, deadline);
+            if size.is_some() && matches!(&result, Err(Trouble::Refused(r)) if refuses_query(r)) {
+                result = self.picture_at(path, channel, None, deadline);
+                if result.is_ok() {
+                    self.memory.with(|m| m.no_picture_size = true);
+                }
+            }
+            match result {
+                Ok(picture) => {
+                    self.memory.with(|m| m.picture = Some(path));
+                    return Ok(picture);
+                }
+                Err(trouble) => {
+                    let elsewhere = matches!(&trouble, Trouble::Refused(r) if r.is_wrong_tree());
+                    first_error.get_or_insert(trouble);
+                    if !elsewhere {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(first_error.map_or_else(
+            || CameraError::NotSupported("no picture".to_owned()),
+            CameraError::from,
+        ))
+    }
+
+    fn picture_at(
+        &mut self,
+        path: PicturePath,
+        channel: u16,
+        size: Option<(u32, u32)>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Trouble> {
+        let call = body::picture(path, channel, size);
+        let response = self
+            .send(&call, MAX_REPLY, deadline)
+            .map_err(Trouble::Other)?;
+        if response.status == 200 && response.body.starts_with(&[0xFF, 0xD8, 0xFF]) {
+            return Ok(response.body);
+        }
+        // Its words, if it has any.
+        judge(&response)?;
+        let words = "no JPEG where a picture was expected".to_owned();
+        Err(Trouble::Other(CameraError::BadAnswer(words)))
+    }
+}
+
+/// A 403 with the camera's own reason is about the request, not about an old nonce.
+fn is_definite(response: &Response) -> bool {
+    matches!(judge(response), Err(Trouble::Refused(r)) if r.code.is_some())
+}
+
+fn refuses_query(refusal: &Refusal) -> bool {
+    matches!(refusal.http, 400 | 403) || refusal.is_wrong_tree()
+}
+
+fn login_error(error: LoginError) -> CameraError {
+    error.into_camera_error(|response| read_refusal(&response.body))
+}

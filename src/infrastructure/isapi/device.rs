@@ -1,0 +1,387 @@
+//! A camera spoken to by ISAPI.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::answer::{self, DeviceInfo, PtzChannel};
+use super::body::{self, Call};
+use super::client::{IsapiClient, Memory};
+use super::status::Trouble;
+use crate::domain::camera::{
+    CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked,
+    Protocol, ProtocolSupport, SnapshotWish,
+};
+use crate::domain::ptz::{
+    AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, StopScope, is_function_preset,
+};
+use crate::infrastructure::http::CameraOptions;
+
+/// A timed move that is longer than this is cut short by some models.
+const LONGEST_MOMENTARY: Duration = Duration::from_secs(2);
+/// The highest preset or tour number sent.
+const MAX_NUMBER: u32 = 9_999;
+
+/// One client of one ISAPI device. See [`CameraDevice`].
+pub struct IsapiCamera {
+    target: CameraTarget,
+    options: CameraOptions,
+    memory: Memory,
+    client: IsapiClient,
+}
+
+impl IsapiCamera {
+    /// Opens nothing yet. `memory` = what other clients of this camera have learnt.
+    pub fn new(target: CameraTarget, options: CameraOptions, memory: Memory) -> Self {
+        let client = IsapiClient::new(
+            &target.address,
+            target.credentials.clone(),
+            options,
+            memory.clone(),
+        );
+        Self {
+            target,
+            options,
+            memory,
+            client,
+        }
+    }
+
+    fn channel(&self) -> u16 {
+        self.target.channel
+    }
+
+    fn act(&mut self, call: &Call, deadline: Instant) -> Result<(), CameraError> {
+        self.client.call(call, deadline)?;
+        Ok(())
+    }
+
+    fn act_in_tree(
+        &mut self,
+        make: impl Fn(super::body::PtzTree) -> Call,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        self.client.in_tree(make, deadline)?;
+        Ok(())
+    }
+
+    /// What the channel's movement can do; remembers which presets are functions.
+    fn ptz_channel(&mut self, deadline: Instant) -> Result<Option<PtzChannel>, CameraError> {
+        let channel = self.channel();
+        let root = self
+            .client
+            .in_tree(|tree| body::ptz_capabilities(tree, channel), deadline)?;
+        let caps = root.as_ref().and_then(PtzChannel::read);
+        if let Some(list) = caps.as_ref().and_then(|c| c.function_presets.clone()) {
+            self.memory.with(|m| m.function_presets = Some(list));
+        }
+        Ok(caps)
+    }
+
+    /// Whether a preset is a function. The camera is asked once where the number makes it likely.
+    fn is_function(&mut self, number: u32, deadline: Instant) -> bool {
+        let mut known = self.memory.with(|m| m.function_presets.clone());
+        if known.is_none() && is_function_preset(number) {
+            // Without an answer the usual numbers are believed.
+            let _ = self.ptz_channel(deadline);
+            known = self.memory.with(|m| m.function_presets.clone());
+        }
+        known.map_or_else(|| is_function_preset(number), |list| list.contains(&number))
+    }
+
+    /// A preset that may be written.
+    fn own_preset(&mut self, preset: &str, deadline: Instant) -> Result<u32, CameraError> {
+        let number = number(preset, "preset")?;
+        if self.is_function(number, deadline) {
+            return Err(CameraError::NotSupported(format!(
+                "preset {number} is a function of the camera and can't be set or deleted"
+            )));
+        }
+        Ok(number)
+    }
+
+    /// Whether a lens motor answers; `None` where nothing can be concluded.
+    fn has_lens(&mut self, lens: Lens, deadline: Instant) -> Option<bool> {
+        let call = body::lens_state(self.channel(), lens);
+        match self.client.call(&call, deadline) {
+            Ok(Some(_)) => Some(true),
+            Err(Trouble::Refused(refusal)) if refusal.sub == "notsupport" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn capabilities(&mut self, deadline: Instant) -> CameraCapabilities {
+        let mut all = CameraCapabilities::default();
+        match self.ptz_channel(deadline) {
+            Ok(Some(caps)) => all.ptz = caps.capabilities,
+            Err(CameraError::NotSupported(_)) => all.ptz.supported = Some(false),
+            Ok(None) | Err(_) => {}
+        }
+        all.ptz.focus = self.has_lens(Lens::Focus, deadline);
+        all.ptz.iris = self.has_lens(Lens::Iris, deadline);
+        let channel = self.channel();
+        let stream = self
+            .client
+            .read(&body::stream_capabilities(channel), deadline)
+            .or_else(|_| self.client.read(&body::stream_settings(channel), deadline));
+        if let Ok(root) = stream {
+            (all.video, all.audio) = answer::stream(&root);
+        }
+        all
+    }
+}
+
+/// A preset or tour number.
+fn number(text: &str, what: &str) -> Result<u32, CameraError> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=MAX_NUMBER).contains(n) && text.bytes().all(|b| b.is_ascii_digit()))
+        .ok_or_else(|| CameraError::NotFound(format!("no such {what}: ISAPI numbers them from 1")))
+}
+
+impl CameraDevice for IsapiCamera {
+    fn protocol(&self) -> Protocol {
+        Protocol::Isapi
+    }
+
+    fn twin(&self) -> Box<dyn CameraDevice> {
+        Box::new(Self::new(
+            self.target.clone(),
+            self.options,
+            self.memory.clone(),
+        ))
+    }
+
+    fn hang_up(&mut self) {
+        self.client.hang_up();
+    }
+
+    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        self.client.prime(deadline)
+    }
+
+    fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError> {
+        let answer = self.client.read(&Call::get(body::USER_CHECK), deadline);
+        match answer {
+            // Old firmware has no such check.
+            Err(CameraError::NotSupported(_)) => {
+                self.client.read(&body::device_info(), deadline)?;
+            }
+            other => {
+                other?;
+            }
+        }
+        Ok(Checked {
+            authenticated: self.client.is_logged_in(),
+        })
+    }
+
+    fn probe(&mut self, deadline: Instant) -> Result<CameraDeviceInfo, CameraError> {
+        let root = self.client.read(&body::device_info(), deadline)?;
+        let info = DeviceInfo::read(&root).ok_or_else(|| {
+            CameraError::BadAnswer("no DeviceInfo where one was expected".to_owned())
+        })?;
+        self.memory.with(|m| m.recorder = Some(info.is_recorder()));
+        Ok(CameraDeviceInfo {
+            address: self.target.address.clone(),
+            manufacturer: info.manufacturer,
+            model: info.model,
+            serial_number: info.serial_number,
+            firmware_version: info.firmware,
+            hardware_id: info.hardware,
+            mac_address: info.mac_address,
+            device_name: info.device_name,
+            probe_method: Protocol::Isapi,
+            protocol_support: ProtocolSupport {
+                isapi: Some(true),
+                ..ProtocolSupport::default()
+            },
+            capabilities: Some(self.capabilities(deadline)),
+            probe_time: SystemTime::now(),
+        })
+    }
+
+    fn move_at(
+        &mut self,
+        velocity: HeadVelocity,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<MoveAccepted, CameraError> {
+        let channel = self.channel();
+        let timed = !velocity.is_zero()
+            && limit <= LONGEST_MOMENTARY
+            && !self.memory.with(|m| m.no_momentary);
+        if timed {
+            let made = self.client.in_tree(
+                |tree| body::momentary(tree, channel, velocity, limit),
+                deadline,
+            );
+            match made.map_err(CameraError::from) {
+                Ok(_) => {
+                    return Ok(MoveAccepted {
+                        ends_by_itself: Some(limit),
+                    });
+                }
+                Err(CameraError::NotSupported(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.act_in_tree(|tree| body::continuous(tree, channel, velocity), deadline)?;
+        if timed {
+            // Only now is it known that it was the timed move that the camera can't.
+            self.memory.with(|m| m.no_momentary = true);
+        }
+        Ok(MoveAccepted::default())
+    }
+
+    fn drive_lens(
+        &mut self,
+        lens: Lens,
+        speed: AxisSpeed,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        self.act(&body::lens(self.channel(), lens, speed), deadline)
+    }
+
+    fn focus_auto(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        let channel = self.channel();
+        let once = self.act_in_tree(|tree| body::one_push_focus(tree, channel), deadline);
+        if !matches!(once, Err(CameraError::NotSupported(_))) {
+            return once;
+        }
+        let settings = body::focus_settings(channel);
+        let response = self.client.send(
+            &settings,
+            crate::infrastructure::xml::MAX_DOCUMENT,
+            deadline,
+        )?;
+        super::status::judge(&response)?;
+        let call = body::focus_settings_auto(channel, &response.body).ok_or_else(|| {
+            CameraError::NotSupported("it has no automatic focus to switch on".to_owned())
+        })?;
+        self.act(&call, deadline)
+    }
+
+    fn stop(
+        &mut self,
+        scope: StopScope,
+        _insist: bool,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        // ISAPI knows one way of stopping, so insisting changes nothing.
+        let channel = self.channel();
+        let mut result = self.act_in_tree(
+            |tree| body::continuous(tree, channel, HeadVelocity::ZERO),
+            deadline,
+        );
+        for (wanted, lens) in [(scope.focus, Lens::Focus), (scope.iris, Lens::Iris)] {
+            if !wanted {
+                continue;
+            }
+            match self.drive_lens(lens, AxisSpeed::ZERO, deadline) {
+                Ok(()) | Err(CameraError::NotSupported(_)) => {}
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
+    }
+
+    fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError> {
+        let channel = self.channel();
+        let root = self
+            .client
+            .in_tree(|tree| body::ptz_status(tree, channel), deadline)?;
+        Ok(Motion {
+            moving: None,
+            position: root.as_ref().and_then(answer::position),
+        })
+    }
+
+    fn presets(&mut self, deadline: Instant) -> Result<Vec<PresetInfo>, CameraError> {
+        let channel = self.channel();
+        if self.memory.with(|m| m.function_presets.is_none()) {
+            // Without an answer the usual numbers are believed.
+            let _ = self.ptz_channel(deadline);
+        }
+        let root = self
+            .client
+            .in_tree(|tree| body::presets(tree, channel), deadline)?
+            .ok_or_else(|| CameraError::BadAnswer("no list of presets".to_owned()))?;
+        let functions = self.memory.with(|m| m.function_presets.clone());
+        Ok(answer::presets(&root, functions.as_deref()))
+    }
+
+    fn goto_preset(
+        &mut self,
+        preset: &str,
+        force: bool,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        let number = number(preset, "preset")?;
+        if !force && self.is_function(number, deadline) {
+            return Err(CameraError::NotSupported(format!(
+                "preset {number} is a function of the camera, not a position; only with force"
+            )));
+        }
+        let channel = self.channel();
+        self.act_in_tree(|tree| body::goto_preset(tree, channel, number), deadline)
+    }
+
+    fn set_preset(
+        &mut self,
+        preset: &str,
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> Result<String, CameraError> {
+        let number = self.own_preset(preset, deadline)?;
+        let channel = self.channel();
+        let unnamed = format!("Preset {number}");
+        let name = name.filter(|n| !n.trim().is_empty()).unwrap_or(&unnamed);
+        self.act_in_tree(
+            |tree| body::set_preset(tree, channel, number, name),
+            deadline,
+        )?;
+        Ok(number.to_string())
+    }
+
+    fn delete_preset(&mut self, preset: &str, deadline: Instant) -> Result<(), CameraError> {
+        let number = self.own_preset(preset, deadline)?;
+        let channel = self.channel();
+        self.act_in_tree(|tree| body::delete_preset(tree, channel, number), deadline)
+    }
+
+    fn start_patrol(&mut self, patrol: &str, deadline: Instant) -> Result<(), CameraError> {
+        let number = number(patrol, "patrol")?;
+        let channel = self.channel();
+        self.act_in_tree(|tree| body::patrol(tree, channel, number, true), deadline)
+    }
+
+    fn stop_patrol(&mut self, patrol: &str, deadline: Instant) -> Result<(), CameraError> {
+        let number = number(patrol, "patrol")?;
+        let channel = self.channel();
+        self.act_in_tree(|tree| body::patrol(tree, channel, number, false), deadline)
+    }
+
+    fn snapshot(&mut self, wish: SnapshotWish, deadline: Instant) -> Result<Vec<u8>, CameraError> {
+        self.client.picture(self.channel(), wish.size, deadline)
+    }
+
+    fn stream_uri(&mut self, _deadline: Instant) -> Result<Option<String>, CameraError> {
+        // ISAPI does not tell; the vendor's usual path is the asker's to know.
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_presets() {
+        assert_eq!(number("94", "preset").unwrap(), 94);
+        for bad in [
+            "../../x", "0", "-1", "+1", "1e3", "", "10000", "1/goto", "１",
+        ] {
+            let error = number(bad, "preset").unwrap_err();
+            assert!(matches!(error, CameraError::NotFound(_)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! Sends operations: finds the service's path, logs in as the camera wants it, keeps its time,
+//! reads the answer. Knows no domain command.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::address::{Place, service_places};
+use super::answer::device::{ServiceList, system_time};
+use super::clock::CameraClock;
+use super::envelope::{NONCE_LEN, Token, envelope};
+use super::memory::{Learnt, Memory, OtherTime, Scheme};
+use super::reply::{self, Fault, FaultKind, Reply, ReplyError};
+use super::request::{self, Operation, Service};
+use crate::domain::camera::{CameraAddress, CameraError, Credentials, LoginRefusal};
+use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
+use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
+use crate::infrastructure::http::response::{HttpError, Response};
+use crate::infrastructure::http::{CameraOptions, MAX_REPLY, camera_words};
+use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
+use crate::util::time::rfc3339;
+
+const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
+/// A reading of the camera's clock that is younger is not worth another one.
+const CLOCK_FRESH: Duration = Duration::from_secs(5);
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The camera says no in SOAP; not about the login.
+    Fault(Fault),
+    /// No such service at this path.
+    NotHere(CameraError),
+    /// Anything else.
+    Other(CameraError),
+}
+
+impl From<Trouble> for CameraError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Fault(fault) => fault.error(),
+            Trouble::NotHere(error) | Trouble::Other(error) => error,
+        }
+    }
+}
+
+impl From<CameraError> for Trouble {
+    fn from(error: CameraError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<HttpError> for Trouble {
+    fn from(error: HttpError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl Trouble {
+    /// What the fault means, if it is one.
+    pub fn kind(&self) -> Option<FaultKind> {
+        match self {
+            Self::Fault(fault) => Some(fault.kind()),
+            _ => None,
+        }
+    }
+
+    /// The camera understands us, but not this question.
+    fn is_about_the_question(&self) -> bool {
+        match self {
+            Self::Fault(_) | Self::NotHere(_) => true,
+            Self::Other(error) => {
+                matches!(error, CameraError::BadAnswer(_) | CameraError::Device(_))
+            }
+        }
+    }
+
+    /// Whether another path may do better.
+    fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::NotHere(_)) || self.kind() == Some(FaultKind::NotSupported)
+    }
+}
+
+/// What one exchange ended in.
+enum Outcome {
+    Done(Element),
+    /// The login, or the clock in it.
+    Refused(String, Option<u32>, Box<Response>),
+    Failed(Trouble),
+}
+
+/// The connections to one device.
+#[derive(Debug)]
+pub struct OnvifClient {
+    address: CameraAddress,
+    credentials: Option<Credentials>,
+    options: CameraOptions,
+    memory: Memory,
+    /// One a port: services may live on another than the one that was reached.
+    doors: Vec<(u16, LoginClient)>,
+    logged_in: bool,
+}
+
+impl OnvifClient {
+    /// Opens nothing yet.
+    pub fn new(
+        address: CameraAddress,
+        credentials: Option<Credentials>,
+        options: CameraOptions,
+        memory: Memory,
+    ) -> Self {
+        Self {
+            address,
+            credentials,
+            options,
+            memory,
+            doors: Vec::new(),
+            logged_in: false,
+        }
+    }
+
+    /// Where the camera was reached.
+    pub fn address(&self) -> &CameraAddress {
+        &self.address
+    }
+
+    /// What was learnt.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Whether the camera has answered something that carried our login.
+    pub fn is_logged_in(&self) -> bool {
+        self.logged_in
+    }
+
+    /// Drops the connections.
+    pub fn hang_up(&mut self) {
+        for (_, door) in &mut self.doors {
+            door.hang_up();
+        }
+    }
+
+    fn door(&mut self, port: u16) -> &mut LoginClient {
+        let at = match self.doors.iter().position(|(p, _)| *p == port) {
+            Some(at) => at,
+            None => {
+                let peer = CameraAddress::new(self.address.ip, port).socket();
+                let rules = LoginRules {
+                    allow_basic: self.options.allow_basic,
+                    is_definite: |response| reply::read(&response.body).is_ok(),
+                };
+                let http = CameraClient::new(peer, self.options.connect_timeout);
+                let door = LoginClient::new(http, self.credentials.clone(), rules);
+                self.doors.push((port, door));
+                self.doors.len() - 1
+            }
+        };
+        // Just found or just pushed.
+        #[allow(clippy::indexing_slicing)]
+        &mut self.doors[at].1
+    }
+
+    /// Does one operation, wherever its service is.
+    pub fn call(&mut self, operation: &Operation, deadline: Instant) -> Result<Element, Trouble> {
+        let service = operation.service;
+        let settled = self
+            .memory
+            .with(|m| m.places.iter().find(|(s, _)| *s == service).cloned());
+        if let Some((_, place)) = settled {
+            let result = self.at_place(&place, operation, deadline);
+            if matches!(result, Err(Trouble::NotHere(_))) {
+                // It was here before: this is not the device it was.
+                self.memory.with(Learnt::forget_paths);
+            }
+            return result;
+        }
+        let advertised = match service {
+            Service::Device => None,
+            _ => self.services(deadline)?.address(service).map(str::to_owned),
+        };
+        let places = service_places(advertised.as_deref(), &self.address, service.usual_path());
+        let mut first: Option<(&Place, Trouble)> = None;
+        for place in &places {
+            match self.at_place(place, operation, deadline) {
+                Err(trouble) if trouble.is_elsewhere() || first.is_some() => {
+                    first.get_or_insert((place, trouble));
+                }
+                result => {
+                    // Even a fault that says something of the matter shows that it is here.
+                    if matches!(result, Ok(_) | Err(Trouble::Fault(_))) {
+                        self.settle(service, place);
+                    }
+                    return result;
+                }
+            }
+        }
+        let Some((place, trouble)) = first else {
+            let words = "no address of the service".to_owned();
+            return Err(CameraError::NotSupported(words).into());
+        };
+        // Nowhere better: it is here, and can't.
+        if matches!(trouble, Trouble::Fault(_)) {
+            self.settle(service, place);
+        }
+        Err(trouble)
+    }
+
+    fn settle(&self, service: Service, place: &Place) {
+        self.memory.with(|m| {
+            m.places.retain(|(s, _)| *s != service);
+            m.places.push((service, place.clone()));
+        });
+    }
+
+    /// What the camera says of its services, asked once. The old question first, which all
+    /// understand; the new one where the old leaves out media or movement.
+    pub fn services(&mut self, deadline: Instant) -> Result<ServiceList, Trouble> {
+        if let Some(known) = self.memory.with(|m| m.services.clone()) {
+            return Ok(known);
+        }
+        let old = self.call(&request::capabilities(), deadline);
+        let mut list = match &old {
+            Ok(content) => ServiceList::of_capabilities(content),
+            Err(trouble) if trouble.is_about_the_question() => ServiceList::default(),
+            // Asking otherwise would not help, and a refused login is not sent twice.
+            Err(trouble) => return Err(trouble.clone()),
+        };
+        let complete =
+            list.address(Service::Media).is_some() && list.address(Service::Ptz).is_some();
+        if !complete {
+            match self.ask_services(deadline) {
+                Ok(more) => list = list.or(more),
+                Err(trouble) if !trouble.is_about_the_question() => return Err(trouble),
+                Err(_) => {}
+            }
+        }
+        self.memory.with(|m| m.services = Some(list.clone()));
+        Ok(list)
+    }
+
+    /// The new question alone.
+    pub fn ask_services(&mut self, deadline: Instant) -> Result<ServiceList, Trouble> {
+        let content = self.call(&request::services(), deadline)?;
+        Ok(ServiceList::of_services(&content))
+    }
+
+    fn at_place(
+        &mut self,
+        place: &Place,
+        operation: &Operation,
+        deadline: Instant,
+    ) -> Result<Element, Trouble> {
+        let Some(login) = self.credentials.clone() else {
+            let body = envelope(None, &operation.body);
+            let response = self.send_plain(place, &body, operation.resend, deadline)?;
+            return match judge(response, operation.name) {
+                Outcome::Done(content) => Ok(content),
+                Outcome::Refused(words, left, _) => Err(refusal(false, words, left)),
+                Outcome::Failed(trouble) => Err(trouble),
+            };
+        };
+        if self.memory.with(|m| m.scheme) == Scheme::Http {
+            return self.with_http_login(place, operation, deadline);
+        }
+        let clock = self.clock(deadline)?;
+        let (words, left, response) =
+            match self.with_token(place, operation, &login, &clock, deadline)? {
+                Outcome::Done(content) => {
+                    self.logged_in = true;
+                    return Ok(content);
+                }
+                Outcome::Failed(trouble) => return Err(trouble),
+                Outcome::Refused(words, left, response) => (words, left, response),
+            };
+        // The token is not what it wants, if it asks for something else.
+        match self.door(place.port).take_challenge(&response) {
+            Ok(true) => {
+                self.memory.with(|m| m.scheme = Scheme::Http);
+                return self.with_http_login(place, operation, deadline);
+            }
+            Ok(false) => {}
+            Err(error) => return Err(login_error(error)),
+        }
+        let Some(better) = self.better_clock(&clock, deadline)? else {
+            return Err(refusal(true, words, left));
+        };
+        match self.with_token(place, operation, &login, &better.clock, deadline)? {
+            Outcome::Done(content) => {
+                self.logged_in = true;
+                self.memory.with(|m| {
+                    m.clock = Some(better.clock);
+                    if better.is_other_time {
+                        m.other_time = OtherTime::Meant;
+                    }
+                });
+                Ok(content)
+            }
+            Outcome::Failed(trouble) => Err(trouble),
+            Outcome::Refused(words, left, _) => Err(refusal(true, words, left)),
+        }
+    }
+
+    fn with_http_login(
+        &mut self,
+        place: &Place,
+        operation: &Operation,
+        deadline: Instant,
+    ) -> Result<Element, Trouble> {
+        // Never both logins in one request: the camera would check both.
+        let body = envelope(None, &operation.body);
+        let request = soap_request(&place.path, &body, operation.resend);
+        let response = self
+            .door(place.port)
+            .send(&request, deadline)
+            .map_err(login_error)?;
+        match judge(response, operation.name) {
+            Outcome::Done(content) => {
+                self.logged_in = true;
+                Ok(content)
+            }
+            Outcome::Failed(trouble) => Err(trouble),
+            Outcome::Refused(words, left, _) => {
+                // The next try goes the other way.
+                self.memory.with(|m| m.scheme = Scheme::Token);
+                Err(refusal(true, words, left))
+            }
+        }
+    }
+
+    fn with_token(
+        &mut self,
+        place: &Place,
+        operation: &Operation,
+        login: &Credentials,
+        clock: &CameraClock,
+        deadline: Instant,
+    ) -> Result<Outcome, Trouble> {
+        loop {
+            let mut nonce = [0_u8; NONCE_LEN];
+            getrandom::fill(&mut nonce)
+                .map_err(|why| CameraError::Unreachable(format!("no random numbers: {why}")))?;
+            let created = rfc3339(clock.time(Instant::now(), SystemTime::now()));
+            let token = Token::new(login, nonce, &created);
+            let body = envelope(Some(&token), &operation.body);
+            let request = soap_request(&place.path, &body, operation.resend);
+            match self.door(place.port).send_plain(&request, deadline) {
+                // Ends: the next one opens a connection, and a new one is never Dead.
+                Err(HttpError::Dead) => {}
+                Err(error) => return Err(error.into()),
+                Ok(response) => return Ok(judge(response, operation.name)),
+            }
+        }
+    }
+
+    fn send_plain(
+        &mut self,
+        place: &Place,
+        body: &[u8],
+        resend: Resend,
+        deadline: Instant,
+    ) -> Result<Response, HttpError> {
+        let request = soap_request(&place.path, body, resend);
+        match self.door(place.port).send_plain(&request, deadline) {
+            Err(HttpError::Dead) => self.door(place.port).send_plain(&request, deadline),
+            other => other,
+        }
+    }
+
+    /// The camera's clock, read if it is not known or old.
+    fn clock(&mut self, deadline: Instant) -> Result<CameraClock, Trouble> {
+        let known = self.memory.with(|m| m.clock);
+        match known.filter(|c| !c.is_old(Instant::now())) {
+            Some(clock) => Ok(clock),
+            None => self.read_clock(deadline),
+        }
+    }
+
+    /// Asks without a login: one with a wrong time would make even this fail.
+    fn read_clock(&mut self, deadline: Instant) -> Result<CameraClock, Trouble> {
+        let operation = request::system_date_and_time();
+        let body = envelope(None, &operation.body);
+        let place = Place {
+            port: self.address.port,
+            path: Service::Device.usual_path().to_owned(),
+        };
+        let begin = Instant::now();
+        let response = self.send_plain(&place, &body, operation.resend, deadline)?;
+        let middle = begin + begin.elapsed() / 2;
+        let date = response
+            .header("date")
+            .and_then(|d| httpdate::parse_http_date(&d).ok());
+        let told = match judge(response, operation.name) {
+            Outcome::Done(content) => system_time(&content),
+            // A few ask for a login here: then ours is as good as any.
+            Outcome::Refused(..) | Outcome::Failed(Trouble::Fault(_)) => None,
+            Outcome::Failed(trouble) => return Err(trouble),
+        };
+        let mut clock = CameraClock::new(told, date, SystemTime::now(), middle);
+        self.memory.with(|m| {
+            if m.other_time == OtherTime::Meant {
+                clock = clock.alternative().unwrap_or(clock);
+            }
+            m.clock = Some(clock);
+        });
+        Ok(clock)
+    }
+
+    /// After a refusal that may be about the time: a clock that makes another login than
+    /// `refused` did, if there is one. Without one the password is wrong, and is not sent again.
+    fn better_clock(
+        &mut self,
+        refused: &CameraClock,
+        deadline: Instant,
+    ) -> Result<Option<BetterClock>, Trouble> {
+        let now = Instant::now();
+        let fresh = if refused.age(now) < CLOCK_FRESH {
+            *refused
+        } else {
+            self.read_clock(deadline)?
+        };
+        if fresh.differs(refused, now, SystemTime::now()) {
+            return Ok(Some(BetterClock {
+                clock: fresh,
+                is_other_time: false,
+            }));
+        }
+        let Some(clock) = fresh.alternative() else {
+            return Ok(None);
+        };
+        let untried = self.memory.with(|m| {
+            let untried = m.other_time == OtherTime::Unknown;
+            if untried {
+                m.other_time = OtherTime::Tried;
+            }
+            untried
+        });
+        Ok(untried.then_some(BetterClock {
+            clock,
+            is_other_time: true,
+        }))
+    }
+
+    /// A picture by HTTP.
+    pub fn picture(&mut self, place: &Place, deadline: Instant) -> Result<Response, Trouble> {
+        let request = Request {
+            method: "GET",
+            target: &place.path,
+            content_type: None,
+            body: None,
+            resend: Resend::Always,
+            max_reply: MAX_REPLY,
+        };
+        self.door(place.port)
+            .send(&request, deadline)
+            .map_err(login_error)
+    }
+}
+
+struct BetterClock {
+    clock: CameraClock,
+    is_other_time: bool,
+}
+
+fn soap_request<'a>(path: &'a str, body: &'a [u8], resend: Resend) -> Request<'a> {
+    Request {
+        method: "POST",
+        target: path,
+        content_type: Some(CONTENT_TYPE),
+        body: Some(body),
+        resend,
+        max_reply: MAX_DOCUMENT,
+    }
+}
+
+/// Takes a response apart: SOAP first, whatever the HTTP status, then the status.
+fn judge(response: Response, name: &str) -> Outcome {
+    let status = response.status;
+    match reply::read(&response.body) {
+        Ok(Reply::Fault(fault)) if fault.kind() == FaultKind::NotAuthorized => {
+            Outcome::Refused(fault.words(), fault.tries_left(), Box::new(response))
+        }
+        _ if status == 401 => Outcome::Refused("HTTP 401".to_owned(), None, Box::new(response)),
+        Ok(Reply::Fault(fault)) => Outcome::Failed(Trouble::Fault(fault)),
+        Ok(Reply::Content(content)) if (200..300).contains(&status) => {
+            let expected = content
+                .name
+                .strip_suffix("Response")
+                .is_some_and(|n| n.eq_ignore_ascii_case(name));
+            if expected {
+                return Outcome::Done(content);
+            }
+            let words = format!("{} where an answer to {name} was expected", content.name);
+            Outcome::Failed(CameraError::BadAnswer(camera_words(&words)).into())
+        }
+        Ok(Reply::Content(_)) => {
+            Outcome::Failed(CameraError::Device(format!("HTTP {status}")).into())
+        }
+        Err(why) => Outcome::Failed(judge_status(status, &why)),
+    }
+}
+
+fn judge_status(status: u16, why: &ReplyError) -> Trouble {
+    let words = format!("{why}, HTTP {status}");
+    match status {
+        404 | 405 | 501 => Trouble::NotHere(CameraError::NotSupported(format!(
+            "nothing at this path, HTTP {status}"
+        ))),
+        403 => Trouble::Other(CameraError::Forbidden(words)),
+        503 => Trouble::Other(CameraError::Busy(words)),
+        200..300
+            if matches!(
+                why,
+                ReplyError::Xml(crate::infrastructure::xml::XmlError::Html)
+            ) =>
+        {
+            Trouble::NotHere(CameraError::BadAnswer(words))
+        }
+        200..300 => Trouble::Other(CameraError::BadAnswer(words)),
+        _ => Trouble::Other(CameraError::Device(words)),
+    }
+}
+
+fn refusal(tried: bool, words: String, tries_left: Option<u32>) -> Trouble {
+    Trouble::Other(CameraError::LoginRefused(LoginRefusal {
+        tried,
+        unlock_after: None,
+        tries_left,
+        words,
+    }))
+}
+
+fn login_error(error: LoginError) -> Trouble {
+    Trouble::Other(error.into_camera_error(|response| {
+        let fault = match reply::read(&response.body) {
+            Ok(Reply::Fault(fault)) => Some(fault),
+            _ => None,
+        };
+        LoginRefusal {
+            tried: false,
+            unlock_after: None,
+            tries_left: fault.as_ref().and_then(Fault::tries_left),
+            words: fault.map_or_else(|| "HTTP 401".to_owned(), |f| f.words()),
+        }
+    }))
+}

@@ -1,0 +1,473 @@
+//! A camera spoken to by ONVIF.
+
+use std::time::{Duration, Instant};
+
+use super::answer::media::{self, Profile};
+use super::answer::ptz;
+use super::client::{OnvifClient, Trouble};
+use super::memory::{Learnt, Memory};
+use super::reply::FaultKind;
+use super::request::{self, ImagingChange, MoveForm, Service};
+use super::{address, lens, presets, probe};
+use crate::domain::camera::{
+    CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Protocol, SnapshotWish,
+};
+use crate::domain::ptz::{
+    AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, StopScope,
+};
+use crate::infrastructure::http::CameraOptions;
+
+/// One client of one ONVIF device. See [`CameraDevice`].
+pub struct OnvifCamera {
+    target: CameraTarget,
+    options: CameraOptions,
+    pub(super) client: OnvifClient,
+}
+
+impl OnvifCamera {
+    /// Opens nothing yet. `memory` = what other clients of this camera have learnt.
+    pub fn new(target: CameraTarget, options: CameraOptions, memory: Memory) -> Self {
+        let client = OnvifClient::new(
+            target.address.clone(),
+            target.credentials.clone(),
+            options,
+            memory,
+        );
+        Self {
+            target,
+            options,
+            client,
+        }
+    }
+
+    pub(super) fn target(&self) -> &CameraTarget {
+        &self.target
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        self.client.memory()
+    }
+
+    /// The profile that moves our channel, and the media service that knows it.
+    pub(super) fn profile(&mut self, deadline: Instant) -> Result<(Service, Profile), Trouble> {
+        let known = self.memory().with(|m| m.media.zip(m.profile.clone()));
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (media, all) = self.profiles(deadline)?;
+        let channel = self.target.channel;
+        let chosen = media::choose(&all, channel).cloned().ok_or_else(|| {
+            let words = if all.is_empty() {
+                "it has no media profile".to_owned()
+            } else {
+                format!("it has no channel {channel}")
+            };
+            CameraError::NotSupported(words)
+        })?;
+        self.memory().with(|m| {
+            m.media = Some(media);
+            m.profile = Some(chosen.clone());
+        });
+        Ok((media, chosen))
+    }
+
+    /// All profiles, from the first media service that has any.
+    pub(super) fn profiles(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<(Service, Vec<Profile>), Trouble> {
+        let services = self.client.services(deadline)?;
+        let mut ways = vec![Service::Media];
+        if services.address(Service::Media2).is_some() {
+            ways.push(Service::Media2);
+            if services.address(Service::Media).is_none() {
+                ways.reverse();
+            }
+        }
+        let mut result = Ok((Service::Media, Vec::new()));
+        for media in ways {
+            match self.client.call(&request::profiles(media), deadline) {
+                Ok(content) => {
+                    let list = media::profiles(&content, media);
+                    if !list.is_empty() {
+                        return Ok((media, list));
+                    }
+                }
+                // The other service is not asked with a login that was refused.
+                Err(Trouble::Other(error)) => return Err(error.into()),
+                Err(trouble) => result = Err(trouble),
+            }
+        }
+        result
+    }
+
+    /// Does something with the moving profile; once more with a new one if the camera does not
+    /// know the old one any more.
+    pub(super) fn with_profile<T>(
+        &mut self,
+        deadline: Instant,
+        mut act: impl FnMut(&mut Self, &Profile) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let (_, profile) = self.profile(deadline)?;
+        let result = act(self, &profile);
+        let stale = matches!(
+            &result,
+            Err(trouble) if matches!(
+                trouble.kind(),
+                Some(FaultKind::NoProfile | FaultKind::NoPtzProfile)
+            )
+        );
+        if !stale {
+            return result;
+        }
+        self.memory().with(Learnt::forget_profile);
+        let (_, again) = self.profile(deadline)?;
+        if again.token == profile.token {
+            return result;
+        }
+        act(self, &again)
+    }
+
+    /// The time to give a move, within what the camera takes; `None` where it takes none.
+    fn move_time(
+        &mut self,
+        profile: &Profile,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<Option<Duration>, Trouble> {
+        let known = self.memory().with(|m| m.move_times);
+        let times = match known {
+            Some(times) => times,
+            None => self.ask_move_times(profile, deadline)?,
+        };
+        // Whole seconds, because many read nothing else.
+        Ok(times.map(|(min, max)| {
+            let up = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+            Duration::from_secs(up).clamp(min, max)
+        }))
+    }
+
+    fn ask_move_times(
+        &mut self,
+        profile: &Profile,
+        deadline: Instant,
+    ) -> Result<Option<(Duration, Duration)>, Trouble> {
+        let token = profile.ptz.as_ref().and_then(|p| p.token.clone());
+        let times = match token {
+            None => None,
+            Some(token) => {
+                let asked = request::configuration_options(&token);
+                match self.client.call(&asked, deadline) {
+                    Ok(content) => ptz::configuration_options(&content).timeout,
+                    Err(Trouble::Fault(_) | Trouble::NotHere(_)) => None,
+                    Err(trouble) => return Err(trouble),
+                }
+            }
+        };
+        // In whole seconds, inside the range that was told.
+        let times = times.and_then(|(min, max)| {
+            let up = min.as_secs() + u64::from(min.subsec_nanos() > 0);
+            let (min, max) = (Duration::from_secs(up), Duration::from_secs(max.as_secs()));
+            (min <= max).then_some((min, max))
+        });
+        self.memory().with(|m| m.move_times = Some(times));
+        Ok(times)
+    }
+
+    fn try_move(
+        &mut self,
+        profile: &Profile,
+        velocity: HeadVelocity,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<MoveAccepted, Trouble> {
+        let timeout = if velocity.is_zero() {
+            None
+        } else {
+            self.move_time(profile, limit, deadline)?
+        };
+        let mut form = MoveForm {
+            timeout,
+            moving_axes_only: self.memory().with(|m| m.moving_axes_only),
+        };
+        let mut first = None;
+        loop {
+            let operation = request::continuous_move(&profile.token, velocity, form);
+            match self.client.call(&operation, deadline) {
+                Ok(_) => break,
+                Err(trouble) if trouble.kind() == Some(FaultKind::BadForm) => {
+                    first.get_or_insert(trouble);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+            // Not the movement is refused but the way it is written.
+            if form.timeout.is_some() {
+                form.timeout = None;
+            } else if !form.moving_axes_only && !velocity.is_zero() {
+                form.moving_axes_only = true;
+            } else {
+                return Err(first.unwrap_or_else(|| {
+                    CameraError::Device("move refused in every form".to_owned()).into()
+                }));
+            }
+        }
+        self.memory().with(|m| {
+            m.moving_axes_only = form.moving_axes_only;
+            if timeout.is_some() && form.timeout.is_none() {
+                m.move_times = Some(None);
+            }
+        });
+        let default = profile.ptz.as_ref().and_then(|p| p.default_timeout);
+        Ok(MoveAccepted {
+            ends_by_itself: form
+                .timeout
+                .or(default)
+                .filter(|d| !velocity.is_zero() && !d.is_zero()),
+        })
+    }
+
+    /// `Stop`, and zero velocity where `Stop` is refused, not obeyed, or can't be trusted because
+    /// the camera does not say whether it moves.
+    fn try_stop(
+        &mut self,
+        profile: &Profile,
+        insist: bool,
+        deadline: Instant,
+    ) -> Result<(), Trouble> {
+        let weak = self
+            .memory()
+            .with(|m| m.stop_is_weak || m.tells_motion != Some(true));
+        let stopped = self.client.call(&request::stop(&profile.token), deadline);
+        if let Err(Trouble::Other(CameraError::LoginRefused(_))) = &stopped {
+            // The second word would carry the same login.
+            return stopped.map(|_| ());
+        }
+        let unknown_profile = matches!(
+            &stopped,
+            Err(t) if matches!(t.kind(), Some(FaultKind::NoProfile | FaultKind::NoPtzProfile))
+        );
+        if unknown_profile {
+            return stopped.map(|_| ());
+        }
+        if stopped.is_ok() && !insist && !weak {
+            return Ok(());
+        }
+        // A refused stop is remembered, and so is one that somebody had to insist on.
+        if insist || matches!(stopped, Err(Trouble::Fault(_) | Trouble::NotHere(_))) {
+            self.memory().with(|m| m.stop_is_weak = true);
+        }
+        let zero =
+            request::continuous_move(&profile.token, HeadVelocity::ZERO, MoveForm::default());
+        match (stopped, self.client.call(&zero, deadline)) {
+            // Or accepted, and the other way is not known here.
+            (_, Ok(_)) | (Ok(_), Err(Trouble::Fault(_) | Trouble::NotHere(_))) => Ok(()),
+            (Ok(_), Err(_)) if !insist => Ok(()),
+            (Err(first), Err(_)) => Err(first),
+            (Ok(_), Err(second)) => Err(second),
+        }
+    }
+
+    fn ask_motion(&mut self, deadline: Instant) -> Result<Motion, Trouble> {
+        let content = self.with_profile(deadline, |camera, profile| {
+            camera
+                .client
+                .call(&request::status(&profile.token), deadline)
+        })?;
+        let motion = ptz::motion(&content);
+        self.memory()
+            .with(|m| m.tells_motion = Some(motion.moving.is_some()));
+        Ok(motion)
+    }
+}
+
+impl CameraDevice for OnvifCamera {
+    fn protocol(&self) -> Protocol {
+        Protocol::Onvif
+    }
+
+    fn twin(&self) -> Box<dyn CameraDevice> {
+        Box::new(Self::new(
+            self.target.clone(),
+            self.options,
+            self.memory().clone(),
+        ))
+    }
+
+    fn hang_up(&mut self) {
+        self.client.hang_up();
+    }
+
+    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        let (_, profile) = self.profile(deadline)?;
+        self.move_time(&profile, Duration::ZERO, deadline)?;
+        if self.memory().with(|m| m.tells_motion.is_none()) {
+            match self.ask_motion(deadline) {
+                // One that knows no such question does not tell.
+                Err(Trouble::Fault(_) | Trouble::NotHere(_)) => {
+                    self.memory().with(|m| m.tells_motion = Some(false));
+                }
+                other => {
+                    other?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError> {
+        self.client.call(&request::device_information(), deadline)?;
+        Ok(Checked {
+            authenticated: self.client.is_logged_in(),
+        })
+    }
+
+    fn probe(&mut self, deadline: Instant) -> Result<CameraDeviceInfo, CameraError> {
+        Ok(probe::probe(self, deadline)?)
+    }
+
+    fn move_at(
+        &mut self,
+        velocity: HeadVelocity,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<MoveAccepted, CameraError> {
+        Ok(self.with_profile(deadline, |camera, profile| {
+            camera.try_move(profile, velocity, limit, deadline)
+        })?)
+    }
+
+    fn drive_lens(
+        &mut self,
+        lens: Lens,
+        speed: AxisSpeed,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        match lens {
+            Lens::Focus => lens::focus(self, speed, deadline)?,
+            Lens::Iris => lens::iris(self, speed, deadline)?,
+        }
+        Ok(())
+    }
+
+    fn focus_auto(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        let source = lens::source(self, deadline)?;
+        let change = request::set_imaging(&source, ImagingChange::AutoFocus);
+        self.client.call(&change, deadline)?;
+        Ok(())
+    }
+
+    fn stop(
+        &mut self,
+        scope: StopScope,
+        insist: bool,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        let mut result = self
+            .with_profile(deadline, |camera, profile| {
+                camera.try_stop(profile, insist, deadline)
+            })
+            .map_err(CameraError::from);
+        if let Err(CameraError::LoginRefused(_)) = &result {
+            return result;
+        }
+        if scope.focus {
+            match lens::focus(self, AxisSpeed::ZERO, deadline).map_err(CameraError::from) {
+                Ok(()) | Err(CameraError::NotSupported(_)) => {}
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        // The iris goes by steps: it never runs.
+        result
+    }
+
+    fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError> {
+        Ok(self.ask_motion(deadline)?)
+    }
+
+    fn presets(&mut self, deadline: Instant) -> Result<Vec<PresetInfo>, CameraError> {
+        Ok(presets::list(self, deadline)?)
+    }
+
+    fn goto_preset(
+        &mut self,
+        preset: &str,
+        force: bool,
+        deadline: Instant,
+    ) -> Result<(), CameraError> {
+        Ok(presets::goto(self, preset, force, deadline)?)
+    }
+
+    fn set_preset(
+        &mut self,
+        preset: &str,
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> Result<String, CameraError> {
+        Ok(presets::set(self, preset, name, deadline)?)
+    }
+
+    fn delete_preset(&mut self, preset: &str, deadline: Instant) -> Result<(), CameraError> {
+        Ok(presets::delete(self, preset, deadline)?)
+    }
+
+    fn start_patrol(&mut self, patrol: &str, deadline: Instant) -> Result<(), CameraError> {
+        Ok(presets::tour(self, patrol, true, deadline)?)
+    }
+
+    fn stop_patrol(&mut self, patrol: &str, deadline: Instant) -> Result<(), CameraError> {
+        Ok(presets::tour(self, patrol, false, deadline)?)
+    }
+
+    fn snapshot(&mut self, _wish: SnapshotWish, deadline: Instant) -> Result<Vec<u8>, CameraError> {
+        // ONVIF has no way to ask for a size.
+        let known = self.memory().with(|m| m.picture.clone());
+        let places = match known {
+            Some(place) => vec![place],
+            None => {
+                let (media, profile) = self.profile(deadline)?;
+                let asked = request::snapshot_uri(media, &profile.token);
+                let content = self.client.call(&asked, deadline)?;
+                let uri = media::uri(&content).unwrap_or_default();
+                address::picture_places(&uri, &self.target.address)
+            }
+        };
+        let mut first = None;
+        for place in places {
+            let error = match self
+                .client
+                .picture(&place, deadline)
+                .map_err(CameraError::from)
+            {
+                Ok(response) if response.status == 200 => {
+                    if response.body.starts_with(&[0xFF, 0xD8, 0xFF]) {
+                        self.memory().with(|m| m.picture = Some(place));
+                        return Ok(response.body);
+                    }
+                    CameraError::BadAnswer("no JPEG where a picture was expected".to_owned())
+                }
+                Ok(response) if response.status == 503 => {
+                    CameraError::Busy("HTTP 503 for a picture".to_owned())
+                }
+                Ok(response) => {
+                    CameraError::Device(format!("HTTP {} for a picture", response.status))
+                }
+                // The other port is not asked with a login that was refused.
+                Err(error @ CameraError::LoginRefused(_)) => return Err(error),
+                Err(error) => error,
+            };
+            first.get_or_insert(error);
+        }
+        self.memory().with(|m| m.picture = None);
+        Err(first.unwrap_or_else(|| {
+            CameraError::NotSupported("it names no address of a picture by HTTP".to_owned())
+        }))
+    }
+
+    fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError> {
+        let (media, profile) = self.profile(deadline)?;
+        let asked = request::stream_uri(media, &profile.token);
+        let content = self.client.call(&asked, deadline)?;
+        let ip = self.target.address.ip;
+        Ok(media::uri(&content).and_then(|uri| address::stream_address(&uri, ip)))
+    }
+}

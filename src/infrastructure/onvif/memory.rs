@@ -1,0 +1,100 @@
+//! What was learnt of one camera, shared by its clients.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::address::Place;
+use super::answer::device::ServiceList;
+use super::answer::imaging::Range;
+use super::answer::media::Profile;
+use super::answer::ptz::Preset;
+use super::clock::CameraClock;
+use super::request::Service;
+
+/// Where the login goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// Into the message.
+    #[default]
+    Token,
+    /// Around it: HTTP Digest.
+    Http,
+}
+
+/// Whether a camera's clock means another time than it says (local time for UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtherTime {
+    /// Not tried.
+    #[default]
+    Unknown,
+    /// Tried once. A wrong password must not be sent again for this.
+    Tried,
+    /// The camera has taken it.
+    Meant,
+}
+
+/// The facts. Everything may be forgotten at any time and is then learnt again.
+#[derive(Debug, Default)]
+pub struct Learnt {
+    /// Where the login goes.
+    pub scheme: Scheme,
+    /// The camera's clock.
+    pub clock: Option<CameraClock>,
+    /// Whether the clock means another time than it says.
+    pub other_time: OtherTime,
+    /// What it says of its services.
+    pub services: Option<ServiceList>,
+    /// Where a service was found.
+    pub places: Vec<(Service, Place)>,
+    /// The media service that gave the profile.
+    pub media: Option<Service>,
+    /// The profile that moves our channel.
+    pub profile: Option<Profile>,
+    /// The times that a move can be given: `None` = not asked, `Some(None)` = none.
+    pub move_times: Option<Option<(Duration, Duration)>>,
+    /// Moves name only the axes that move.
+    pub moving_axes_only: bool,
+    /// Whether it says if it moves; `None` = not asked.
+    pub tells_motion: Option<bool>,
+    /// `Stop` was answered and not obeyed, or is not known.
+    pub stop_is_weak: bool,
+    /// The speeds of the focus: `None` = not asked, `Some(None)` = it has none.
+    pub focus_speeds: Option<Option<Range>>,
+    /// All presets.
+    pub presets: Option<Vec<Preset>>,
+    /// Where its picture is.
+    pub picture: Option<Place>,
+    /// Its serial number.
+    pub serial_number: Option<String>,
+}
+
+impl Learnt {
+    /// Paths and tokens are no longer what they were (new firmware, another device at this
+    /// address).
+    pub fn forget_paths(&mut self) {
+        self.services = None;
+        self.places.clear();
+        self.picture = None;
+        self.forget_profile();
+    }
+
+    /// Our profile is no longer known.
+    pub fn forget_profile(&mut self) {
+        self.profile = None;
+        self.media = None;
+        self.move_times = None;
+        self.focus_speeds = None;
+        self.presets = None;
+    }
+}
+
+/// Shared by the clients of one camera. Never locked across I/O.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<Learnt>>);
+
+impl Memory {
+    /// Reads or writes it.
+    pub fn with<T>(&self, use_it: impl FnOnce(&mut Learnt) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

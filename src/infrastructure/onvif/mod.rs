@@ -1,0 +1,23 @@
+//! ONVIF: SOAP over HTTP, with a login inside the message or around it.
+//!
+//! [`envelope`] and [`request`] write messages, [`reply`] and [`answer`] read them, [`clock`],
+//! [`address`] and [`discovery`] decide on them, all pure; [`client`] sends, logs in and finds the
+//! camera's paths; [`device`] is the camera the rest of lss sees. Knows nothing of ISAPI.
+
+pub mod address;
+pub mod answer;
+pub mod client;
+pub mod clock;
+pub mod detect;
+pub mod device;
+pub mod discovery;
+pub mod envelope;
+mod lens;
+pub mod memory;
+mod presets;
+mod probe;
+pub mod reply;
+pub mod request;
+
+pub use device::OnvifCamera;
+pub use memory::Memory;

@@ -1,0 +1,12 @@
+//! The camera protocols against stand-in cameras over real sockets.
+
+// Marked as tests so that helpers may unwrap as tests do.
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+#[path = "camera_protocols/isapi.rs"]
+mod isapi;
+#[cfg(test)]
+#[path = "camera_protocols/login.rs"]
+mod login;

@@ -1,0 +1,628 @@
+//! ISAPI cameras.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use lss::domain::camera::{
+    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Protocol, SnapshotWish,
+};
+use lss::domain::ptz::{AxisSpeed, HeadVelocity, Lens, StopScope};
+use lss::infrastructure::http::CameraOptions;
+use lss::infrastructure::isapi::IsapiCamera;
+use lss::infrastructure::isapi::client::Memory;
+use lss::infrastructure::isapi::detect::speaks_isapi;
+use lss::util::secret::Secret;
+
+use crate::support::camera_head::{Axis, Clock, ClockHand};
+use crate::support::digest_server::{Fault, GateRules, Offer, Outgoing};
+use crate::support::isapi_camera::{IsapiStandIn, Model, start};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(8)
+}
+
+fn target(addr: SocketAddr, password: &str) -> CameraTarget {
+    CameraTarget {
+        address: CameraAddress::new(addr.ip(), addr.port()),
+        credentials: Some(
+            Credentials::new(GateRules::default().user, Secret::new(password)).unwrap(),
+        ),
+        channel: 1,
+    }
+}
+
+fn open(camera: &IsapiStandIn) -> IsapiCamera {
+    let target = target(camera.addr, &GateRules::default().password);
+    IsapiCamera::new(target, CameraOptions::default(), Memory::default())
+}
+
+fn by_hand() -> (IsapiStandIn, ClockHand) {
+    let (clock, hand) = Clock::by_hand();
+    let model = Model {
+        clock,
+        ..Model::default()
+    };
+    (start(GateRules::default(), model), hand)
+}
+
+fn velocity(pan: i32, tilt: i32, zoom: i32) -> HeadVelocity {
+    HeadVelocity::new(pan, tilt, zoom).unwrap()
+}
+
+fn speed(percent: i32) -> AxisSpeed {
+    AxisSpeed::new(percent).unwrap()
+}
+
+fn assert_near(left: f64, right: f64) {
+    assert!((left - right).abs() < 1e-9, "{left} is not {right}");
+}
+
+fn no_violations(camera: &IsapiStandIn) {
+    camera.with(|dome| assert_eq!(dome.gate.violations, Vec::<String>::new()));
+}
+
+#[test]
+fn moves_and_stands_still() {
+    let (camera, hand) = by_hand();
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    let accepted = device.move_at(velocity(-50, 25, 10), LONG, soon()).unwrap();
+    assert_eq!(accepted.ends_by_itself, None);
+    hand.advance(Duration::from_secs(4));
+    device.move_at(velocity(0, 100, 0), LONG, soon()).unwrap();
+    hand.advance(Duration::from_secs(1));
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    hand.advance(Duration::from_secs(60));
+    assert_near(camera.position(Axis::Pan), -2.0);
+    assert_near(camera.position(Axis::Tilt), 2.0);
+    assert_near(camera.position(Axis::Zoom), 0.4);
+    let motion = device.motion(soon()).unwrap();
+    assert_near(motion.position.unwrap().pan, -200.0);
+    no_violations(&camera);
+}
+
+#[test]
+fn one_round_trip_a_command_on_one_connection() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    for _ in 0..4 {
+        device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+    }
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    let lines = camera.take_lines();
+    assert_eq!(lines[0], "GET /ISAPI/Security/userCheck");
+    assert_eq!(
+        lines[1..],
+        vec!["PUT /ISAPI/PTZCtrl/channels/1/continuous"; 5]
+    );
+    assert_eq!(camera.connections(), 1);
+}
+
+#[test]
+fn short_moves_end_by_themselves_where_the_camera_can() {
+    let (camera, hand) = by_hand();
+    let mut device = open(&camera);
+    let short = Duration::from_millis(300);
+    let accepted = device.move_at(velocity(100, 0, 0), short, soon()).unwrap();
+    assert_eq!(accepted.ends_by_itself, Some(short));
+    hand.advance(Duration::from_secs(10));
+    assert_near(camera.position(Axis::Pan), 0.3);
+
+    let camera = start(
+        GateRules::default(),
+        Model {
+            momentary: false,
+            ..Model::default()
+        },
+    );
+    let mut device = open(&camera);
+    for _ in 0..3 {
+        let accepted = device.move_at(velocity(100, 0, 0), short, soon()).unwrap();
+        assert_eq!(accepted.ends_by_itself, None);
+    }
+    let timed = camera
+        .log()
+        .iter()
+        .filter(|r| r.target.ends_with("momentary"))
+        .count();
+    assert_eq!(timed, 1, "the refusal is remembered");
+    device
+        .twin()
+        .move_at(velocity(100, 0, 0), short, soon())
+        .unwrap();
+    let timed = camera
+        .log()
+        .iter()
+        .filter(|r| r.target.ends_with("momentary"))
+        .count();
+    assert_eq!(timed, 1, "by twins too");
+}
+
+#[test]
+fn all_five_motors_are_driven_and_stopped() {
+    let (camera, hand) = by_hand();
+    let mut device = open(&camera);
+    device.move_at(velocity(10, 10, 10), LONG, soon()).unwrap();
+    device.drive_lens(Lens::Focus, speed(-60), soon()).unwrap();
+    device.drive_lens(Lens::Iris, speed(60), soon()).unwrap();
+    hand.advance(Duration::from_secs(1));
+    assert_near(camera.position(Axis::Focus), -0.6);
+    assert_near(camera.position(Axis::Iris), 0.6);
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(camera.moving(), "the lens was not to be stopped");
+    device.stop(StopScope::ALL, false, soon()).unwrap();
+    assert!(!camera.moving());
+    device.drive_lens(Lens::Focus, speed(60), soon()).unwrap();
+    device.focus_auto(soon()).unwrap();
+    assert!(!camera.moving());
+}
+
+#[test]
+fn a_camera_without_lens_motors_stops_all_the_same() {
+    let camera = start(
+        GateRules::default(),
+        Model {
+            lens: false,
+            ..Model::default()
+        },
+    );
+    let mut device = open(&camera);
+    device.stop(StopScope::ALL, true, soon()).unwrap();
+    let error = device.drive_lens(Lens::Iris, speed(5), soon()).unwrap_err();
+    assert!(matches!(error, CameraError::NotSupported(_)), "{error}");
+    let error = device.focus_auto(soon()).unwrap_err();
+    assert!(matches!(error, CameraError::NotSupported(_)), "{error}");
+}
+
+#[test]
+fn presets() {
+    let (camera, hand) = by_hand();
+    let mut device = open(&camera);
+    device.goto_preset("1", false, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.25);
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    hand.advance(Duration::from_secs(1));
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    let id = device
+        .set_preset("7", Some("Gate</presetName><id>94</id>&\"'"), soon())
+        .unwrap();
+    assert_eq!(id, "7");
+    assert_eq!(device.set_preset("8", None, soon()).unwrap(), "8");
+    let list = device.presets(soon()).unwrap();
+    let names: Vec<_> = list
+        .iter()
+        .map(|p| (p.id.as_str(), p.name.as_deref().unwrap(), p.function))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("1", "Entrance", false),
+            ("7", "Gate</presetName><id>94</id>&\"'", false),
+            ("8", "Preset 8", false),
+            ("94", "Remote reboot", true)
+        ]
+    );
+    device.goto_preset("7", false, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.75);
+    device.delete_preset("7", soon()).unwrap();
+    let error = device.goto_preset("7", false, soon()).unwrap_err();
+    assert!(matches!(error, CameraError::Device(_)), "{error}");
+}
+
+#[test]
+fn function_presets_are_guarded() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    for result in [
+        device.goto_preset("94", false, soon()),
+        device.delete_preset("94", soon()),
+        device.set_preset("33", Some("x"), soon()).map(|_| ()),
+    ] {
+        assert!(
+            matches!(result, Err(CameraError::NotSupported(_))),
+            "{result:?}"
+        );
+    }
+    camera.with(|dome| assert_eq!(dome.reboots, 0));
+    // This camera lists 33, 34, 92 and 94 only: 90 is an ordinary preset here.
+    device.set_preset("90", Some("x"), soon()).unwrap();
+    device.goto_preset("94", true, soon()).unwrap();
+    camera.with(|dome| assert_eq!(dome.reboots, 1));
+}
+
+#[test]
+fn ids_that_are_none_are_not_sent() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    for bad in ["../../x", "0", "1/goto", ""] {
+        device.goto_preset(bad, true, soon()).unwrap_err();
+        device.set_preset(bad, None, soon()).unwrap_err();
+        device.delete_preset(bad, soon()).unwrap_err();
+        device.start_patrol(bad, soon()).unwrap_err();
+        device.stop_patrol(bad, soon()).unwrap_err();
+    }
+    assert!(camera.log().is_empty());
+}
+
+#[test]
+fn patrols_of_the_camera() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    device.start_patrol("3", soon()).unwrap();
+    camera.with(|dome| assert_eq!(dome.patrol, Some(3)));
+    device.stop_patrol("3", soon()).unwrap();
+    camera.with(|dome| assert_eq!(dome.patrol, None));
+}
+
+#[test]
+fn a_refused_login_tells_what_is_left_and_a_lock_for_how_long() {
+    let camera = start(
+        GateRules {
+            lock_after: Some(2),
+            ..GateRules::default()
+        },
+        Model::default(),
+    );
+    let wrong = target(camera.addr, "wrong-password");
+    let mut device = IsapiCamera::new(wrong, CameraOptions::default(), Memory::default());
+    let CameraError::LoginRefused(refusal) = device.check(soon()).unwrap_err() else {
+        panic!()
+    };
+    assert!(refusal.tried);
+    assert_eq!(refusal.tries_left, Some(1));
+    let error = device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap_err();
+    assert_eq!(error.code().number(), 10001);
+
+    // Locked: the right password is not even sent.
+    camera.take_lines();
+    let mut device = open(&camera);
+    let CameraError::LoginRefused(refusal) = device.check(soon()).unwrap_err() else {
+        panic!()
+    };
+    assert!(!refusal.tried);
+    assert_eq!(refusal.unlock_after, Some(Duration::from_secs(1712)));
+    device
+        .stop(StopScope::default(), false, soon())
+        .unwrap_err();
+    assert!(
+        camera
+            .log()
+            .iter()
+            .all(|r| r.header("Authorization").is_none())
+    );
+    camera.with(|dome| assert_eq!(dome.gate.refused, 2));
+}
+
+#[test]
+fn checks() {
+    for user_check in [true, false] {
+        let camera = start(
+            GateRules {
+                offers: vec![Offer::Basic, Offer::Md5, Offer::Sha256],
+                ..GateRules::default()
+            },
+            Model {
+                user_check,
+                ..Model::default()
+            },
+        );
+        assert!(open(&camera).check(soon()).unwrap().authenticated);
+        no_violations(&camera);
+    }
+}
+
+#[test]
+fn privileges_and_priorities() {
+    let camera = start(
+        GateRules::default(),
+        Model {
+            low_privilege: true,
+            ..Model::default()
+        },
+    );
+    let error = open(&camera)
+        .move_at(velocity(1, 0, 0), LONG, soon())
+        .unwrap_err();
+    assert_eq!(error.code().number(), 10002);
+    assert_eq!(camera.log().len(), 2, "primer and move, no retry");
+    let camera = start(
+        GateRules::default(),
+        Model {
+            occupied: true,
+            ..Model::default()
+        },
+    );
+    let error = open(&camera)
+        .move_at(velocity(1, 0, 0), LONG, soon())
+        .unwrap_err();
+    assert_eq!(error.code().number(), 30302);
+}
+
+#[test]
+fn a_recorder_s_channels_are_found_once() {
+    let camera = start(
+        GateRules::default(),
+        Model {
+            recorder: true,
+            ..Model::default()
+        },
+    );
+    let mut device = open(&camera);
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    assert!(camera.moving());
+    let mut twin = device.twin();
+    twin.prepare(soon()).unwrap();
+    camera.take_lines();
+    twin.stop(StopScope::default(), false, soon()).unwrap();
+    assert_eq!(
+        camera.take_lines(),
+        ["PUT /ISAPI/ContentMgmt/PTZCtrlProxy/channels/1/continuous"]
+    );
+    assert!(!camera.moving());
+    device.snapshot(SnapshotWish::default(), soon()).unwrap();
+    camera.take_lines();
+    device.snapshot(SnapshotWish::default(), soon()).unwrap();
+    assert_eq!(
+        camera.take_lines(),
+        ["GET /ISAPI/ContentMgmt/StreamingProxy/channels/101/picture"]
+    );
+}
+
+#[test]
+fn snapshots() {
+    let wish = SnapshotWish {
+        size: Some((704, 576)),
+    };
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    let picture = device.snapshot(wish, soon()).unwrap();
+    assert_eq!(picture, Model::default().picture);
+    assert!(camera.log()[0].target.contains("videoResolutionWidth=704"));
+    no_violations(&camera);
+
+    let camera = start(
+        GateRules::default(),
+        Model {
+            picture_size: false,
+            old_picture: true,
+            ..Model::default()
+        },
+    );
+    let mut device = open(&camera);
+    device.snapshot(wish, soon()).unwrap();
+    camera.take_lines();
+    device.snapshot(wish, soon()).unwrap();
+    assert_eq!(
+        camera.take_lines(),
+        ["GET /ISAPI/Streaming/channels/1/picture"],
+        "what was refused is remembered"
+    );
+}
+
+#[test]
+fn what_is_no_picture() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    let cases = [
+        (
+            Outgoing::new(200, "image/jpeg", "<html>login</html>"),
+            50001,
+        ),
+        (Outgoing::new(200, "image/jpeg", ""), 50001),
+        (Outgoing::new(200, "image/jpeg", "GIF89a"), 50001),
+        (Outgoing::new(503, "text/html", ""), 30302),
+        (
+            Outgoing::new(
+                500,
+                "application/xml",
+                "<ResponseStatus><statusCode>3</statusCode><statusString>Device Error</statusString></ResponseStatus>",
+            ),
+            50001,
+        ),
+    ];
+    for (reply, code) in cases {
+        camera.fault("picture", Fault::Instead(reply.clone()), 1);
+        let error = device
+            .snapshot(SnapshotWish::default(), soon())
+            .unwrap_err();
+        assert_eq!(error.code().number(), code, "{reply:?}: {error}");
+    }
+    let large = [vec![0xFF, 0xD8, 0xFF], vec![0; 9 * 1024 * 1024]].concat();
+    camera.with(|dome| dome.model.picture = large);
+    let error = device
+        .snapshot(SnapshotWish::default(), soon())
+        .unwrap_err();
+    assert!(matches!(error, CameraError::BadAnswer(_)), "{error}");
+}
+
+#[test]
+fn a_busy_camera_is_read_again() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    let busy = Outgoing::new(
+        503,
+        "application/xml",
+        "<ResponseStatus><statusCode>2</statusCode><statusString>Device Busy</statusString><subStatusCode>deviceBusy</subStatusCode></ResponseStatus>",
+    );
+    camera.fault("deviceInfo", Fault::Instead(busy.clone()), 1);
+    device.probe(soon()).unwrap();
+    camera.fault("deviceInfo", Fault::Instead(busy), 1);
+    let error = device
+        .probe(Instant::now() + Duration::from_millis(300))
+        .unwrap_err();
+    assert_eq!(error.code().number(), 30302, "no time for another try");
+}
+
+#[test]
+fn a_probe_tells_what_the_camera_told() {
+    let camera = start(GateRules::default(), Model::default());
+    let info = open(&camera).probe(soon()).unwrap();
+    assert_eq!(info.model.as_deref(), Some("DS-2DF7276"));
+    assert_eq!(info.manufacturer, None);
+    assert_eq!(
+        info.firmware_version.as_deref(),
+        Some("V5.8.1 build 240929")
+    );
+    assert_eq!(info.mac_address.as_deref(), Some("44:19:b6:01:02:03"));
+    assert_eq!(info.probe_method, Protocol::Isapi);
+    assert_eq!(info.protocol_support.isapi, Some(true));
+    assert_eq!(info.protocol_support.onvif, None);
+    let caps = info.capabilities.unwrap();
+    assert_eq!(caps.ptz.supported, Some(true));
+    assert_eq!(caps.ptz.continuous_move, Some(true));
+    assert_eq!(caps.ptz.absolute_move, None);
+    assert_eq!(caps.ptz.max_presets, Some(300));
+    assert_eq!(caps.ptz.max_patrols, Some(8));
+    assert_eq!((caps.ptz.focus, caps.ptz.iris), (Some(true), Some(true)));
+    assert_eq!(caps.video.codecs.unwrap(), ["H264", "H265"]);
+    assert_eq!(caps.video.max_fps, Some(25.0));
+    assert_eq!(caps.audio.supported, None);
+}
+
+#[test]
+fn faults_are_errors_with_a_reason_by_the_deadline() {
+    let cases: [(Fault, bool); 7] = [
+        (Fault::Hang, false),
+        (Fault::HangAfter, true),
+        (
+            Fault::Garbage(b"\x00\x01\x02 not http at all\r\n\r\n".to_vec()),
+            true,
+        ),
+        (
+            Fault::Garbage(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<PTZ>&;".to_vec()),
+            true,
+        ),
+        (Fault::HalfClosed, true),
+        (Fault::Drip(Duration::from_millis(50)), true),
+        (Fault::LateAnswer(Duration::from_secs(5)), true),
+    ];
+    for (fault, acts) in cases {
+        let camera = start(GateRules::default(), Model::default());
+        let mut device = open(&camera);
+        device.prepare(soon()).unwrap();
+        camera.fault("<pan>77", fault.clone(), 1);
+        let begin = Instant::now();
+        let error = device
+            .move_at(velocity(77, 0, 0), LONG, begin + Duration::from_millis(400))
+            .unwrap_err();
+        assert!(begin.elapsed() < Duration::from_secs(3), "{fault:?}");
+        assert!(error.may_have_acted(), "{fault:?}: {error}");
+        assert_eq!(camera.moving(), acts, "{fault:?}");
+        // And the next word gets through, on a new connection.
+        device.stop(StopScope::default(), true, soon()).unwrap();
+        assert!(!camera.moving(), "{fault:?}");
+        no_violations(&camera);
+    }
+}
+
+#[test]
+fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    camera.fault("<pan>77", Fault::ResetAfter, 1);
+    device.move_at(velocity(77, 0, 0), LONG, soon()).unwrap();
+    let moves = |camera: &IsapiStandIn| {
+        camera
+            .log()
+            .iter()
+            .filter(|r| r.text().contains("<pan>77"))
+            .count()
+    };
+    assert_eq!(moves(&camera), 2, "the same speed twice is the same speed");
+    // Not on a connection opened for this very request.
+    device.hang_up();
+    camera.fault("<pan>77", Fault::ResetAfter, 1);
+    let error = device
+        .move_at(velocity(77, 0, 0), LONG, soon())
+        .unwrap_err();
+    assert!(error.may_have_acted(), "{error}");
+    assert_eq!(moves(&camera), 3);
+    // What creates is never sent twice.
+    device.prepare(soon()).unwrap();
+    device.presets(soon()).unwrap();
+    camera.fault("<presetName>", Fault::ResetAfter, 1);
+    let error = device.set_preset("5", Some("x"), soon()).unwrap_err();
+    assert!(error.may_have_acted(), "{error}");
+    let sets = camera
+        .log()
+        .iter()
+        .filter(|r| r.text().contains("<presetName>"))
+        .count();
+    assert_eq!(sets, 1);
+    no_violations(&camera);
+}
+
+#[test]
+fn a_stop_passes_a_move_that_hangs() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    let mut twin = device.twin();
+    twin.prepare(soon()).unwrap();
+    camera.fault("<pan>77", Fault::HangAfter, 1);
+    let hanging = std::thread::spawn(move || {
+        device.move_at(
+            velocity(77, 0, 0),
+            LONG,
+            Instant::now() + Duration::from_secs(1),
+        )
+    });
+    let deadline = soon();
+    while !camera.moving() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    twin.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(!camera.moving());
+    let error = hanging.join().unwrap().unwrap_err();
+    assert!(matches!(error, CameraError::NoAnswer(_)), "{error}");
+}
+
+#[test]
+fn idle_connections_closed_by_the_camera_are_no_error() {
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    for _ in 0..5 {
+        device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+        device.set_preset("3", Some("x"), soon()).unwrap();
+        camera.close_connections();
+    }
+    no_violations(&camera);
+}
+
+#[test]
+fn nobody_there() {
+    let addr = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let mut device = IsapiCamera::new(
+        target(addr, "x"),
+        CameraOptions::default(),
+        Memory::default(),
+    );
+    let error = device.check(soon()).unwrap_err();
+    assert!(matches!(error, CameraError::Unreachable(_)), "{error}");
+    assert!(!error.may_have_acted());
+    assert_eq!(error.code().number(), 50003);
+}
+
+#[test]
+fn detection_sends_no_login() {
+    let camera = start(GateRules::default(), Model::default());
+    let address = CameraAddress::new(IpAddr::from([127, 0, 0, 1]), camera.addr.port());
+    assert!(speaks_isapi(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(
+        camera
+            .log()
+            .iter()
+            .all(|r| r.header("Authorization").is_none())
+    );
+    camera.fault("deviceInfo", Fault::Garbage(b"SSH-2.0-x\r\n".to_vec()), 1);
+    assert!(!speaks_isapi(&address, CameraOptions::default(), soon()).unwrap());
+}
