@@ -5,3 +5,4 @@
 pub mod camera_head;
 pub mod digest_server;
 pub mod isapi_camera;
+pub mod onvif_camera;
