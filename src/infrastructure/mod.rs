@@ -5,4 +5,5 @@ pub mod camera_gateway;
 pub mod http;
 pub mod isapi;
 pub mod onvif;
+pub mod snapshot;
 pub mod xml;
