@@ -33,6 +33,10 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // Opens cameras by either protocol.
     ("camera_gateway", "isapi"),
     ("camera_gateway", "onvif"),
+    // Pictures by HTTP or from a stream, made to fit.
+    ("pictures", "child"),
+    ("pictures", "ffmpeg"),
+    ("pictures", "snapshot"),
 ];
 
 /// Words that a layer's files must not contain, and why.

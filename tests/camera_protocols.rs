@@ -10,3 +10,6 @@ mod isapi;
 #[cfg(test)]
 #[path = "camera_protocols/login.rs"]
 mod login;
+#[cfg(test)]
+#[path = "camera_protocols/onvif.rs"]
+mod onvif;

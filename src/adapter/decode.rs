@@ -59,6 +59,26 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A list of objects.
+    pub fn list(&self, name: &str) -> Result<Option<Vec<Self>>, Fault> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| match item {
+                    Value::Object(map) => Ok(Self {
+                        map: Some(map),
+                        path: format!("{}[{index}].", self.path_of(name)),
+                    }),
+                    other => Err(self.mismatch(&format!("{name}[{index}]"), "an object", other)),
+                })
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(other) => Err(self.mismatch(name, "a list", other)),
+        }
+    }
+
     /// A text.
     pub fn text(&self, name: &str) -> Result<Option<&'a str>, Fault> {
         match self.get(name) {

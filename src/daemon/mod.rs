@@ -1,6 +1,7 @@
 //! Wiring, threads, the order of start and stop. The only module that sees all layers; it decides
 //! nothing about streams, cameras or peers.
 
+mod cameras;
 mod lock;
 mod signals;
 mod startup;
@@ -11,10 +12,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use nix::sys::signal::Signal;
 
 use crate::adapter::rest::{Access, Limits, RestDeps, RestServer, RestSettings};
+use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
 use crate::application::node::{ActiveTasks, NodeRegistry};
 use crate::config::{Config, Loaded, Mode};
@@ -34,6 +36,11 @@ const FLUSH: Duration = Duration::from_secs(3);
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// REST requests in progress get so long at stop.
 const REST_GRACE: Duration = Duration::from_secs(1);
+
+/// The longest that a camera's answer takes: a stop that is not obeyed fails after 60 s.
+const CAMERA_ANSWERS: Duration = Duration::from_secs(70);
+/// Cameras stand still so long after a stop of the node began (contract 7), and a margin.
+const CAMERAS_STAND: Duration = Duration::from_millis(6_500);
 
 /// How often the cloud's threads are looked at. A wake-up a minute, and none without a cloud.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
@@ -64,6 +71,7 @@ struct Running {
     node: Arc<NodeRegistry>,
     rest: RestServer,
     streams: streams::Streams,
+    cameras: CameraService,
     rcs: Option<Rcs>,
     signals: Receiver<Signal>,
     vital_ends: Receiver<&'static str>,
@@ -105,10 +113,13 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         ),
         None => None,
     };
-    let observers: Vec<Box<dyn TaskObserver>> = callbacks
+    // The cloud's line is not there yet, so nobody is told of what cameras do but health and log.
+    let cameras = cameras::service(config, &health, None);
+    let mut observers: Vec<Box<dyn TaskObserver>> = callbacks
         .iter()
         .map(|c| Box::new(c.observer()) as Box<dyn TaskObserver>)
         .collect();
+    observers.push(Box::new(cameras::Learner(cameras.clone())));
     let uplink: Arc<dyn Uplink> = match &rcs_client {
         Some(client) => client.uplink(),
         None => Arc::new(streams::NoUplink),
@@ -126,7 +137,7 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         },
     )
     .map_err(|e| format!("thread stream: {e}"))?;
-    let rest = rest(config, &streams, &health, &node, started)?;
+    let rest = rest(config, &streams, &cameras, &health, &node, started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let rcs = match (rcs_client, callbacks) {
         (Some(client), Some(callbacks)) => {
@@ -149,6 +160,7 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         node,
         rest,
         streams,
+        cameras,
         rcs,
         signals,
         vital_ends,
@@ -167,8 +179,6 @@ fn switched_off(config: &Config, health: &HealthBoard) {
         let words = "this version has no Ably client yet: commands come over REST only";
         health.set(Part::Ably, PartStatus::Down, words, at);
     }
-    let words = "this version neither scans for cameras nor moves them yet";
-    health.set(Part::Cameras, PartStatus::Off, words, at);
 }
 
 fn identity(config: &Config) -> NodeIdentity {
@@ -200,6 +210,7 @@ fn rcs_client(config: &Config) -> Option<Arc<RcsClient>> {
 fn rest(
     config: &Config,
     streams: &streams::Streams,
+    cameras: &CameraService,
     health: &Arc<HealthBoard>,
     node: &Arc<NodeRegistry>,
     started: Instant,
@@ -220,12 +231,13 @@ fn rest(
             allowed_hosts: config.server.allowed_hosts.clone(),
             host_name: system::host_name().unwrap_or_default(),
         },
-        late_limit: config.ffmpeg.stop_timeout + Duration::from_secs(10),
+        late_limit: (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS),
         limits: Limits::default(),
     };
     let picture = node.clone();
     let deps = RestDeps {
         streams: streams.service.clone(),
+        cameras: cameras.clone(),
         health: health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
@@ -295,6 +307,9 @@ impl Running {
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();
+        // Side by side: a camera that moves and a stream that ends don't wait for each other.
+        self.cameras.shut_down();
+        let cameras_by = Instant::now() + CAMERAS_STAND;
         self.streams.shut_down(false);
         // The ladder ends by SIGKILL; what even that does not end is not waited for.
         let patience = Instant::now() + self.stop_timeout + Duration::from_secs(10);
@@ -311,7 +326,17 @@ impl Running {
                 }
             }
         }
+        self.await_cameras(cameras_by);
         self.say_goodbye(true)
+    }
+
+    /// Also after a second signal: a camera is not left moving for impatience.
+    fn await_cameras(&self, by: Instant) {
+        if let Err(RecvTimeoutError::Timeout) = self.cameras.ended().recv_deadline(by) {
+            log::error!(
+                "a camera may still be moving: it has not obeyed its stop; lss ends without it"
+            );
+        }
     }
 
     fn say_goodbye(self, streams_ended: bool) -> ExitCode {
@@ -334,7 +359,9 @@ impl Running {
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();
+        self.cameras.shut_down();
         self.streams.shut_down(true);
+        self.await_cameras(Instant::now() + CAMERAS_STAND);
         if let Some(rcs) = self.rcs {
             rcs.callbacks.stop(Instant::now() + FLUSH);
             rcs.heartbeat.stop(Instant::now() + LAST_WORD);

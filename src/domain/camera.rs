@@ -435,6 +435,52 @@ pub trait CameraGateway: Send + Sync {
     ) -> Result<bool, CameraError>;
 }
 
+/// Where a camera may be (contract 7): no multicast, broadcast, metadata or own address.
+pub trait AddressRules: Send + Sync {
+    /// Judges an address; 20005 with the reason. Does not wait.
+    fn check(&self, ip: IpAddr) -> Result<(), Fault>;
+
+    /// The addresses of a host name, none of them judged yet.
+    fn lookup(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, CameraError>;
+}
+
+/// What a picture has to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureLimit {
+    /// Most bytes of the JPEG.
+    pub max_bytes: usize,
+    /// Most pixels across.
+    pub max_width: Option<u32>,
+}
+
+/// A picture that fits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The JPEG.
+    pub jpeg: Vec<u8>,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// When the camera gave it.
+    pub captured_at: SystemTime,
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Picture({}x{})", self.width, self.height)
+    }
+}
+
+/// Makes pictures that fit, and takes them from streams.
+pub trait SnapshotMaker: Send + Sync {
+    /// Scales a camera's picture down, then gives up quality, until it fits. Never enlarges.
+    fn fit(&self, jpeg: Vec<u8>, limit: PictureLimit) -> Result<(Vec<u8>, u32, u32), CameraError>;
+
+    /// One frame of an RTSP stream as a JPEG. `url` carries the login.
+    fn frame(&self, url: &Secret, deadline: Instant) -> Result<Vec<u8>, CameraError>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

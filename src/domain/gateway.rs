@@ -11,6 +11,8 @@ use std::time::{Instant, SystemTime};
 use super::error::Fault;
 use super::health::{Part, PartStatus};
 use super::node::LssNode;
+use super::patrol::PatrolEvent;
+use super::ptz::PtzEvent;
 use super::stream::{Diagnosis, Progress, StreamSpec, TaskEvent, TaskMode};
 use crate::util::secret::Secret;
 use crate::util::time::Now;
@@ -126,6 +128,14 @@ pub trait TaskObserver: Send {
     fn task_changed(&self, event: &TaskEvent);
 }
 
+/// Told of what lss does with cameras on its own. Must not wait.
+pub trait CameraObserver: Send + Sync {
+    /// A movement that lss has ended, or a stop that is not obeyed.
+    fn ptz_event(&self, event: &PtzEvent, at: SystemTime);
+    /// A change of a patrol.
+    fn patrol_event(&self, event: &PatrolEvent, at: SystemTime);
+}
+
 /// Whether the way to the cloud is known to be down.
 pub trait Uplink: Send + Sync {
     /// `true` only if every cloud peer that is configured was last seen failing; `false` when
@@ -207,4 +217,8 @@ pub trait CloudLine: Send + Sync {
     fn reserve(&self, last_places: bool) -> Option<Box<dyn AnswerSlot>>;
     /// An event of a task.
     fn task_event(&self, task: &super::stream::TaskId, json: String);
+    /// An event of the node, under its message name (`ptz_event`, `patrol_event`).
+    fn node_event(&self, name: &'static str, json: String);
+    /// Most bytes that an answer's JSON may have, by what the service says of itself.
+    fn max_answer(&self) -> usize;
 }

@@ -2,11 +2,14 @@
 //! and knows neither the application nor an adapter.
 
 pub mod camera_gateway;
+pub mod camera_rules;
 pub mod child;
 pub mod ffmpeg;
 pub mod http;
 pub mod isapi;
 pub mod onvif;
+pub mod pictures;
 pub mod rcs;
+pub mod snapshot;
 pub mod system;
 pub mod xml;

@@ -275,6 +275,22 @@ pub fn detect_ip() -> Option<IpAddr> {
     pick_address(&addresses, parse_default_route(&route))
 }
 
+/// Every address of this machine's interfaces.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = getifaddrs() else {
+        return Vec::new();
+    };
+    interfaces
+        .filter_map(|i| {
+            let address = i.address?;
+            address
+                .as_sockaddr_in()
+                .map(|v4| IpAddr::V4(v4.ip()))
+                .or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        })
+        .collect()
+}
+
 /// The host's name; `None` if it has none, or one that is no text.
 pub fn host_name() -> Option<String> {
     let name = gethostname().ok()?.into_string().ok()?;

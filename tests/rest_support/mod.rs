@@ -13,15 +13,22 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lss::adapter::rest::{Access, Limits, RestDeps, RestServer, RestSettings};
+use lss::application::camera::{Book, CameraParts, CameraService, LanePolicy};
 use lss::application::health::HealthBoard;
 use lss::application::stream::{StreamRequest, StreamRules, StreamService, TaskLog};
 use lss::domain::error::{ErrorCode, Fault};
-use lss::domain::gateway::{Engine, Launch};
+use lss::domain::gateway::{CameraObserver, Engine, Launch};
 use lss::domain::health::{Part, PartStatus};
 use lss::domain::node::{LssNode, NodeIdentity, NodeStatus, SystemInfo};
+use lss::domain::patrol::PatrolEvent;
+use lss::domain::ptz::PtzEvent;
 use lss::domain::stream::{
     ExitRecord, Progress, RetryLimit, StopReason, StreamSpec, StreamStatus, StreamTask, TaskMode,
 };
+use lss::infrastructure::camera_gateway::Cameras;
+use lss::infrastructure::camera_rules::CameraRules;
+use lss::infrastructure::http::CameraOptions;
+use lss::infrastructure::pictures::Pictures;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect as connect_socket, setsockopt,
     socket, sockopt,
@@ -231,6 +238,7 @@ impl Site {
                     Arc::new(FakeEngine),
                     Arc::new(StreamRules::default()),
                 ),
+                cameras: no_cameras(),
                 health: Arc::clone(&health),
                 node: Arc::new(move || {
                     assert!(!panics.load(Ordering::Relaxed), "the test asked for this");
@@ -478,4 +486,24 @@ impl Unconnected {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
+}
+
+/// Cameras of the real kind, none of which is known.
+fn no_cameras() -> CameraService {
+    struct Nobody;
+    impl CameraObserver for Nobody {
+        fn ptz_event(&self, _: &PtzEvent, _: SystemTime) {}
+        fn patrol_event(&self, _: &PatrolEvent, _: SystemTime) {}
+    }
+    CameraService::new(CameraParts {
+        gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rules: Arc::new(CameraRules::new(true)),
+        pictures: Arc::new(Pictures::new(
+            "/nonexistent/ffmpeg".into(),
+            "lss-test".into(),
+        )),
+        observer: Arc::new(Nobody),
+        book: Arc::new(Book::new(Vec::new())),
+        policy: LanePolicy::default(),
+    })
 }

@@ -47,6 +47,10 @@ pub struct Setup {
     pub server: String,
     /// Environment.
     pub env: Vec<(String, String)>,
+    /// More of the section `camera`, a comma first.
+    pub camera: String,
+    /// `camera.allow_loopback`
+    pub camera_loopback: bool,
     /// Standalone, or with the cloud.
     pub standalone: bool,
     /// Soft and hard limit of open files; none = inherited.
@@ -65,6 +69,8 @@ impl Default for Setup {
             ),
             more: String::new(),
             server: String::new(),
+            camera: String::new(),
+            camera_loopback: true,
             env: Vec::new(),
             standalone: true,
             open_files: None,
@@ -107,8 +113,8 @@ impl Daemon {
         std::fs::write(
             &config,
             format!(
-                "mode: {mode}\nserver:\n  listen: '127.0.0.1'\n  port: {port}\n{}\nlss:\n  node: {{ machine_id: '{}', max_tasks: {} }}\n  ffmpeg: {{ {} }}\ncamera: {{ scan_enabled: false }}\n{}\n",
-                setup.server, setup.machine_id, setup.max_tasks, setup.ffmpeg, setup.more
+                "mode: {mode}\nserver:\n  listen: '127.0.0.1'\n  port: {port}\n{}\nlss:\n  node: {{ machine_id: '{}', max_tasks: {} }}\n  ffmpeg: {{ {} }}\ncamera: {{ scan_enabled: false, allow_loopback: {}{} }}\n{}\n",
+                setup.server, setup.machine_id, setup.max_tasks, setup.ffmpeg, setup.camera_loopback, setup.camera, setup.more
             ),
         )
         .unwrap();
@@ -265,14 +271,7 @@ pub fn start_body(id: &str, mode: &str) -> Value {
 
 /// Sends bytes, reads to the end; status and body (empty and 0 if nothing came).
 pub fn raw_request(addr: SocketAddr, raw: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    stream.write_all(raw).unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer).into_owned();
+    let text = String::from_utf8_lossy(&raw_bytes(addr, raw)).into_owned();
     let status = text
         .split_whitespace()
         .nth(1)
@@ -283,6 +282,18 @@ pub fn raw_request(addr: SocketAddr, raw: &[u8]) -> (u16, String) {
         .map(|(_, b)| b.to_owned())
         .unwrap_or_default();
     (status, body)
+}
+
+/// Sends bytes, reads to the end.
+pub fn raw_bytes(addr: SocketAddr, raw: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(raw).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    answer
 }
 
 /// Pids of living processes that carry this node's mark.

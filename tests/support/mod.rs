@@ -14,4 +14,5 @@ pub mod daemon;
 pub mod digest_server;
 pub mod isapi_camera;
 pub mod logs;
+pub mod onvif_camera;
 pub mod rcs;

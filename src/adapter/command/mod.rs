@@ -13,16 +13,18 @@ mod wire;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-pub use events::TaskEvents;
+pub use events::{CameraEvents, TaskEvents};
 use pending::{Outcome, Pending};
 use request::{Command, Request};
 use wire::CommandResult;
 
 use crate::adapter::decode;
 use crate::adapter::wire::{Audience, TaskJson};
+use crate::application::camera::{CameraService, Origin};
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{AnswerSlot, CloudLine, CloudMessage};
@@ -33,6 +35,8 @@ use crate::util::time::Now;
 pub struct CommandDoor {
     /// The stream owner.
     pub streams: StreamService,
+    /// The cameras.
+    pub cameras: CameraService,
     /// Where answers go.
     pub line: Arc<dyn CloudLine>,
     /// `lss-{machineId}`
@@ -50,7 +54,7 @@ impl CommandDoor {
 
     /// Takes one message: `Some` is an answer that is still to come.
     fn take(&self, message: &CloudMessage) -> Option<Pending> {
-        let request = match request::read(message) {
+        let request = match request::read(message, self.line.max_answer()) {
             Ok(request) => request,
             Err(unreadable) => {
                 log::warn!(
@@ -75,7 +79,7 @@ impl CommandDoor {
                 log::error!(command = request.about.command.as_str(); "{}", full.message);
                 if stop {
                     // Done all the same; its answer has no place.
-                    let _ = self.execute(&request);
+                    let _ = self.execute(request, age(message));
                 } else if let Some(slot) = self.line.reserve(true) {
                     self.answer(slot, &request.about, Outcome::Refused(full));
                 }
@@ -87,23 +91,24 @@ impl CommandDoor {
             task = request.about.task_id.as_deref().unwrap_or(""), replayed = message.replayed;
             "command from the cloud"
         );
-        match self.execute(&request) {
+        let about = request.about.clone();
+        match self.execute(request, age(message)) {
             Execution::Done(outcome) => {
-                self.answer(slot, &request.about, outcome);
+                self.answer(slot, &about, outcome);
                 None
             }
-            Execution::Later(wait) => Some(Pending::new(wait, slot, request.about)),
+            Execution::Later(wait) => Some(Pending::new(wait, slot, about)),
         }
     }
 
-    fn execute(&self, request: &Request) -> Execution {
-        match &request.command {
-            Command::Start(command) => match self.streams.start_and_watch(command) {
+    fn execute(&self, request: Request, age: Duration) -> Execution {
+        match request.command {
+            Command::Start(command) => match self.streams.start_and_watch(&command) {
                 Ok((_, first_try)) => Execution::Later(pending::Wait::FirstTry(first_try)),
                 Err(fault) => Execution::Done(Outcome::Refused(fault)),
             },
             Command::Stop { force } => {
-                match self.streams.stop(request.about.task_id.as_deref(), *force) {
+                match self.streams.stop(request.about.task_id.as_deref(), force) {
                     Ok(done) => Execution::Later(pending::Wait::Stop(done)),
                     Err(fault) => Execution::Done(Outcome::Refused(fault)),
                 }
@@ -118,14 +123,12 @@ impl CommandDoor {
                     Err(fault) => Outcome::Refused(fault),
                 },
             }),
-            Command::NotYet => Execution::Done(Outcome::Refused(Fault::new(
-                ErrorCode::ValidationFailed,
-                format!(
-                    "{} is not supported yet by lss {}",
-                    request.about.command,
-                    env!("CARGO_PKG_VERSION")
-                ),
-            ))),
+            Command::Camera { ask, order, shape } => {
+                match self.cameras.submit(&ask, Origin::Ably, age, order) {
+                    Ok(done) => Execution::Later(pending::Wait::Camera(done, shape)),
+                    Err(fault) => Execution::Done(Outcome::Refused(fault)),
+                }
+            }
         }
     }
 
@@ -148,7 +151,28 @@ impl CommandDoor {
             success = result.success, code = result.error_code;
             "command answered"
         );
+        let json = result.json();
+        let most = self.line.max_answer();
+        if json.len() <= most {
+            return slot.publish(json);
+        }
+        let words = format!(
+            "the result has {} bytes, over the {most} that a message may have",
+            json.len()
+        );
+        log::error!(command = about.command.as_str(); "{words}");
+        let fault = Fault::new(ErrorCode::InternalError, words);
+        let result = CommandResult::new(&self.node_id, about, Outcome::Refused(fault), now);
         slot.publish(result.json());
+    }
+}
+
+/// How old a command is. While the cloud's clock is unknown only what was replayed counts as old.
+fn age(message: &CloudMessage) -> Duration {
+    match message.age {
+        Some(age) => age,
+        None if message.replayed => Duration::MAX,
+        None => Duration::ZERO,
     }
 }
 

@@ -3,9 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::{Receiver, Select};
+use serde_json::Value;
 
 use super::CommandDoor;
 use super::request::About;
+use crate::adapter::camera_wire::{self, Shape};
+use crate::application::camera::CameraDone;
 use crate::application::stream::{FirstTry, StopDone};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{AnswerSlot, CloudMessage};
@@ -19,6 +22,8 @@ pub enum Outcome {
     Tasks(Vec<StreamTask>),
     /// Not done.
     Refused(Fault),
+    /// What a camera command brought, and what is wrong.
+    Camera(Value, Option<Fault>),
     /// Tried; the task as it is now.
     Failed(Fault, Option<Box<StreamTask>>),
 }
@@ -29,10 +34,12 @@ pub enum Wait {
     FirstTry(FirstTry),
     /// STOP_STREAM: the reaping.
     Stop(StopDone),
+    /// A camera's answer, and how it is shown.
+    Camera(CameraDone, Shape),
 }
 
-/// A command whose answer is to come. The stream owner answers each one (its deadlines see to
-/// that), so what waits here is bounded by the places in the outgoing store.
+/// A command whose answer is to come. The stream owner and the cameras' lanes answer each one
+/// (their deadlines see to that), so what waits here is bounded by the places in the outgoing store.
 pub struct Pending {
     wait: Wait,
     slot: Box<dyn AnswerSlot>,
@@ -63,6 +70,13 @@ impl Pending {
                 Ok(Err(fault)) => Some(Outcome::Refused(fault)),
                 Err(why) => why.is_disconnected().then(gone),
             },
+            Wait::Camera(receiver, shape) => match receiver.try_recv() {
+                Ok(reply) => {
+                    let (data, fault) = camera_wire::outcome(*shape, reply);
+                    Some(Outcome::Camera(data, fault))
+                }
+                Err(why) => why.is_disconnected().then(gone),
+            },
         }
     }
 }
@@ -78,6 +92,7 @@ pub fn serve(door: CommandDoor, messages: &Receiver<CloudMessage>) {
                 match &pending.wait {
                     Wait::FirstTry(receiver) => select.recv(receiver),
                     Wait::Stop(receiver) => select.recv(receiver),
+                    Wait::Camera(receiver, _) => select.recv(receiver),
                 };
             }
             if open {

@@ -41,6 +41,7 @@ impl CommandResult {
                 let tasks: Vec<Value> = tasks.iter().map(|t| json(&shown(t))).collect();
                 (json!({ "tasks": tasks }), None)
             }
+            Outcome::Camera(data, fault) => (data, fault),
             Outcome::Refused(fault) => (Value::Null, Some(fault)),
             Outcome::Failed(fault, task) => (
                 task.map_or(Value::Null, |task| json(&shown(&task))),

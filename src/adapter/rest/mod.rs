@@ -7,6 +7,7 @@
 //!
 //! Knows the application's handles; no process, no camera, no cloud.
 
+mod cameras;
 mod gate;
 mod guard;
 mod late;

@@ -75,8 +75,12 @@ pub struct Reply {
     pub code: ErrorCode,
     /// Beyond those that every answer has.
     headers: Vec<(&'static str, String)>,
+    content_type: &'static str,
     body: Vec<u8>,
 }
+
+/// What all answers but pictures are.
+const JSON: &str = "application/json; charset=utf-8";
 
 impl Reply {
     /// Code 0 with `data`.
@@ -110,7 +114,19 @@ impl Reply {
             status: 200,
             code: ErrorCode::Success,
             headers: Vec::new(),
+            content_type: JSON,
             body: json.as_bytes().to_vec(),
+        }
+    }
+
+    /// A picture, outside the envelope.
+    pub fn jpeg(jpeg: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            code: ErrorCode::Success,
+            headers: Vec::new(),
+            content_type: "image/jpeg",
+            body: jpeg,
         }
     }
 
@@ -137,6 +153,7 @@ impl Reply {
                 status,
                 code,
                 headers: Vec::new(),
+                content_type: JSON,
                 body,
             },
             // Our shapes have text keys only, so this can't happen; it must not panic either.
@@ -144,6 +161,7 @@ impl Reply {
                 status: 500,
                 code: ErrorCode::InternalError,
                 headers: Vec::new(),
+                content_type: JSON,
                 body: br#"{"code":50001,"message":"the answer could not be written as JSON","data":null}"#
                     .to_vec(),
             },
@@ -152,7 +170,7 @@ impl Reply {
 
     fn all_headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
-            ("Content-Type", "application/json; charset=utf-8"),
+            ("Content-Type", self.content_type),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
             ("Server", "lss"),

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::cameras::{self, CameraOp};
 use super::guard::{Access, Credentials};
 use super::late::{Deferred, Late};
 use super::reply::Reply;
 use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, ReadyJson};
 use crate::adapter::decode::{self, Fields};
 use crate::adapter::wire::{Audience, TaskJson, start_command};
+use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
@@ -24,6 +26,7 @@ pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
 /// What every handler may use.
 pub struct Api {
     pub streams: StreamService,
+    pub cameras: CameraService,
     pub health: Arc<HealthBoard>,
     pub node: NodePicture,
     pub node_id: String,
@@ -56,7 +59,7 @@ impl Call {
         self.target.split_once('?').map_or(&self.target, |(p, _)| p)
     }
 
-    fn query(&self, name: &str) -> Option<String> {
+    pub fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
         query.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -94,9 +97,10 @@ enum Op {
     Live,
     Ready,
     OpenApi,
+    Camera(CameraOp),
 }
 
-/// Method, path with `{id}` for a variable segment, and what it does. The one list of routes.
+/// Method, path with `{…}` for a variable segment, and what it does. The one list of routes.
 const ROUTES: &[(&str, &str, Op)] = &[
     ("POST", "/api/stream/start", Op::Start),
     ("POST", "/api/stream/stop", Op::Stop),
@@ -107,6 +111,55 @@ const ROUTES: &[(&str, &str, Op)] = &[
     ("GET", "/api/stream/node", Op::Node),
     ("PUT", "/api/stream/node/maintenance", Op::Maintenance),
     ("GET", "/api/stream/health", Op::Health),
+    ("GET", "/api/cameras", Op::Camera(CameraOp::List)),
+    ("POST", "/api/cameras/probe", Op::Camera(CameraOp::Probe)),
+    ("POST", "/api/cameras/{id}/ptz", Op::Camera(CameraOp::Ptz)),
+    (
+        "GET",
+        "/api/cameras/{id}/presets",
+        Op::Camera(CameraOp::Presets),
+    ),
+    (
+        "PUT",
+        "/api/cameras/{id}/presets/{presetId}",
+        Op::Camera(CameraOp::PresetSet),
+    ),
+    (
+        "DELETE",
+        "/api/cameras/{id}/presets/{presetId}",
+        Op::Camera(CameraOp::PresetDelete),
+    ),
+    (
+        "POST",
+        "/api/cameras/{id}/presets/{presetId}/goto",
+        Op::Camera(CameraOp::PresetGoto),
+    ),
+    (
+        "GET",
+        "/api/cameras/{id}/snapshot.jpg",
+        Op::Camera(CameraOp::Snapshot),
+    ),
+    (
+        "POST",
+        "/api/patrol/start",
+        Op::Camera(CameraOp::PatrolStart),
+    ),
+    ("POST", "/api/patrol/stop", Op::Camera(CameraOp::PatrolStop)),
+    (
+        "POST",
+        "/api/patrol/pause",
+        Op::Camera(CameraOp::PatrolPause),
+    ),
+    (
+        "POST",
+        "/api/patrol/resume",
+        Op::Camera(CameraOp::PatrolResume),
+    ),
+    (
+        "GET",
+        "/api/patrol/{id}",
+        Op::Camera(CameraOp::PatrolStatus),
+    ),
     ("GET", "/livez", Op::Live),
     ("GET", "/readyz", Op::Ready),
     ("GET", "/api/openapi.json", Op::OpenApi),
@@ -123,10 +176,10 @@ pub fn answer(api: &Api, call: &Call) -> Answer {
 }
 
 fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
-    let matching: Vec<(&str, Op, String)> = ROUTES
+    let matching: Vec<(&str, Op, Vec<String>)> = ROUTES
         .iter()
         .filter_map(|(method, template, op)| {
-            matches(template, call.path()).map(|id| (*method, *op, id))
+            matches(template, call.path()).map(|ids| (*method, *op, ids))
         })
         .collect();
     if !matching.iter().any(|(_, op, _)| is_open(*op)) {
@@ -154,7 +207,7 @@ fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
     } else {
         &call.method
     };
-    let Some((_, op, id)) = matching.iter().find(|(m, _, _)| *m == method) else {
+    let Some((_, op, ids)) = matching.iter().find(|(m, _, _)| *m == method) else {
         let mut allowed: Vec<&str> = matching.iter().map(|(m, _, _)| *m).collect();
         if allowed.contains(&"GET") {
             allowed.push("HEAD");
@@ -169,22 +222,22 @@ fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
         ));
     };
     check_body(call)?;
-    run(api, call, *op, id).map_err(|fault| Box::new(Reply::fault(&fault)))
+    run(api, call, *op, ids).map_err(|fault| Box::new(Reply::fault(&fault)))
 }
 
-/// The variable segment, decoded (empty where there is none), if `path` is what `template` says.
-fn matches(template: &str, path: &str) -> Option<String> {
-    let mut id = String::new();
+/// The variable segments, decoded, if `path` is what `template` says.
+fn matches(template: &str, path: &str) -> Option<Vec<String>> {
+    let mut ids = Vec::new();
     let mut segments = path.split('/');
     for expected in template.split('/') {
         let segment = segments.next()?;
-        if expected == "{id}" && !segment.is_empty() {
-            id = url::decode(segment);
+        if expected.starts_with('{') && !segment.is_empty() {
+            ids.push(url::decode(segment));
         } else if expected != segment {
             return None;
         }
     }
-    segments.next().is_none().then_some(id)
+    segments.next().is_none().then_some(ids)
 }
 
 fn check_body(call: &Call) -> Result<(), Box<Reply>> {
@@ -210,8 +263,10 @@ fn check_body(call: &Call) -> Result<(), Box<Reply>> {
     Ok(())
 }
 
-fn run(api: &Api, call: &Call, op: Op, id: &str) -> Result<Answer, Fault> {
+fn run(api: &Api, call: &Call, op: Op, ids: &[String]) -> Result<Answer, Fault> {
+    let id = ids.first().map_or("", String::as_str);
     Ok(match op {
+        Op::Camera(op) => cameras::answer(api, call, op, ids)?,
         Op::Start => start(api, &call.body)?.into(),
         Op::Stop => stop(api, &call.body)?,
         Op::Task => shown(&api.streams.get(Some(id))?).into(),
@@ -328,8 +383,11 @@ mod tests {
     #[test]
     fn paths() {
         let of = |path| matches("/api/stream/task/{id}/log", path);
-        assert_eq!(of("/api/stream/task/a/log").as_deref(), Some("a"));
-        assert_eq!(of("/api/stream/task/a%2fb%20/log"), Some("a/b ".into()));
+        assert_eq!(of("/api/stream/task/a/log"), Some(vec!["a".to_owned()]));
+        assert_eq!(
+            of("/api/stream/task/a%2fb%20/log"),
+            Some(vec!["a/b ".into()])
+        );
         for other in [
             "/api/stream/task//log",
             "/api/stream/task/a/log/",
@@ -340,7 +398,11 @@ mod tests {
         ] {
             assert_eq!(of(other), None, "{other}");
         }
-        assert_eq!(matches("/livez", "/livez").as_deref(), Some(""));
+        assert_eq!(matches("/livez", "/livez"), Some(Vec::new()));
+        assert_eq!(
+            matches("/c/{id}/p/{presetId}/goto", "/c/cam/p/12/goto"),
+            Some(vec!["cam".into(), "12".into()])
+        );
         assert_eq!(matches("/livez", "/livez/"), None);
     }
 
@@ -367,7 +429,9 @@ mod tests {
             .iter()
             .flat_map(|(path, methods)| {
                 methods.as_object().unwrap().keys().map(|method| {
-                    let path = path.replace("{taskId}", "{id}");
+                    let path = path
+                        .replace("{taskId}", "{id}")
+                        .replace("{cameraId}", "{id}");
                     (method.to_uppercase(), path)
                 })
             })

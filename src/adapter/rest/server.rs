@@ -16,6 +16,7 @@ use super::guard::Access;
 use super::late::Late;
 use super::reply::Reply;
 use super::routes::{self, Answer, Api, Call, NodePicture};
+use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
@@ -43,6 +44,8 @@ pub struct RestSettings {
 pub struct RestDeps {
     /// The stream owner.
     pub streams: StreamService,
+    /// The cameras.
+    pub cameras: CameraService,
     /// How the parts are.
     pub health: Arc<HealthBoard>,
     /// Makes a picture of the node.
@@ -87,6 +90,7 @@ impl RestServer {
         let address = listener.local_addr()?;
         let api = Arc::new(Api {
             streams: deps.streams,
+            cameras: deps.cameras,
             health: deps.health,
             node: deps.node,
             node_id: deps.node_id,

@@ -226,7 +226,10 @@ fn queries_stand_in_nobodys_way_and_are_bounded() {
         .map(|_| {
             sim.order(
                 Origin::Rest,
-                Order::Query(Query::Snapshot { max_width: None }),
+                Order::Query(Query::Snapshot {
+                    max_width: None,
+                    max_bytes: 1,
+                }),
             )
         })
         .collect();

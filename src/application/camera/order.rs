@@ -114,6 +114,8 @@ pub enum Query {
     Snapshot {
         /// Not wider than this, in pixels.
         max_width: Option<u32>,
+        /// Most bytes of the JPEG.
+        max_bytes: usize,
     },
     /// The presets.
     Presets,

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod diagnosis;
 pub mod engine;
+pub mod frame;
 pub mod judge;
 mod level;
 mod line;

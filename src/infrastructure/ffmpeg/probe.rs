@@ -215,6 +215,22 @@ fn run(
     marker: Option<(&str, &str)>,
     until: Instant,
 ) -> Result<Printed, ProbeError> {
+    let (out, err) = run_bounded(path, args, marker, until, MAX_OUTPUT)?;
+    Ok(Printed {
+        out: String::from_utf8_lossy(&out).into_owned(),
+        err: String::from_utf8_lossy(&err).into_owned(),
+    })
+}
+
+/// Runs a program to its end, which comes before `until` if need be by SIGKILL to its group; what
+/// it has written to stdout and stderr, each at most `max_output` bytes.
+pub(super) fn run_bounded(
+    path: &Path,
+    args: &[&str],
+    marker: Option<(&str, &str)>,
+    until: Instant,
+    max_output: usize,
+) -> Result<(Vec<u8>, Vec<u8>), ProbeError> {
     let start = |e: &io::Error| match e.kind() {
         io::ErrorKind::NotFound => ProbeError::Missing(path.to_owned()),
         _ => ProbeError::Start {
@@ -235,7 +251,7 @@ fn run(
         command.env(name, value);
     }
     let mut child = command.spawn().map_err(|e| start(&e))?;
-    let printed = read_both(&mut child, until);
+    let printed = read_both(&mut child, until, max_output);
     let ended = ends(&mut child, until);
     if !ended || printed.is_err() {
         end_group(&mut child);
@@ -249,7 +265,11 @@ fn run(
 
 /// Reads stdout and stderr to their ends; `None` if they have none before `until`. What exceeds
 /// the bound is read and dropped, so that the child does not block on a full pipe.
-fn read_both(child: &mut Child, until: Instant) -> io::Result<Option<Printed>> {
+fn read_both(
+    child: &mut Child,
+    until: Instant,
+    max_output: usize,
+) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
         return Ok(None);
     };
@@ -278,25 +298,22 @@ fn read_both(child: &mut Child, until: Instant) -> io::Result<Option<Printed>> {
             Err(e) => return Err(e.into()),
         }
         if out_open {
-            out_open = read_some(&mut out, &mut out_text)?;
+            out_open = read_some(&mut out, &mut out_text, max_output)?;
         }
         if err_open {
-            err_open = read_some(&mut err, &mut err_text)?;
+            err_open = read_some(&mut err, &mut err_text, max_output)?;
         }
     }
-    Ok(Some(Printed {
-        out: String::from_utf8_lossy(&out_text).into_owned(),
-        err: String::from_utf8_lossy(&err_text).into_owned(),
-    }))
+    Ok(Some((out_text, err_text)))
 }
 
 /// Reads what is there; whether there can be more.
-fn read_some(from: &mut impl Read, into: &mut Vec<u8>) -> io::Result<bool> {
+fn read_some(from: &mut impl Read, into: &mut Vec<u8>, max_output: usize) -> io::Result<bool> {
     let mut buffer = [0; 8192];
     match from.read(&mut buffer) {
         Ok(0) => Ok(false),
         Ok(n) => {
-            let room = MAX_OUTPUT.saturating_sub(into.len()).min(n);
+            let room = max_output.saturating_sub(into.len()).min(n);
             into.extend_from_slice(buffer.get(..room).unwrap_or_default());
             Ok(true)
         }

@@ -78,6 +78,24 @@ impl Names {
         }
     }
 
+    /// The addresses of a host, for those who open their connections themselves. Never empty.
+    pub fn lookup(&self, host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+        let host_port = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        let found = self.addresses(&host_port, timeout);
+        found.map_err(|why| match why {
+            Failure::Unknown => io::Error::new(io::ErrorKind::NotFound, "no such name"),
+            Failure::Timeout => {
+                io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer")
+            }
+            Failure::Busy => io::Error::other("name lookups hang"),
+            Failure::Io(why) => why,
+        })
+    }
+
     /// The addresses of `host_port`, asked for at most `timeout` long.
     fn addresses(&self, host_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(literal) = host_port.parse::<SocketAddr>() {
@@ -217,6 +235,15 @@ mod tests {
                 vec![literal.parse().unwrap()]
             );
         }
+    }
+
+    #[test]
+    fn a_lookup_puts_ipv6_into_brackets_and_says_what_is_wrong() {
+        let names = Names::with_lookup(|_| Ok(Vec::new()));
+        let found = names.lookup("::1", 443, SECOND).unwrap();
+        assert_eq!(found, vec!["[::1]:443".parse().unwrap()]);
+        let why = names.lookup("nobody.test", 443, SECOND).unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

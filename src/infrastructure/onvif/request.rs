@@ -207,7 +207,7 @@ pub fn continuous_move(profile: &str, velocity: HeadVelocity, form: MoveForm) ->
     let all = !form.moving_axes_only || velocity.is_zero();
     Operation::new(Service::Ptz, "ContinuousMove", resend, |w| {
         w.leaf("ProfileToken", profile);
-        w.element("HeadVelocity", &[], |w| {
+        w.element("Velocity", &[], |w| {
             if all || turns {
                 w.empty(
                     "PanTilt",
@@ -406,7 +406,7 @@ mod tests {
         );
         assert_eq!(
             both.body,
-            "<ContinuousMove xmlns=\"http://www.onvif.org/ver20/ptz/wsdl\"><ProfileToken>Profile_1</ProfileToken><HeadVelocity><PanTilt x=\"-0.5\" y=\"0\" xmlns=\"http://www.onvif.org/ver10/schema\"/><Zoom x=\"0\" xmlns=\"http://www.onvif.org/ver10/schema\"/></HeadVelocity></ContinuousMove>"
+            "<ContinuousMove xmlns=\"http://www.onvif.org/ver20/ptz/wsdl\"><ProfileToken>Profile_1</ProfileToken><Velocity><PanTilt x=\"-0.5\" y=\"0\" xmlns=\"http://www.onvif.org/ver10/schema\"/><Zoom x=\"0\" xmlns=\"http://www.onvif.org/ver10/schema\"/></Velocity></ContinuousMove>"
         );
         let one = MoveForm {
             timeout: Some(Duration::from_millis(2_001)),
@@ -416,7 +416,7 @@ mod tests {
         assert!(!zoom.contains("PanTilt"));
         assert!(zoom.contains("x=\"0.07\""));
         assert!(zoom.contains("<ProfileToken>a&amp;b</ProfileToken>"));
-        assert!(zoom.contains("</HeadVelocity><Timeout>PT3S</Timeout>"));
+        assert!(zoom.contains("</Velocity><Timeout>PT3S</Timeout>"));
         let still = continuous_move("p", HeadVelocity::ZERO, one);
         assert!(still.body.contains("PanTilt") && still.body.contains("Zoom"));
         assert_eq!(still.resend, Resend::Always);

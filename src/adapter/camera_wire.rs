@@ -1,0 +1,389 @@
+//! Camera and patrol commands as JSON has them, at every door: payloads in, `data` out (contract
+//! 6, 14). Knows neither HTTP nor Ably.
+
+use base64::Engine as _;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::decode::Fields;
+use crate::application::camera::{
+    CameraAsk, CameraReply, CheckReport, KnownCamera, Order, PatrolOrder, PresetOrder, PtzAsk,
+    QueryData, login,
+};
+use crate::domain::camera::{CameraDeviceInfo, Picture};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
+use crate::domain::ptz::{PtzAction, PtzEvent};
+use crate::domain::stream::Id;
+use crate::util::secret::Secret;
+use crate::util::time::rfc3339;
+
+/// Most waypoints that are read at all; the rules take fewer.
+const MAX_WAYPOINTS_READ: usize = 1_024;
+
+/// Which camera, by a payload's fields.
+pub fn camera_ask(fields: &Fields) -> Result<CameraAsk, Fault> {
+    let filled = |text: Option<&str>| text.filter(|t| !t.is_empty()).map(str::to_owned);
+    let camera_id = filled(fields.text("cameraId")?)
+        .map(|text| Id::parse("cameraId", &text))
+        .transpose()?;
+    let host = filled(fields.text("ip")?)
+        .map(|text| CameraAsk::host(&text))
+        .transpose()?;
+    let password = fields.text("password")?.map(Secret::new);
+    let username = fields.text("username")?.filter(|name| !name.is_empty());
+    // An empty pair is how some senders say "none".
+    let password = password.filter(|p| username.is_some() || !p.is_empty());
+    Ok(CameraAsk {
+        camera_id,
+        host,
+        port: number(fields, "port", u16::MAX)?,
+        login: login(username, password.as_ref())?,
+        vendor: filled(fields.text("vendorType")?).map(|v| v.trim().to_ascii_uppercase()),
+        channel: number(fields, "channel", 512)?,
+    })
+}
+
+fn number(fields: &Fields, name: &str, max: u16) -> Result<Option<u16>, Fault> {
+    match fields.integer(name)? {
+        None => Ok(None),
+        Some(value) => u16::try_from(value)
+            .ok()
+            .filter(|v| (1..=max).contains(v))
+            .map(Some)
+            .ok_or_else(|| {
+                Fault::new(
+                    ErrorCode::ParamInvalid,
+                    format!("{name} must be from 1 to {max}"),
+                )
+            }),
+    }
+}
+
+/// The action that a PTZ payload names.
+pub fn action(fields: &Fields) -> Result<PtzAction, Fault> {
+    let text = fields
+        .text("action")?
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| fields.missing("action"))?;
+    PtzAction::parse(text).ok_or_else(|| {
+        Fault::new(
+            ErrorCode::ParamInvalid,
+            "action is none of PAN_LEFT, PAN_RIGHT, TILT_UP, TILT_DOWN, ZOOM_IN, ZOOM_OUT, \
+             FOCUS_NEAR, FOCUS_FAR, FOCUS_AUTO, IRIS_OPEN, IRIS_CLOSE, STOP, SET_PRESET, \
+             GOTO_PRESET, DELETE_PRESET, START_PATROL, STOP_PATROL",
+        )
+    })
+}
+
+/// A PTZ payload for `action`.
+pub fn ptz_order(action: PtzAction, fields: &Fields) -> Result<Order, Fault> {
+    if action == PtzAction::Stop {
+        // Whatever else is wrong with it: a stop is a stop.
+        return Order::ptz(&PtzAsk::new(action));
+    }
+    let patrol = match fields.text_or_number("patrolId")? {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            Fault::new(ErrorCode::ParamInvalid, "patrolId must be a number from 1")
+        })?),
+    };
+    Order::ptz(&PtzAsk {
+        action,
+        speed: fields.integer("speed")?,
+        duration: fields.integer("duration")?,
+        preset: fields.text_or_number("presetId")?,
+        preset_name: fields.text("presetName")?.map(str::to_owned),
+        patrol,
+        force: fields.flag("force")?.unwrap_or(false),
+    })
+}
+
+/// A PATROL_START payload.
+pub fn patrol_start(ask: &CameraAsk, fields: &Fields) -> Result<Order, Fault> {
+    let tour = fields
+        .text("tourId")?
+        .ok_or_else(|| fields.missing("tourId"))?;
+    let waypoints = fields
+        .list("waypoints")?
+        .ok_or_else(|| fields.missing("waypoints"))?;
+    // The rules name the number; what is far beyond them is not read to its end.
+    let waypoints = waypoints
+        .into_iter()
+        .take(MAX_WAYPOINTS_READ)
+        .map(|waypoint| {
+            Ok(WaypointAsk {
+                action: waypoint
+                    .text("action")?
+                    .ok_or_else(|| waypoint.missing("action"))?
+                    .to_owned(),
+                speed: waypoint.integer("speed")?,
+                duration: waypoint.integer("duration")?,
+                start_time: waypoint.integer("startTime")?,
+                preset: waypoint.text_or_number("presetId")?,
+            })
+        })
+        .collect::<Result<_, Fault>>()?;
+    let plan = Plan::check(&PatrolAsk {
+        tour: Id::parse("tourId", tour)?,
+        camera: ask.name()?,
+        loop_count: fields.integer("loopCount")?,
+        waypoints,
+    })?;
+    Ok(Order::Patrol(PatrolOrder::Start(Box::new(plan))))
+}
+
+/// The tour that PATROL_STOP, PAUSE or RESUME names, if it does.
+pub fn tour_named(fields: &Fields) -> Result<Option<Id>, Fault> {
+    fields
+        .text("tourId")?
+        .filter(|text| !text.is_empty())
+        .map(|text| Id::parse("tourId", text))
+        .transpose()
+}
+
+/// What kind of answer a command gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A movement or a preset.
+    Ptz(PtzAction),
+    /// A question.
+    Query,
+    /// A patrol.
+    Patrol,
+}
+
+impl Shape {
+    /// That of an order.
+    pub fn of(order: &Order, action: Option<PtzAction>) -> Self {
+        match order {
+            Order::Query(_) => Self::Query,
+            Order::Patrol(_) => Self::Patrol,
+            Order::Preset(preset) => Self::Ptz(match preset {
+                PresetOrder::Goto { .. } => PtzAction::GotoPreset,
+                PresetOrder::Set { .. } => PtzAction::SetPreset,
+                PresetOrder::Delete { .. } => PtzAction::DeletePreset,
+            }),
+            _ => Self::Ptz(action.unwrap_or(PtzAction::Stop)),
+        }
+    }
+}
+
+/// The `data` of an answer, and what is wrong.
+pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
+    let CameraReply {
+        camera,
+        protocol,
+        result,
+    } = reply;
+    let success = match result {
+        Ok(success) => success,
+        Err(fault) => return (Value::Null, Some(fault)),
+    };
+    let camera = camera.as_str();
+    match shape {
+        Shape::Ptz(action) => (
+            json!({
+                "cameraId": camera,
+                "protocol": protocol.map(|p| p.name()),
+                "action": action.name(),
+                "stopsAt": success.stops_at.map(rfc3339),
+                "presetId": success.preset.as_deref(),
+                "superseded": success.superseded,
+            }),
+            None,
+        ),
+        Shape::Patrol => (success.patrol.as_ref().map_or(Value::Null, patrol), None),
+        Shape::Query => match success.data {
+            Some(QueryData::Check(report)) => check(&report),
+            Some(QueryData::Picture(shot)) => (picture(camera, &shot), None),
+            Some(QueryData::Presets(presets)) => {
+                let list: Vec<Value> = presets
+                    .iter()
+                    .map(|p| json!({ "id": p.id, "name": p.name, "enabled": p.enabled }))
+                    .collect();
+                (json!({ "presets": list }), None)
+            }
+            Some(QueryData::Info(info)) => (device_info(camera, &info), None),
+            None => (Value::Null, None),
+        },
+    }
+}
+
+fn check(report: &CheckReport) -> (Value, Option<Fault>) {
+    let data = json!({
+        "online": report.online,
+        "protocol": report.protocol.map(|p| p.name()),
+        "latencyMs": report.latency.map(|l| u64::try_from(l.as_millis()).unwrap_or(u64::MAX)),
+        "authenticated": report.authenticated,
+    });
+    (data, report.fault.clone())
+}
+
+fn picture(camera: &str, shot: &Picture) -> Value {
+    json!({
+        "cameraId": camera,
+        "contentType": "image/jpeg",
+        "width": shot.width,
+        "height": shot.height,
+        "bytes": shot.jpeg.len(),
+        "capturedAt": rfc3339(shot.captured_at),
+        "image": base64::engine::general_purpose::STANDARD.encode(&shot.jpeg),
+    })
+}
+
+/// `{ tourId, cameraId, state, currentWaypoint, currentLoop, loopCount }`
+fn patrol(status: &PatrolStatus) -> Value {
+    json!({
+        "tourId": status.tour.as_ref().map(Id::as_str),
+        "cameraId": status.camera.as_str(),
+        "state": status.state.name(),
+        "currentWaypoint": status.current_waypoint,
+        "currentLoop": status.current_loop,
+        "loopCount": status.loop_count,
+    })
+}
+
+/// The spec's `CameraDeviceInfo`.
+pub fn device_info(camera: &str, info: &CameraDeviceInfo) -> Value {
+    let capabilities = info.capabilities.as_ref().map(|all| {
+        let (ptz, video, audio) = (&all.ptz, &all.video, &all.audio);
+        let says_video =
+            video.codecs.is_some() || video.resolutions.is_some() || video.max_fps.is_some();
+        let says_audio = audio.supported.is_some() || audio.codecs.is_some();
+        json!({
+            "ptz": {
+                "supported": ptz.supported,
+                "continuousMove": ptz.continuous_move,
+                "absoluteMove": ptz.absolute_move,
+                "relativeMove": ptz.relative_move,
+                "preset": ptz.preset,
+                "maxPresets": ptz.max_presets,
+                "patrol": ptz.patrol,
+                "maxPatrols": ptz.max_patrols,
+                "zoom": ptz.zoom,
+                "focus": ptz.focus,
+                "iris": ptz.iris,
+            },
+            "video": says_video.then(|| json!({
+                "codecs": video.codecs,
+                "resolutions": video.resolutions,
+                "maxFps": video.max_fps,
+            })),
+            "audio": says_audio.then(|| json!({
+                "supported": audio.supported,
+                "codecs": audio.codecs,
+            })),
+        })
+    });
+    json!({
+        "cameraId": camera,
+        "ip": info.address.ip.to_string(),
+        "port": info.address.port,
+        "manufacturer": info.manufacturer,
+        "model": info.model,
+        "serialNumber": info.serial_number,
+        "firmwareVersion": info.firmware_version,
+        "hardwareId": info.hardware_id,
+        "macAddress": info.mac_address,
+        "deviceName": info.device_name,
+        "probeMethod": info.probe_method.name(),
+        "protocolSupport": {
+            "onvif": info.protocol_support.onvif,
+            "isapi": info.protocol_support.isapi,
+            "rtsp": info.protocol_support.rtsp,
+            "onvifVersion": info.protocol_support.onvif_version,
+        },
+        "capabilities": capabilities,
+        "probeTime": rfc3339(info.probe_time),
+    })
+}
+
+/// One entry of `GET /api/cameras`: the spec's `Camera` and what contract 10 adds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownCameraJson {
+    camera_id: Option<String>,
+    ip: String,
+    port: u16,
+    onvif: Option<bool>,
+    rtsp_url: Option<String>,
+    vendor: Option<String>,
+    model: Option<String>,
+    online: Option<bool>,
+    last_seen: Option<String>,
+}
+
+impl KnownCameraJson {
+    /// As it is known now.
+    pub fn new(camera: KnownCamera) -> Self {
+        let onvif = camera
+            .protocol
+            .map(|p| p == crate::domain::camera::Protocol::Onvif)
+            // That it speaks the other one says nothing of this.
+            .filter(|onvif| *onvif);
+        Self {
+            camera_id: camera.camera_id.map(|id| id.as_str().to_owned()),
+            ip: camera.host,
+            port: camera.port,
+            onvif,
+            rtsp_url: None,
+            vendor: camera.vendor,
+            model: camera.model,
+            online: camera.online,
+            last_seen: camera.last_seen.map(rfc3339),
+        }
+    }
+}
+
+/// A `ptz_event`.
+pub fn ptz_event(node_id: &str, event: &PtzEvent, at: std::time::SystemTime) -> String {
+    json!({
+        "type": "PTZ_EVENT",
+        "nodeId": node_id,
+        "cameraId": event.camera.as_str(),
+        "event": event.kind.name(),
+        "reason": event.reason,
+        "timestamp": rfc3339(at),
+    })
+    .to_string()
+}
+
+/// A `patrol_event`.
+pub fn patrol_event(
+    node_id: &str,
+    event: &crate::domain::patrol::PatrolEvent,
+    at: std::time::SystemTime,
+) -> String {
+    json!({
+        "type": "PATROL_EVENT",
+        "nodeId": node_id,
+        "cameraId": event.camera.as_str(),
+        "tourId": event.tour.as_str(),
+        "event": event.kind.name(),
+        "reason": event.reason,
+        "currentWaypoint": event.current_waypoint,
+        "currentLoop": event.current_loop,
+        "timestamp": rfc3339(at),
+    })
+    .to_string()
+}
+
+/// A payload with fields of a route's own laid over it.
+pub fn overlaid(mut value: Value, fields: &[(&str, Option<Value>)]) -> Value {
+    if !value.is_object() {
+        return value;
+    }
+    if let Value::Object(map) = &mut value {
+        overlay(map, fields);
+    }
+    value
+}
+
+fn overlay(map: &mut Map<String, Value>, fields: &[(&str, Option<Value>)]) {
+    for (name, field) in fields {
+        if let Some(field) = field {
+            map.insert((*name).to_owned(), field.clone());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The camera and patrol routes: what is asked → which order → what is answered (contract 10).
+//! Every answer comes later, so a camera that is slow holds no worker.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::late::Deferred;
+use super::reply::{self, Reply};
+use super::routes::{Answer, Api, Call};
+use crate::adapter::camera_wire::{self, KnownCameraJson, Shape};
+use crate::adapter::decode::{self, Fields};
+use crate::application::camera::{
+    CameraAsk, CameraReply, Order, Origin, PatrolOrder, Query, QueryData,
+};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::ptz::PtzAction;
+
+/// A picture over REST is scaled only on request; a camera's own limit is lower.
+const MAX_PICTURE: usize = 8 * 1024 * 1024;
+/// The widest picture that can be asked for.
+const MAX_WIDTH: u32 = 16_384;
+
+/// What a camera route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameraOp {
+    List,
+    Probe,
+    Ptz,
+    Presets,
+    PresetSet,
+    PresetGoto,
+    PresetDelete,
+    Snapshot,
+    PatrolStart,
+    PatrolStop,
+    PatrolPause,
+    PatrolResume,
+    PatrolStatus,
+}
+
+/// Answers a camera route. `ids` = the variable segments of the path.
+pub fn answer(api: &Api, call: &Call, op: CameraOp, ids: &[String]) -> Result<Answer, Fault> {
+    if op == CameraOp::List {
+        let list: Vec<KnownCameraJson> = api
+            .cameras
+            .known()
+            .into_iter()
+            .map(KnownCameraJson::new)
+            .collect();
+        return Ok(Reply::ok(&list).into());
+    }
+    let id = ids.first().map_or("", String::as_str);
+    let preset = ids.get(1).map(|id| Value::from(id.as_str()));
+    let body = decode::parse(&call.body)?;
+    Fields::of(&body, "the body")?;
+    let named = !ids.is_empty();
+    let by_ip = id.parse::<IpAddr>().is_ok();
+    let body = camera_wire::overlaid(
+        body,
+        &[
+            ("ip", (named && by_ip).then(|| Value::from(id))),
+            ("cameraId", (named && !by_ip).then(|| Value::from(id))),
+            ("presetId", preset),
+        ],
+    );
+    let fields = Fields::of(&body, "the body")?;
+    let ask = camera_wire::camera_ask(&fields)?;
+    let (order, action) = order(call, op, &ask, &fields)?;
+    submit(api, &ask, order, action)
+}
+
+fn order(
+    call: &Call,
+    op: CameraOp,
+    ask: &CameraAsk,
+    fields: &Fields,
+) -> Result<(Order, Option<PtzAction>), Fault> {
+    let preset = |action| -> Result<_, Fault> {
+        Ok((camera_wire::ptz_order(action, fields)?, Some(action)))
+    };
+    let tour = || camera_wire::tour_named(fields);
+    Ok(match op {
+        CameraOp::List | CameraOp::Probe => (Order::Query(Query::DeviceInfo), None),
+        CameraOp::Ptz => {
+            let action = camera_wire::action(fields)?;
+            return preset(action);
+        }
+        CameraOp::Presets => (Order::Query(Query::Presets), None),
+        CameraOp::PresetSet => {
+            let name = fields.text("name")?.map(Value::from);
+            let named = camera_wire::overlaid(
+                json!({ "presetId": fields.text("presetId")? }),
+                &[("presetName", name)],
+            );
+            let named = Fields::of(&named, "the body")?;
+            let order = camera_wire::ptz_order(PtzAction::SetPreset, &named)?;
+            (order, Some(PtzAction::SetPreset))
+        }
+        CameraOp::PresetGoto => return preset(PtzAction::GotoPreset),
+        CameraOp::PresetDelete => return preset(PtzAction::DeletePreset),
+        CameraOp::Snapshot => (
+            Order::Query(Query::Snapshot {
+                max_width: width(call)?,
+                max_bytes: MAX_PICTURE,
+            }),
+            None,
+        ),
+        CameraOp::PatrolStart => (camera_wire::patrol_start(ask, fields)?, None),
+        CameraOp::PatrolStop => (Order::Patrol(PatrolOrder::Stop(tour()?)), None),
+        CameraOp::PatrolPause => (Order::Patrol(PatrolOrder::Pause(tour()?)), None),
+        CameraOp::PatrolResume => (Order::Patrol(PatrolOrder::Resume(tour()?)), None),
+        CameraOp::PatrolStatus => (Order::Patrol(PatrolOrder::Status), None),
+    })
+}
+
+fn width(call: &Call) -> Result<Option<u32>, Fault> {
+    call.query("width")
+        .map(|text| {
+            text.parse()
+                .ok()
+                .filter(|width| (1..=MAX_WIDTH).contains(width))
+                .ok_or_else(|| {
+                    Fault::new(
+                        ErrorCode::ParamInvalid,
+                        format!("width must be from 1 to {MAX_WIDTH} pixels"),
+                    )
+                })
+        })
+        .transpose()
+}
+
+fn submit(
+    api: &Api,
+    ask: &CameraAsk,
+    order: Order,
+    action: Option<PtzAction>,
+) -> Result<Answer, Fault> {
+    let shape = Shape::of(&order, action);
+    let stop = matches!(
+        order,
+        Order::Stop(_) | Order::Patrol(PatrolOrder::Stop(_) | PatrolOrder::Pause(_))
+    );
+    let limit = api.cameras.patience(&order).min(api.late_limit);
+    let place = api.late.place();
+    let full = || {
+        Fault::new(
+            ErrorCode::NodeBusy,
+            "too many callers wait for answers of cameras and streams",
+        )
+    };
+    // A stop is carried out even if nobody can wait for its end.
+    if place.is_none() && !stop {
+        return Err(full());
+    }
+    let done = match api.cameras.submit(ask, Origin::Rest, Duration::ZERO, order) {
+        Ok(done) => done,
+        Err(fault) => return Ok(refused(&fault).into()),
+    };
+    let Some(place) = place else {
+        return Err(full());
+    };
+    let overdue = Fault::new(
+        ErrorCode::Unavailable,
+        "the camera has not answered in time",
+    );
+    Ok(Answer::Later(Deferred::new(
+        place,
+        done,
+        limit,
+        overdue,
+        move |reply| shown(shape, reply),
+    )))
+}
+
+fn shown(shape: Shape, reply: CameraReply) -> Reply {
+    if let Ok(success) = &reply.result
+        && let Some(QueryData::Picture(shot)) = &success.data
+    {
+        return Reply::jpeg(shot.jpeg.clone());
+    }
+    match camera_wire::outcome(shape, reply) {
+        (data, None) => Reply::ok(&data),
+        (_, Some(fault)) => refused(&fault),
+    }
+}
+
+/// A login that a camera refused is not one that the API refused (contract 12).
+fn refused(fault: &Fault) -> Reply {
+    let status = match fault.code {
+        ErrorCode::Unauthorized | ErrorCode::AccessDenied => 502,
+        code => reply::http_status(code),
+    };
+    Reply::fault_as(status, fault)
+}

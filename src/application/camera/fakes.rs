@@ -1,0 +1,232 @@
+//! A camera for unit tests: it takes everything, and tells what it was asked.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Sender, unbounded};
+
+use super::{Book, CameraParts, CameraService, LanePolicy};
+use crate::domain::camera::{
+    AddressRules, CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway,
+    CameraTarget, Checked, LoginRefusal, PictureLimit, Protocol, ProtocolSupport, SnapshotMaker,
+    SnapshotWish,
+};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::CameraObserver;
+use crate::domain::patrol::PatrolEvent;
+use crate::domain::ptz::{
+    AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, PtzEvent, StopScope,
+};
+use crate::util::secret::Secret;
+
+/// What the fake cameras were asked, one line each.
+pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
+
+/// The password that fake cameras take; any other is refused.
+pub(crate) const PASSWORD: &str = "fake-camera-password";
+
+/// Events as they were told.
+#[derive(Debug)]
+#[allow(dead_code)] // Its text is what tests look at.
+pub(crate) enum Told {
+    Ptz(PtzEvent),
+    Patrol(PatrolEvent),
+}
+
+/// Cameras, and what they were asked.
+pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
+    let asked = Asked::default();
+    let (told, events) = unbounded();
+    let parts = CameraParts {
+        gateway: Arc::new(FakeGateway(asked.clone())),
+        rules: Arc::new(FakeRules),
+        pictures: Arc::new(FakePictures),
+        observer: Arc::new(FakeObserver(told)),
+        book: Arc::new(Book::new(Vec::new())),
+        policy: LanePolicy::default(),
+    };
+    (CameraService::new(parts), asked, events)
+}
+
+struct FakeGateway(Asked);
+
+impl CameraGateway for FakeGateway {
+    fn open(&self, target: &CameraTarget, protocol: Protocol) -> Box<dyn CameraDevice> {
+        Box::new(FakeCamera {
+            target: target.clone(),
+            protocol,
+            asked: self.0.clone(),
+        })
+    }
+
+    fn speaks(&self, _: &CameraAddress, _: Protocol, _: Instant) -> Result<bool, CameraError> {
+        Ok(true)
+    }
+}
+
+struct FakeRules;
+
+impl AddressRules for FakeRules {
+    fn check(&self, ip: IpAddr) -> Result<(), Fault> {
+        if ip.is_multicast() {
+            return Err(Fault::new(ErrorCode::ValidationFailed, "multicast"));
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _: &str, _: Instant) -> Result<Vec<IpAddr>, CameraError> {
+        Ok(vec![IpAddr::from([192, 168, 0, 9])])
+    }
+}
+
+struct FakePictures;
+
+impl SnapshotMaker for FakePictures {
+    fn fit(&self, jpeg: Vec<u8>, limit: PictureLimit) -> Result<(Vec<u8>, u32, u32), CameraError> {
+        let fitted = jpeg.into_iter().take(limit.max_bytes).collect();
+        Ok((fitted, 640, 360))
+    }
+
+    fn frame(&self, _: &Secret, _: Instant) -> Result<Vec<u8>, CameraError> {
+        Err(CameraError::NotSupported("no stream".into()))
+    }
+}
+
+struct FakeObserver(Sender<Told>);
+
+impl CameraObserver for FakeObserver {
+    fn ptz_event(&self, event: &PtzEvent, _: SystemTime) {
+        let _ = self.0.send(Told::Ptz(event.clone()));
+    }
+
+    fn patrol_event(&self, event: &PatrolEvent, _: SystemTime) {
+        let _ = self.0.send(Told::Patrol(event.clone()));
+    }
+}
+
+struct FakeCamera {
+    target: CameraTarget,
+    protocol: Protocol,
+    asked: Asked,
+}
+
+impl FakeCamera {
+    fn note(&self, what: &str) -> Result<(), CameraError> {
+        if let Some(login) = &self.target.credentials
+            && login.password().expose() != PASSWORD
+        {
+            self.asked.lock().unwrap().push("login refused".into());
+            return Err(CameraError::LoginRefused(LoginRefusal {
+                tried: true,
+                unlock_after: None,
+                tries_left: None,
+                words: "wrong password".into(),
+            }));
+        }
+        assert_ne!(self.target.address.port, 666, "as the test asked");
+        let line = format!("{} {what}", self.target.address);
+        self.asked.lock().unwrap().push(line);
+        Ok(())
+    }
+}
+
+impl CameraDevice for FakeCamera {
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+    fn twin(&self) -> Box<dyn CameraDevice> {
+        FakeGateway(self.asked.clone()).open(&self.target, self.protocol)
+    }
+    fn hang_up(&mut self) {}
+    fn prepare(&mut self, _: Instant) -> Result<(), CameraError> {
+        Ok(())
+    }
+    fn check(&mut self, _: Instant) -> Result<Checked, CameraError> {
+        self.note("check")?;
+        Ok(Checked {
+            authenticated: self.target.credentials.is_some(),
+        })
+    }
+    fn probe(&mut self, _: Instant) -> Result<CameraDeviceInfo, CameraError> {
+        self.note("probe")?;
+        Ok(CameraDeviceInfo {
+            address: self.target.address.clone(),
+            manufacturer: Some("Fake".into()),
+            model: None,
+            serial_number: None,
+            firmware_version: None,
+            hardware_id: None,
+            mac_address: None,
+            device_name: None,
+            probe_method: self.protocol,
+            protocol_support: ProtocolSupport::default(),
+            capabilities: None,
+            probe_time: SystemTime::UNIX_EPOCH,
+        })
+    }
+    fn move_at(
+        &mut self,
+        v: HeadVelocity,
+        limit: Duration,
+        _: Instant,
+    ) -> Result<MoveAccepted, CameraError> {
+        self.note(&format!(
+            "move {} {} {} for {} ms",
+            v.pan.percent(),
+            v.tilt.percent(),
+            v.zoom.percent(),
+            limit.as_millis()
+        ))?;
+        Ok(MoveAccepted::default())
+    }
+    fn drive_lens(&mut self, lens: Lens, speed: AxisSpeed, _: Instant) -> Result<(), CameraError> {
+        self.note(&format!("{lens:?} {}", speed.percent()))
+    }
+    fn focus_auto(&mut self, _: Instant) -> Result<(), CameraError> {
+        self.note("auto focus")
+    }
+    fn stop(&mut self, _: StopScope, _: bool, _: Instant) -> Result<(), CameraError> {
+        self.note("stop")
+    }
+    fn motion(&mut self, _: Instant) -> Result<Motion, CameraError> {
+        Ok(Motion::default())
+    }
+    fn presets(&mut self, _: Instant) -> Result<Vec<PresetInfo>, CameraError> {
+        self.note("presets")?;
+        Ok(vec![PresetInfo {
+            id: "1".into(),
+            name: None,
+            enabled: true,
+            function: false,
+        }])
+    }
+    fn goto_preset(&mut self, preset: &str, force: bool, _: Instant) -> Result<(), CameraError> {
+        self.note(&format!("goto {preset} {force}"))
+    }
+    fn set_preset(
+        &mut self,
+        preset: &str,
+        name: Option<&str>,
+        _: Instant,
+    ) -> Result<String, CameraError> {
+        self.note(&format!("set {preset} {name:?}"))?;
+        Ok(preset.to_owned())
+    }
+    fn delete_preset(&mut self, preset: &str, _: Instant) -> Result<(), CameraError> {
+        self.note(&format!("delete {preset}"))
+    }
+    fn start_patrol(&mut self, patrol: &str, _: Instant) -> Result<(), CameraError> {
+        self.note(&format!("start patrol {patrol}"))
+    }
+    fn stop_patrol(&mut self, patrol: &str, _: Instant) -> Result<(), CameraError> {
+        self.note(&format!("stop patrol {patrol}"))
+    }
+    fn snapshot(&mut self, _: SnapshotWish, _: Instant) -> Result<Vec<u8>, CameraError> {
+        self.note("snapshot")?;
+        Ok(vec![0xFF; 100_000])
+    }
+    fn stream_uri(&mut self, _: Instant) -> Result<Option<String>, CameraError> {
+        Ok(None)
+    }
+}

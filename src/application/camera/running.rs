@@ -1,0 +1,296 @@
+//! A lane's thread: turns the clock, the queue and the camera's answers into calls of the
+//! [`Lane`] machine, and does what it says. Decides nothing itself.
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+
+use super::contact::{Contact, QueryData};
+use super::order::{Command, CommandId, Outcome, Output, RequestId};
+use super::service::CameraReply;
+use super::wires::Wires;
+use super::{Lane, LanePolicy};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::ptz::Drives;
+use crate::domain::stream::CameraId;
+use crate::util::time::Now;
+
+/// A lane with nothing to do and nothing in motion ends after so long.
+const IDLE: Duration = Duration::from_secs(600);
+/// Answers that wait for the lane's thread; who brings one more waits.
+const ANSWERS: usize = 16;
+
+/// What comes to a lane from outside.
+pub(super) enum Input {
+    /// A command, and who waits for its answer.
+    Command(Command, Sender<CameraReply>),
+    /// Look at the [`Flags`]. May be lost where the queue is full: then the thread looks anyway.
+    Look,
+}
+
+/// What is true of a lane, for those outside.
+#[derive(Default)]
+pub(super) struct Flags {
+    /// Set outside: the cloud's line is down.
+    pub link_down: AtomicBool,
+    /// Set outside: end.
+    pub stopping: AtomicBool,
+    /// Set inside: something moves by a manual command of the cloud.
+    pub moves_for_cloud: AtomicBool,
+    quiet_since: Mutex<Option<Instant>>,
+}
+
+impl Flags {
+    /// Since when the lane has had nothing to do; `None` while it has.
+    pub fn quiet_since(&self) -> Option<Instant> {
+        *self.quiet()
+    }
+
+    fn quiet(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.quiet_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a lane's thread begins with.
+pub(super) struct Start {
+    pub contact: Arc<Contact>,
+    pub inputs: Receiver<Input>,
+    pub flags: Arc<Flags>,
+    pub generation: u64,
+    pub alive: Sender<()>,
+}
+
+/// Starts the thread `camera-<place>`.
+pub(super) fn start(start: Start) -> io::Result<()> {
+    let name = format!("camera-{}", start.contact.place());
+    std::thread::Builder::new()
+        .name(name)
+        .stack_size(256 * 1024)
+        .spawn(move || Running::new(start).run())?;
+    Ok(())
+}
+
+struct Running {
+    lane: Lane<QueryData>,
+    policy: LanePolicy,
+    contact: Arc<Contact>,
+    wires: Wires,
+    inputs: Receiver<Input>,
+    answers: Receiver<(RequestId, Outcome<QueryData>)>,
+    flags: Arc<Flags>,
+    generation: u64,
+    waiting: HashMap<CommandId, (CameraId, Sender<CameraReply>)>,
+    link_down: bool,
+    stopping: bool,
+    /// For the lane that takes over after a panic.
+    moving: Drives,
+    next_request: RequestId,
+    last_camera: CameraId,
+    _alive: Sender<()>,
+}
+
+/// What woke the thread.
+enum Event {
+    Answer(RequestId, Outcome<QueryData>),
+    Command(Command),
+    Look,
+    Time,
+}
+
+impl Running {
+    fn new(start: Start) -> Self {
+        let (sender, answers) = bounded(ANSWERS);
+        let policy = start.contact.policy();
+        Self {
+            lane: Lane::new(policy),
+            policy,
+            wires: Wires::new(Arc::clone(&start.contact), sender),
+            last_camera: start.contact.place().id(),
+            contact: start.contact,
+            inputs: start.inputs,
+            answers,
+            flags: start.flags,
+            generation: start.generation,
+            waiting: HashMap::new(),
+            link_down: false,
+            stopping: false,
+            moving: Drives::NONE,
+            next_request: RequestId(1),
+            _alive: start.alive,
+        }
+    }
+
+    fn run(mut self) {
+        let mut inputs = self.inputs.clone();
+        loop {
+            let quiet = self.lane.is_quiet() && self.waiting.is_empty();
+            let since = {
+                let mut since = self.flags.quiet();
+                *since = quiet.then(|| since.unwrap_or_else(Instant::now));
+                *since
+            };
+            let idle_at = since.map(|since| since + IDLE);
+            if quiet && (self.stopping || idle_at.is_some_and(|at| Instant::now() >= at)) {
+                let place = self.contact.place();
+                if self
+                    .contact
+                    .shared()
+                    .let_go(place, self.generation, &self.inputs)
+                {
+                    break;
+                }
+            }
+            if self.stopping && self.lane.is_idle() {
+                break;
+            }
+            let timer = self
+                .lane
+                .next_deadline()
+                .into_iter()
+                .chain(idle_at)
+                .min()
+                .map_or_else(never, at);
+            let event = select! {
+                recv(self.answers) -> answer => match answer {
+                    Ok((request, outcome)) => Event::Answer(request, outcome),
+                    // The wires hold the other end, and we hold the wires.
+                    Err(_) => break,
+                },
+                recv(inputs) -> input => match input {
+                    Ok(Input::Command(command, reply)) => {
+                        self.waiting.insert(command.id, (command.camera.clone(), reply));
+                        self.last_camera = command.camera.clone();
+                        Event::Command(command)
+                    }
+                    Ok(Input::Look) => Event::Look,
+                    // Let go for want of room: what came before is finished.
+                    Err(_) => {
+                        inputs = never();
+                        self.stopping |= quiet;
+                        Event::Look
+                    }
+                },
+                recv(timer) -> _ => Event::Time,
+            };
+            self.turn(event);
+        }
+        // Nobody is left waiting, whatever happened.
+        let fault = Fault::new(ErrorCode::NodeOffline, "the node is stopping");
+        self.fail_all(&fault);
+    }
+
+    /// One turn of the machine. A bug in it must not leave the camera moving.
+    fn turn(&mut self, event: Event) {
+        let now = Now::read();
+        let (link_down, stopping) = (
+            self.flags.link_down.load(Ordering::Relaxed),
+            self.flags.stopping.load(Ordering::Relaxed),
+        );
+        let link_changed = std::mem::replace(&mut self.link_down, link_down) != link_down;
+        let stop_now = stopping && !std::mem::replace(&mut self.stopping, true);
+        let lane = &mut self.lane;
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            let mut out = Vec::new();
+            if link_changed && link_down {
+                out.extend(lane.link_lost(now));
+            } else if link_changed {
+                lane.link_back();
+            }
+            if stop_now {
+                out.extend(lane.shut_down(now));
+            }
+            out.extend(match event {
+                Event::Answer(request, outcome) => lane.answer(request, outcome, now),
+                Event::Command(command) => lane.command(command, now),
+                Event::Look | Event::Time => lane.tick(now),
+            });
+            out
+        }));
+        if let Ok(out) = turned {
+            self.perform(out);
+            self.moving = self.lane.moving();
+            self.next_request = self.lane.next_request();
+            let moves = self.lane.moves_for_cloud();
+            self.flags.moves_for_cloud.store(moves, Ordering::Relaxed);
+        } else {
+            self.replace(now);
+        }
+    }
+
+    fn replace(&mut self, now: Now) {
+        log::error!(
+            camera = self.last_camera.as_str();
+            "a camera's lane failed by a fault of lss itself and is replaced; what may move is stopped"
+        );
+        let fault = Fault::new(
+            ErrorCode::InternalError,
+            "a fault of lss itself; its log says more",
+        );
+        self.fail_all(&fault);
+        // Beyond what the broken turn may have given out.
+        let next = RequestId(self.next_request.0 + 1_000);
+        // What the broken turn may have set in motion is not known: everything is stopped.
+        self.lane = Lane::after_panic(self.policy, &self.last_camera, Drives::ALL, next, now);
+        self.next_request = next;
+        let mut out = Vec::new();
+        if self.link_down {
+            out.extend(self.lane.link_lost(now));
+        }
+        if self.stopping {
+            out.extend(self.lane.shut_down(now));
+        }
+        out.extend(self.lane.tick(now));
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Vec<Output<QueryData>>) {
+        let observer = self.contact.observer();
+        for each in out {
+            match each {
+                Output::Send(send) => self.wires.send(send),
+                Output::Reply(id, result) => {
+                    if let Some((camera, reply)) = self.waiting.remove(&id) {
+                        let _ = reply.try_send(CameraReply {
+                            camera,
+                            protocol: self.contact.protocol(),
+                            result,
+                        });
+                    }
+                }
+                Output::Ptz(event) => {
+                    log::warn!(
+                        camera = event.camera.as_str(), event = event.kind.name();
+                        "{}", event.reason
+                    );
+                    observer.ptz_event(&event, Now::read().wall);
+                }
+                Output::Patrol(event) => {
+                    log::info!(
+                        camera = event.camera.as_str(), tour = event.tour.as_str(),
+                        event = event.kind.name(), loops = event.current_loop,
+                        reason = event.reason.as_deref().unwrap_or("");
+                        "patrol"
+                    );
+                    observer.patrol_event(&event, Now::read().wall);
+                }
+            }
+        }
+    }
+
+    fn fail_all(&mut self, fault: &Fault) {
+        for (_, (camera, reply)) in self.waiting.drain() {
+            let _ = reply.try_send(CameraReply {
+                camera,
+                protocol: None,
+                result: Err(fault.clone()),
+            });
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The handle to all cameras: finds a command's camera, starts its lane, hands the command over.
+//!
+//! A lane and its threads belong to one camera (address, port and channel), so nothing of one
+//! camera delays another. Knows no JSON and no protocol.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::LanePolicy;
+use super::book::{Book, CameraAsk, KnownCamera, Place};
+use super::contact::{Contact, QueryData};
+use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
+use super::running::{self, Flags, Input};
+use crate::domain::camera::{
+    AddressRules, CameraGateway, Credentials, LoginRefusal, Protocol, SnapshotMaker,
+};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::CameraObserver;
+use crate::domain::patrol::PatrolStatus;
+use crate::domain::stream::CameraId;
+
+/// Most cameras that have a lane at a time.
+const MAX_LANES: usize = 64;
+/// Commands that wait for a lane's thread, which takes microseconds for each. A full queue
+/// answers 30302 at once; a stop waits for a place, up to [`STOP_WAITS`].
+const MAX_WAITING: usize = 128;
+/// The lane's thread is stuck or gone if a stop finds no place for so long.
+const STOP_WAITS: Duration = Duration::from_secs(1);
+
+/// What the lanes work with.
+pub struct CameraParts {
+    /// Opens devices.
+    pub gateway: Arc<dyn CameraGateway>,
+    /// Where a camera may be.
+    pub rules: Arc<dyn AddressRules>,
+    /// Fits pictures, and takes them from streams.
+    pub pictures: Arc<dyn SnapshotMaker>,
+    /// Told of what lss does on its own.
+    pub observer: Arc<dyn CameraObserver>,
+    /// Addresses and logins.
+    pub book: Arc<Book>,
+    /// Numbers of the configuration.
+    pub policy: LanePolicy,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct CameraReply {
+    /// As the command named the camera.
+    pub camera: CameraId,
+    /// By which protocol the camera is spoken to; `None` while that is not known.
+    pub protocol: Option<Protocol>,
+    /// What came of it.
+    pub result: CommandResult<QueryData>,
+}
+
+/// What a caller waits on. Every command is answered once; a channel that is cut means that the
+/// node stops.
+pub type CameraDone = Receiver<CameraReply>;
+
+/// One lane, as the service sees it.
+struct LaneHandle {
+    queue: Sender<Input>,
+    flags: Arc<Flags>,
+    generation: u64,
+}
+
+#[derive(Default)]
+struct Lanes {
+    map: HashMap<Place, LaneHandle>,
+    generations: u64,
+}
+
+pub(super) struct Shared {
+    pub parts: CameraParts,
+    lanes: Mutex<Lanes>,
+    commands: AtomicU64,
+    link_down: AtomicBool,
+    stopping: AtomicBool,
+    /// Every lane's thread holds a clone: disconnected when all have ended.
+    alive: Mutex<Option<Sender<()>>>,
+    ended: Receiver<()>,
+}
+
+/// A cheap handle; every door has a clone.
+#[derive(Clone)]
+pub struct CameraService {
+    shared: Arc<Shared>,
+}
+
+impl CameraService {
+    /// No lane yet.
+    pub fn new(parts: CameraParts) -> Self {
+        let (alive, ended) = bounded(0);
+        Self {
+            shared: Arc::new(Shared {
+                parts,
+                lanes: Mutex::default(),
+                commands: AtomicU64::new(1),
+                link_down: AtomicBool::new(false),
+                stopping: AtomicBool::new(false),
+                alive: Mutex::new(Some(alive)),
+                ended,
+            }),
+        }
+    }
+
+    /// Hands an order to its camera's lane. `age` = how old the command is by the clock of
+    /// whoever sent it. The fault is an answer already: nothing was sent to the camera.
+    pub fn submit(
+        &self,
+        ask: &CameraAsk,
+        origin: Origin,
+        age: Duration,
+        order: Order,
+    ) -> Result<CameraDone, Fault> {
+        let shared = &self.shared;
+        let camera = ask.name()?;
+        if let Some(host) = &ask.host
+            && let Ok(ip) = host.parse()
+        {
+            shared.parts.rules.check(ip)?;
+        }
+        let urgent = matches!(order, Order::Stop(_));
+        // A tour's other commands make no lane: there is no tour where there is none.
+        let patrol_only = match &order {
+            Order::Patrol(PatrolOrder::Start(_)) => None,
+            Order::Patrol(order) => Some(order.clone()),
+            _ => None,
+        };
+        let place = match shared.parts.book.place(ask) {
+            Ok(place) => place,
+            Err(_) if patrol_only.is_some() => return without_lane(camera, patrol_only.as_ref()),
+            Err(fault) => return Err(fault),
+        };
+        let (reply, done) = bounded(1);
+        let command = Command {
+            id: CommandId(shared.commands.fetch_add(1, Ordering::Relaxed)),
+            camera: camera.clone(),
+            origin,
+            age,
+            order,
+        };
+        let mut input = Input::Command(command, reply);
+        let give_up = Instant::now() + STOP_WAITS;
+        loop {
+            let (refused, queue) = {
+                let mut lanes = shared.lanes();
+                let handle = match lanes.map.get(&place) {
+                    Some(handle) => handle,
+                    None if patrol_only.is_some() => {
+                        return without_lane(camera, patrol_only.as_ref());
+                    }
+                    None => self.start_lane(&mut lanes, &place)?,
+                };
+                match handle.queue.try_send(input) {
+                    Ok(()) => return Ok(done),
+                    Err(refused) => (refused, handle.queue.clone()),
+                }
+            };
+            input = match refused {
+                // A stop waits for its place, in nobody's way.
+                TrySendError::Full(input) if urgent => match queue.send_deadline(input, give_up) {
+                    Ok(()) => return Ok(done),
+                    Err(why) => why.into_inner(),
+                },
+                TrySendError::Full(_) => {
+                    return Err(Fault::new(
+                        ErrorCode::NodeBusy,
+                        "too many commands wait for this camera; try again in a moment",
+                    ));
+                }
+                TrySendError::Disconnected(input) => {
+                    shared.lanes().map.remove(&place);
+                    input
+                }
+            };
+            if Instant::now() >= give_up {
+                return Err(Fault::new(
+                    ErrorCode::InternalError,
+                    "the camera's lane does not answer; the log says more",
+                ));
+            }
+        }
+    }
+
+    /// What is known of a camera, without a command for it.
+    pub fn learn(&self, ask: &CameraAsk) {
+        let allowed = ask
+            .host
+            .as_deref()
+            .and_then(|host| host.parse().ok())
+            .is_none_or(|ip| self.shared.parts.rules.check(ip).is_ok());
+        if allowed {
+            self.shared.parts.book.learn(ask);
+        }
+    }
+
+    /// A stream's login was taken by its camera, or refused: accounts lock for every protocol at
+    /// once. Names are not looked up for this.
+    pub fn stream_login(&self, host: &str, login: &Credentials, taken: bool) {
+        let Ok(ip) = host.parse() else {
+            return;
+        };
+        let book = &self.shared.parts.book;
+        if taken {
+            book.accepted(host, ip, login);
+        } else {
+            let refusal = LoginRefusal {
+                tried: true,
+                unlock_after: None,
+                tries_left: None,
+                words: String::new(),
+            };
+            book.refused(ip, login, &refusal, Instant::now());
+        }
+    }
+
+    /// The cameras that are known, by id and address.
+    pub fn known(&self) -> Vec<KnownCamera> {
+        self.shared.parts.book.known()
+    }
+
+    /// The cloud's line has left CONNECTED: what moves by a manual command of the cloud stops.
+    pub fn link_lost(&self) {
+        self.link(true);
+    }
+
+    /// The cloud's line is back.
+    pub fn link_back(&self) {
+        self.link(false);
+    }
+
+    fn link(&self, down: bool) {
+        // Under the lock, so that a lane that is just being made misses nothing.
+        let lanes = self.shared.lanes();
+        self.shared.link_down.store(down, Ordering::Relaxed);
+        for handle in lanes.map.values() {
+            handle.flags.link_down.store(down, Ordering::Relaxed);
+            let _ = handle.queue.try_send(Input::Look);
+        }
+    }
+
+    /// How long an answer to `order` may take at most.
+    pub fn patience(&self, order: &Order) -> Duration {
+        patience(order, &self.shared.parts.policy)
+    }
+
+    /// Whether a camera moves by a manual command of the cloud: then its line is to be watched
+    /// more closely (contract 5).
+    pub fn moves_for_cloud(&self) -> bool {
+        let lanes = self.shared.lanes();
+        lanes
+            .map
+            .values()
+            .any(|handle| handle.flags.moves_for_cloud.load(Ordering::Relaxed))
+    }
+
+    /// How many cameras have a lane.
+    pub fn lanes(&self) -> usize {
+        self.shared.lanes().map.len()
+    }
+
+    /// Ends patrols, stops what moves, refuses all but stops of cameras that have a lane. Does
+    /// not wait: [`ended`](Self::ended) tells when every camera stands, at the latest after 6 s.
+    pub fn shut_down(&self) {
+        let lanes = self.shared.lanes();
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        for handle in lanes.map.values() {
+            handle.flags.stopping.store(true, Ordering::Relaxed);
+            let _ = handle.queue.try_send(Input::Look);
+        }
+        drop(lanes);
+        self.shared
+            .alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// Disconnected when every lane has ended after [`shut_down`](Self::shut_down).
+    pub fn ended(&self) -> &Receiver<()> {
+        &self.shared.ended
+    }
+
+    fn start_lane<'a>(&self, lanes: &'a mut Lanes, place: &Place) -> Result<&'a LaneHandle, Fault> {
+        let shared = &self.shared;
+        let alive = shared
+            .alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(alive) = alive.filter(|_| !shared.stopping.load(Ordering::Relaxed)) else {
+            return Err(Fault::new(ErrorCode::NodeOffline, "the node is stopping"));
+        };
+        if lanes.map.len() >= MAX_LANES {
+            lanes.let_one_go()?;
+        }
+        lanes.generations += 1;
+        let generation = lanes.generations;
+        let (queue, inputs) = bounded(MAX_WAITING);
+        let flags = Arc::new(Flags::default());
+        flags
+            .link_down
+            .store(shared.link_down.load(Ordering::Relaxed), Ordering::Relaxed);
+        let contact = Contact::new(place.clone(), Arc::clone(shared));
+        running::start(running::Start {
+            contact: Arc::new(contact),
+            inputs,
+            flags: flags.clone(),
+            generation,
+            alive,
+        })
+        .map_err(|why| {
+            Fault::new(
+                ErrorCode::NodeBusy,
+                format!("no thread can be started for this camera: {why}"),
+            )
+        })?;
+        let handle = LaneHandle {
+            queue,
+            flags,
+            generation,
+        };
+        Ok(lanes.map.entry(place.clone()).or_insert(handle))
+    }
+}
+
+impl Lanes {
+    /// Makes room: the lane that has been quiet longest goes.
+    fn let_one_go(&mut self) -> Result<(), Fault> {
+        let oldest = self
+            .map
+            .iter()
+            .filter_map(|(place, handle)| Some((handle.flags.quiet_since()?, place.clone())))
+            .min_by_key(|(since, _)| *since);
+        let Some((_, place)) = oldest else {
+            return Err(Fault::new(
+                ErrorCode::NodeBusy,
+                format!("{MAX_LANES} cameras are being steered already"),
+            ));
+        };
+        // Its thread sees the queue cut, finishes what came in between, and ends.
+        self.map.remove(&place);
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a quiet lane out, unless something has come for it. `true` = its thread may end.
+    pub fn let_go(&self, place: &Place, generation: u64, inputs: &Receiver<Input>) -> bool {
+        let mut lanes = self.lanes();
+        if !inputs.is_empty() {
+            return false;
+        }
+        if lanes
+            .map
+            .get(place)
+            .is_some_and(|h| h.generation == generation)
+        {
+            lanes.map.remove(place);
+        }
+        true
+    }
+}
+
+/// A tour's command where there is no lane, so no tour.
+fn without_lane(camera: CameraId, order: Option<&PatrolOrder>) -> Result<CameraDone, Fault> {
+    if !matches!(order, Some(PatrolOrder::Status)) {
+        return Err(Fault::new(
+            ErrorCode::NotFound,
+            "there is no patrol on this camera",
+        ));
+    }
+    let (reply, done) = bounded(1);
+    let _ = reply.send(CameraReply {
+        protocol: None,
+        result: Ok(Success {
+            patrol: Some(PatrolStatus::none(camera.clone())),
+            ..Success::default()
+        }),
+        camera,
+    });
+    Ok(done)
+}
+
+/// How long an answer may take at most: what doors wait for.
+fn patience(order: &Order, policy: &LanePolicy) -> Duration {
+    let margin = Duration::from_secs(5);
+    match order {
+        Order::Query(_) => policy.query_timeout + Duration::from_secs(30) + margin,
+        Order::Stop(_) => Duration::from_secs(60) + margin,
+        _ => policy.request_timeout * 2 + policy.command_ttl + margin,
+    }
+}

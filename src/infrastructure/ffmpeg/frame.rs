@@ -1,0 +1,57 @@
+//! One frame of a stream as a JPEG, for cameras that give no picture by HTTP.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::probe::run_bounded;
+use crate::domain::camera::CameraError;
+use crate::util::secret::{Secret, mask};
+
+/// Longest picture.
+const MAX_PICTURE: usize = 8 * 1024 * 1024;
+/// Longest part of what FFmpeg says that is passed on, in characters.
+const MAX_WORDS: usize = 200;
+
+/// Takes the first frame of an RTSP stream.
+pub fn take(
+    ffmpeg: &Path,
+    marker: Option<(&str, &str)>,
+    url: &Secret,
+    deadline: Instant,
+) -> Result<Vec<u8>, CameraError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let patience = left.as_micros().to_string();
+    let args = [
+        "-nostdin",
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-protocol_whitelist",
+        "rtsp,rtp,tcp,udp",
+        "-rtsp_transport",
+        "tcp",
+        "-timeout",
+        &patience,
+        "-i",
+        url.expose(),
+        "-an",
+        "-frames:v",
+        "1",
+        "-c:v",
+        "mjpeg",
+        "-q:v",
+        "3",
+        "-f",
+        "image2pipe",
+        "pipe:1",
+    ];
+    let (picture, words) = run_bounded(ffmpeg, &args, marker, deadline, MAX_PICTURE)
+        .map_err(|why| CameraError::NoAnswer(why.to_string()))?;
+    if picture.starts_with(&[0xFF, 0xD8, 0xFF]) {
+        return Ok(picture);
+    }
+    let words = String::from_utf8_lossy(&words);
+    let last = words.lines().rfind(|line| !line.trim().is_empty());
+    let words: String = last.unwrap_or("no frame").chars().take(MAX_WORDS).collect();
+    Err(CameraError::NoAnswer(mask(&words)))
+}

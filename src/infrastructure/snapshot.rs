@@ -1,0 +1,255 @@
+//! Pictures made to fit: a camera's JPEG scaled down, then compressed harder, until it is small
+//! enough. Pure. Never enlarges, and looks at a picture's size before it spends memory on it.
+
+use std::io::Cursor;
+
+use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder as _};
+
+use crate::domain::camera::CameraError;
+use crate::infrastructure::http::camera_words;
+
+mod header;
+
+pub use header::{JpegHeader, read_header};
+
+/// Most pixels decoded: more than the largest camera sensors of this trade have.
+const MAX_PIXELS: u64 = 50_000_000;
+/// Most memory that decoding may take, by estimate. A progressive picture takes three times what
+/// a plain one does.
+const MAX_MEMORY: u64 = 160 * 1024 * 1024;
+/// Quality while there is size left to give up.
+const GOOD: u8 = 80;
+/// Below this width quality is given up before size.
+const SMALL: u32 = 640;
+/// Qualities tried then.
+const WORSE: [u8; 4] = [65, 50, 35, 25];
+/// Nothing narrower is a picture worth sending.
+const TINY: u32 = 64;
+/// Bytes a pixel that a first guess at the size goes by; a low one, so that the guess is rather
+/// too large than too small.
+const GUESS: f64 = 0.12;
+
+/// What a picture has to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// Most bytes of the JPEG.
+    pub max_bytes: usize,
+    /// Most pixels across.
+    pub max_width: Option<u32>,
+}
+
+/// A picture that fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitted {
+    /// The JPEG.
+    pub jpeg: Vec<u8>,
+    /// Pixels, upright.
+    pub width: u32,
+    /// Pixels, upright.
+    pub height: u32,
+}
+
+/// Why there is no picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Something else, whatever its label says.
+    #[error("not a JPEG")]
+    NotJpeg,
+    /// Its end is missing.
+    #[error("the JPEG is cut short")]
+    Truncated,
+    /// A JPEG of a kind that nobody decodes.
+    #[error("a JPEG of an unusual kind: {0}")]
+    Unusual(&'static str),
+    /// Decoding it would take too much memory.
+    #[error("the picture is too large to decode: {0} x {1} pixels")]
+    TooLarge(u32, u32),
+    /// Its inside makes no sense.
+    #[error("the JPEG is broken: {0}")]
+    Broken(String),
+    /// Not even a tiny one is small enough.
+    #[error("no picture fits into {0} bytes")]
+    DoesNotFit(usize),
+}
+
+impl From<SnapshotError> for CameraError {
+    fn from(error: SnapshotError) -> Self {
+        Self::BadAnswer(error.to_string())
+    }
+}
+
+/// Makes a picture fit. One that fits as it is stays as it is, unless it lies on its side.
+pub fn fit(jpeg: Vec<u8>, to: Fit) -> Result<Fitted, SnapshotError> {
+    let header = read_header(&jpeg)?;
+    if header.pixels() > MAX_PIXELS || header.memory() > MAX_MEMORY {
+        return Err(SnapshotError::TooLarge(header.width, header.height));
+    }
+    if !header.has_end {
+        return Err(SnapshotError::Truncated);
+    }
+    let orientation = orientation(&jpeg)?;
+    let (width, height) = upright(header.width, header.height, orientation);
+    let widest = to.max_width.map_or(width, |max| max.clamp(1, width));
+    if jpeg.len() <= to.max_bytes && widest == width && orientation == Orientation::NoTransforms {
+        return Ok(Fitted {
+            jpeg,
+            width,
+            height,
+        });
+    }
+    let picture = decode(jpeg)?;
+    Scaler {
+        picture,
+        orientation,
+        size: (width, height),
+    }
+    .fit(widest, to.max_bytes)
+}
+
+fn upright(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    if is_on_side(orientation) {
+        (height, width)
+    } else {
+        (width, height)
+    }
+}
+
+fn is_on_side(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
+}
+
+fn orientation(jpeg: &[u8]) -> Result<Orientation, SnapshotError> {
+    guarded(|| {
+        let mut decoder = JpegDecoder::new(Cursor::new(jpeg))?;
+        decoder.orientation()
+    })
+}
+
+fn decode(jpeg: Vec<u8>) -> Result<DynamicImage, SnapshotError> {
+    guarded(move || {
+        let decoder = JpegDecoder::new(Cursor::new(jpeg))?;
+        DynamicImage::from_decoder(decoder)
+    })
+}
+
+/// The decoder is a stranger's and so are the bytes: its panic is an error of this picture, not
+/// the end of a thread.
+fn guarded<T>(
+    work: impl FnOnce() -> Result<T, image::ImageError> + std::panic::UnwindSafe,
+) -> Result<T, SnapshotError> {
+    match std::panic::catch_unwind(work) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(why)) => Err(SnapshotError::Broken(camera_words(&why.to_string()))),
+        Err(_) => Err(SnapshotError::Broken("the decoder gave up".to_owned())),
+    }
+}
+
+struct Scaler {
+    picture: DynamicImage,
+    orientation: Orientation,
+    /// Upright.
+    size: (u32, u32),
+}
+
+impl Scaler {
+    /// Size first, then quality, then what is left of size.
+    fn fit(&self, widest: u32, max_bytes: usize) -> Result<Fitted, SnapshotError> {
+        let mut width = widest.min(self.first_guess(max_bytes));
+        loop {
+            let scaled = self.scaled(width);
+            let encoded = encode(&scaled, GOOD)?;
+            if encoded.len() <= max_bytes {
+                return Ok(fitted(encoded, &scaled));
+            }
+            if width <= SMALL {
+                for quality in WORSE {
+                    let encoded = encode(&scaled, quality)?;
+                    if encoded.len() <= max_bytes {
+                        return Ok(fitted(encoded, &scaled));
+                    }
+                }
+            }
+            if width <= TINY {
+                return Err(SnapshotError::DoesNotFit(max_bytes));
+            }
+            // What the measured size asks for, a good step at least, and not past the width at
+            // which quality is tried.
+            let ratio = (as_f64(max_bytes) / as_f64(encoded.len())).sqrt() * 0.95;
+            let next = scale(width, ratio.min(0.9));
+            width = if width > SMALL {
+                next.max(SMALL)
+            } else {
+                next.max(TINY)
+            };
+        }
+    }
+
+    /// A width at which the picture is not hopelessly too large.
+    fn first_guess(&self, max_bytes: usize) -> u32 {
+        let (width, height) = self.size;
+        let pixels = as_f64(max_bytes) / GUESS;
+        let guess = (pixels * f64::from(width) / f64::from(height.max(1))).sqrt();
+        scale(1, guess).max(SMALL)
+    }
+
+    /// Upright and of that width.
+    fn scaled(&self, width: u32) -> DynamicImage {
+        let (full_width, full_height) = self.size;
+        let height = scale(full_height, f64::from(width) / f64::from(full_width.max(1))).max(1);
+        let mut picture = if width >= full_width {
+            self.picture.clone()
+        } else if is_on_side(self.orientation) {
+            self.picture.thumbnail_exact(height, width)
+        } else {
+            self.picture.thumbnail_exact(width, height)
+        };
+        picture.apply_orientation(self.orientation);
+        picture
+    }
+}
+
+fn fitted(jpeg: Vec<u8>, picture: &DynamicImage) -> Fitted {
+    Fitted {
+        jpeg,
+        width: picture.width(),
+        height: picture.height(),
+    }
+}
+
+fn encode(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, SnapshotError> {
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, quality);
+    let done = match picture {
+        DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => {
+            picture.write_with_encoder(encoder)
+        }
+        // What else the decoder may give has no place in a JPEG.
+        other => DynamicImage::ImageRgb8(other.to_rgb8()).write_with_encoder(encoder),
+    };
+    done.map_err(|why| SnapshotError::Broken(camera_words(&why.to_string())))?;
+    Ok(jpeg)
+}
+
+/// `value` times `factor`, rounded down.
+fn scale(value: u32, factor: f64) -> u32 {
+    let scaled = (f64::from(value) * factor).clamp(0.0, f64::from(u32::MAX));
+    // Clamped to the range.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let scaled = scaled as u32;
+    scaled
+}
+
+fn as_f64(bytes: usize) -> f64 {
+    f64::from(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;

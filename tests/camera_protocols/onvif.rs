@@ -1,0 +1,713 @@
+//! ONVIF cameras.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lss::domain::camera::{
+    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Protocol, SnapshotWish,
+};
+use lss::domain::ptz::{AxisSpeed, HeadVelocity, Lens, StopScope};
+use lss::infrastructure::http::CameraOptions;
+use lss::infrastructure::onvif::detect::speaks_onvif;
+use lss::infrastructure::onvif::{Memory, OnvifCamera};
+use lss::util::secret::Secret;
+
+use crate::support::camera_head::{Axis, Clock};
+use crate::support::digest_server::{Fault, GateRules, Outgoing};
+use crate::support::onvif_camera::{LoginMode, OnvifModel, OnvifStandIn, StopMode, start};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(8)
+}
+
+fn on(model: OnvifModel) -> OnvifStandIn {
+    start(GateRules::default(), model)
+}
+
+fn target(addr: SocketAddr, password: &str) -> CameraTarget {
+    CameraTarget {
+        address: CameraAddress::new(addr.ip(), addr.port()),
+        credentials: Some(
+            Credentials::new(GateRules::default().user, Secret::new(password)).unwrap(),
+        ),
+        channel: 1,
+    }
+}
+
+fn open(camera: &OnvifStandIn) -> OnvifCamera {
+    open_as(camera, &GateRules::default().password)
+}
+
+fn open_as(camera: &OnvifStandIn, password: &str) -> OnvifCamera {
+    OnvifCamera::new(
+        target(camera.addr, password),
+        CameraOptions::default(),
+        Memory::default(),
+    )
+}
+
+fn velocity(pan: i32, tilt: i32, zoom: i32) -> HeadVelocity {
+    HeadVelocity::new(pan, tilt, zoom).unwrap()
+}
+
+fn speed(percent: i32) -> AxisSpeed {
+    AxisSpeed::new(percent).unwrap()
+}
+
+fn assert_near(left: f64, right: f64) {
+    assert!((left - right).abs() < 1e-9, "{left} is not {right}");
+}
+
+fn no_violations(camera: &OnvifStandIn) {
+    camera.with(|device| {
+        assert_eq!(device.gate.violations, Vec::<String>::new());
+        assert_eq!((device.refused_tokens, device.gate.refused), (0, 0));
+    });
+}
+
+#[test]
+fn moves_and_stands_still_whatever_the_login_and_style() {
+    for login in [
+        LoginMode::Open,
+        LoginMode::Token,
+        LoginMode::Digest,
+        LoginMode::Both,
+    ] {
+        for odd_style in [false, true] {
+            let (clock, hand) = Clock::by_hand();
+            let camera = on(OnvifModel {
+                login,
+                odd_style,
+                clock,
+                clock_ahead: -987_654_321,
+                ..OnvifModel::default()
+            });
+            let mut device = open(&camera);
+            device.prepare(soon()).unwrap();
+            device.move_at(velocity(-50, 25, 10), LONG, soon()).unwrap();
+            hand.advance(Duration::from_secs(4));
+            assert_eq!(device.motion(soon()).unwrap().moving, Some(true));
+            device.stop(StopScope::default(), false, soon()).unwrap();
+            hand.advance(Duration::from_secs(60));
+            assert_near(camera.position(Axis::Pan), -2.0);
+            assert_near(camera.position(Axis::Tilt), 1.0);
+            assert_near(camera.position(Axis::Zoom), 0.4);
+            let motion = device.motion(soon()).unwrap();
+            assert_eq!(motion.moving, Some(false));
+            assert_near(motion.position.unwrap().pan, -2.0);
+            no_violations(&camera);
+        }
+    }
+}
+
+#[test]
+fn one_round_trip_a_command_on_one_connection() {
+    for login in [LoginMode::Token, LoginMode::Digest, LoginMode::Both] {
+        let camera = on(OnvifModel {
+            login,
+            ..OnvifModel::default()
+        });
+        let mut device = open(&camera);
+        device.prepare(soon()).unwrap();
+        camera.take_operations();
+        camera.take_lines();
+        for _ in 0..3 {
+            device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+        }
+        device.stop(StopScope::default(), false, soon()).unwrap();
+        assert_eq!(
+            camera.take_operations(),
+            ["ContinuousMove", "ContinuousMove", "ContinuousMove", "Stop"]
+        );
+        assert_eq!(
+            camera.take_lines(),
+            vec!["POST /onvif/Ptz?a=b"; 4],
+            "{login:?}"
+        );
+        assert_eq!(camera.connections(), 1);
+        // A twin knows all that already, but for its own nonce.
+        let mut twin = device.twin();
+        twin.stop(StopScope::default(), false, soon()).unwrap();
+        let stops = camera.take_operations();
+        assert!(stops.iter().all(|o| o == "Stop"), "{stops:?}");
+        no_violations(&camera);
+    }
+}
+
+#[test]
+fn the_camera_s_time_is_kept() {
+    // Told to users only: then ours is tried, and here it is right.
+    let camera = on(OnvifModel {
+        clock_needs_login: true,
+        ..OnvifModel::default()
+    });
+    open(&camera).check(soon()).unwrap();
+    no_violations(&camera);
+
+    // The camera restarts with another clock: one refusal, one reading, one more try.
+    let camera = on(OnvifModel::default());
+    let memory = Memory::default();
+    let open = || {
+        OnvifCamera::new(
+            target(camera.addr, &GateRules::default().password),
+            CameraOptions::default(),
+            memory.clone(),
+        )
+    };
+    open().check(soon()).unwrap();
+    camera.with(|device| device.model.clock_ahead = 86_400 * 365);
+    // The reading must be old enough to be worth another one.
+    memory.with(|m| {
+        let past = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        m.clock = Some(lss::infrastructure::onvif::clock::CameraClock::new(
+            Some(std::time::SystemTime::now() - Duration::from_secs(60)),
+            None,
+            std::time::SystemTime::now(),
+            past,
+        ));
+    });
+    camera.take_operations();
+    let mut device = open();
+    device.check(soon()).unwrap();
+    assert_eq!(
+        camera.take_operations(),
+        [
+            "GetDeviceInformation",
+            "GetSystemDateAndTime",
+            "GetDeviceInformation"
+        ]
+    );
+    camera.with(|device| assert_eq!(device.refused_tokens, 1));
+    device.check(soon()).unwrap();
+    camera.with(|device| assert_eq!(device.refused_tokens, 1));
+}
+
+#[test]
+fn local_time_told_as_utc_is_found_out() {
+    let camera = on(OnvifModel {
+        utc_ahead: 8 * 3600,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.check(soon()).unwrap();
+    device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+    device.twin().check(soon()).unwrap();
+    camera.with(|device| assert_eq!(device.refused_tokens, 1, "and remembered"));
+}
+
+#[test]
+fn a_wrong_password_is_sent_once() {
+    for (login, expected) in [
+        (LoginMode::Token, (1, 0)),
+        (LoginMode::Digest, (0, 1)),
+        (LoginMode::Both, (1, 0)),
+    ] {
+        for call in [
+            (|d: &mut OnvifCamera| d.check(soon()).map(|_| ())) as fn(&mut OnvifCamera) -> _,
+            |d| d.stop(StopScope::ALL, true, soon()),
+            |d| d.move_at(velocity(1, 0, 0), LONG, soon()).map(|_| ()),
+            |d| d.presets(soon()).map(|_| ()),
+            |d| d.snapshot(SnapshotWish::default(), soon()).map(|_| ()),
+            |d| d.probe(soon()).map(|_| ()),
+        ] {
+            let camera = on(OnvifModel {
+                login,
+                ..OnvifModel::default()
+            });
+            let error = call(&mut open_as(&camera, "wrong-password")).unwrap_err();
+            let CameraError::LoginRefused(refusal) = error else {
+                panic!("{error}")
+            };
+            assert!(refusal.tried);
+            assert!(!refusal.words.contains("wrong-password"));
+            if login != LoginMode::Digest {
+                assert_eq!(refusal.tries_left, Some(26));
+            }
+            camera.with(|device| {
+                assert_eq!((device.refused_tokens, device.gate.refused), expected);
+            });
+        }
+    }
+}
+
+#[test]
+fn without_credentials() {
+    let camera = on(OnvifModel::default());
+    let mut stranger = target(camera.addr, "x");
+    stranger.credentials = None;
+    let mut device = OnvifCamera::new(
+        stranger.clone(),
+        CameraOptions::default(),
+        Memory::default(),
+    );
+    let error = device.check(soon()).unwrap_err();
+    let CameraError::LoginRefused(refusal) = error else {
+        panic!("{error}")
+    };
+    assert!(!refusal.tried);
+    camera.with(|device| device.model.login = LoginMode::Open);
+    assert!(!device.check(soon()).unwrap().authenticated);
+    assert!(open(&camera).check(soon()).unwrap().authenticated);
+}
+
+#[test]
+fn services_are_found_where_they_are() {
+    let quirks = [
+        OnvifModel {
+            wrong_paths: true,
+            ..OnvifModel::default()
+        },
+        OnvifModel {
+            services: false,
+            ..OnvifModel::default()
+        },
+        OnvifModel {
+            ptz_in_capabilities: false,
+            ..OnvifModel::default()
+        },
+        OnvifModel {
+            media1: false,
+            media2: true,
+            ..OnvifModel::default()
+        },
+        OnvifModel {
+            faults_in_200: true,
+            wrong_paths: true,
+            ..OnvifModel::default()
+        },
+    ];
+    for model in quirks {
+        let camera = on(model);
+        let mut device = open(&camera);
+        device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+        assert!(camera.moving());
+        device.stop(StopScope::ALL, false, soon()).unwrap();
+        assert!(!camera.moving());
+        camera.take_operations();
+        device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+        assert_eq!(camera.take_operations(), ["ContinuousMove"], "learnt");
+        no_violations(&camera);
+    }
+}
+
+#[test]
+fn services_on_another_port() {
+    let behind = on(OnvifModel::default());
+    let front = on(OnvifModel {
+        xaddr: behind.addr.to_string(),
+        ptz_elsewhere: true,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&front);
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    assert!(behind.moving() && !front.moving());
+    no_violations(&behind);
+}
+
+#[test]
+fn a_profile_that_changes_is_fetched_again() {
+    let camera = on(OnvifModel::default());
+    let mut device = open(&camera);
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    camera.with(|device| device.model.profile = "new token".to_owned());
+    camera.take_operations();
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(!camera.moving());
+    let operations = camera.take_operations();
+    assert_eq!(operations[..3], ["Stop", "GetProfiles", "Stop"]);
+}
+
+#[test]
+fn moves_end_by_themselves_where_the_camera_can() {
+    let (clock, hand) = Clock::by_hand();
+    let camera = on(OnvifModel {
+        timeouts: Some((1, 10)),
+        clock,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    for (limit, expected) in [
+        (Duration::from_millis(300), 1),
+        (Duration::from_millis(2_500), 3),
+        (LONG, 10),
+    ] {
+        let accepted = device.move_at(velocity(100, 0, 0), limit, soon()).unwrap();
+        assert_eq!(accepted.ends_by_itself, Some(Duration::from_secs(expected)));
+    }
+    // As if the daemon had been killed.
+    hand.advance(Duration::from_secs(3600));
+    assert_near(camera.position(Axis::Pan), 10.0);
+
+    let camera = on(OnvifModel {
+        timeouts: Some((1, 10)),
+        refuses_timeouts: true,
+        default_timeout: Some(Duration::from_secs(5)),
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    for _ in 0..2 {
+        let accepted = device.move_at(velocity(100, 0, 0), LONG, soon()).unwrap();
+        assert_eq!(
+            accepted.ends_by_itself,
+            Some(Duration::from_secs(5)),
+            "its own"
+        );
+    }
+    let moves = camera
+        .take_operations()
+        .iter()
+        .filter(|o| *o == "ContinuousMove")
+        .count();
+    assert_eq!(moves, 3, "refused once, then left out");
+    let none = on(OnvifModel::default());
+    let accepted = open(&none)
+        .move_at(velocity(1, 0, 0), LONG, soon())
+        .unwrap();
+    assert_eq!(accepted.ends_by_itself, None);
+}
+
+#[test]
+fn cameras_that_take_axes_only_together_or_only_apart() {
+    let camera = on(OnvifModel {
+        both_axes_only: true,
+        ..OnvifModel::default()
+    });
+    open(&camera)
+        .move_at(velocity(50, 0, 0), LONG, soon())
+        .unwrap();
+    assert!(camera.moving());
+    let camera = on(OnvifModel {
+        one_axis_only: true,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    assert!(camera.moving());
+    camera.take_operations();
+    device.move_at(velocity(0, 0, 50), LONG, soon()).unwrap();
+    assert_eq!(camera.take_operations(), ["ContinuousMove"], "learnt");
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(!camera.moving());
+}
+
+#[test]
+fn a_stop_that_is_refused_or_ignored() {
+    // Refused: zero velocity at once.
+    let camera = on(OnvifModel {
+        stop: StopMode::Unsupported,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    device.move_at(velocity(50, 0, 50), LONG, soon()).unwrap();
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(!camera.moving());
+
+    // Ignored, on a camera that tells: it is seen, and insisting helps.
+    let camera = on(OnvifModel {
+        stop: StopMode::Ignored,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert_eq!(device.motion(soon()).unwrap().moving, Some(true));
+    device.stop(StopScope::default(), true, soon()).unwrap();
+    assert!(!camera.moving());
+    // And remembered.
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(!camera.moving());
+
+    // Ignored, on a camera that does not tell: never trusted.
+    let camera = on(OnvifModel {
+        stop: StopMode::Ignored,
+        tells_motion: false,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(!camera.moving());
+}
+
+#[test]
+fn lens_motors() {
+    let (clock, hand) = Clock::by_hand();
+    let camera = on(OnvifModel {
+        clock,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.drive_lens(Lens::Focus, speed(-50), soon()).unwrap();
+    hand.advance(Duration::from_secs(2));
+    assert_near(camera.position(Axis::Focus), -1.0);
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    assert!(camera.moving(), "the lens was not to be stopped");
+    device.stop(StopScope::ALL, false, soon()).unwrap();
+    assert!(!camera.moving());
+    device.drive_lens(Lens::Focus, speed(50), soon()).unwrap();
+    device.focus_auto(soon()).unwrap();
+    camera.with(|device| assert!(device.auto_focus));
+    assert!(!camera.moving());
+
+    let iris = |camera: &OnvifStandIn| camera.with(|device| device.iris);
+    device.drive_lens(Lens::Iris, speed(50), soon()).unwrap();
+    assert_near(iris(&camera), 8.0);
+    device.drive_lens(Lens::Iris, speed(0), soon()).unwrap();
+    assert_near(iris(&camera), 8.0);
+    for _ in 0..9 {
+        device.drive_lens(Lens::Iris, speed(-100), soon()).unwrap();
+    }
+    assert_near(iris(&camera), 20.0);
+
+    let camera = on(OnvifModel {
+        focus: false,
+        iris: false,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    for lens in [Lens::Focus, Lens::Iris] {
+        let error = device.drive_lens(lens, speed(5), soon()).unwrap_err();
+        assert_eq!(error.code().number(), 20005, "{error}");
+    }
+    device.stop(StopScope::ALL, true, soon()).unwrap();
+}
+
+#[test]
+fn presets_by_token_then_by_name() {
+    let (clock, hand) = Clock::by_hand();
+    let camera = on(OnvifModel {
+        clock,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    let list = device.presets(soon()).unwrap();
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[1].name.as_deref(), Some("Gate & <Yard>"));
+    device.goto_preset("1", false, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.25);
+    device.goto_preset("Gate & <Yard>", false, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.5);
+    let error = device.goto_preset("../../x", false, soon()).unwrap_err();
+    assert_eq!(error.code().number(), 20004);
+
+    device.move_at(velocity(100, 0, 0), LONG, soon()).unwrap();
+    let error = device.set_preset("7", None, soon()).unwrap_err();
+    assert_eq!(error.code().number(), 30302, "it moves");
+    hand.advance(Duration::from_secs(1));
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    let evil = "</PresetName><PresetToken>1</PresetToken>";
+    let token = device.set_preset("7", Some(evil), soon()).unwrap();
+    assert_eq!(token, "made-2", "the camera's own");
+    camera.with(|device| {
+        assert_eq!(device.presets["made-2"].0, evil);
+        assert_near(device.presets["1"].1[0], 0.25);
+    });
+    device.goto_preset("1", false, soon()).unwrap();
+    assert_eq!(device.set_preset("made-2", None, soon()).unwrap(), "made-2");
+    camera.with(|device| assert_eq!(device.presets["made-2"].0, evil, "keeps its name"));
+    device.delete_preset("made-2", soon()).unwrap();
+    let error = device.delete_preset("made-2", soon()).unwrap_err();
+    assert_eq!(error.code().number(), 20004);
+    // Somebody else removes and adds: both are noticed.
+    device.goto_preset("1", false, soon()).unwrap();
+    camera.with(|device| {
+        let place = device.presets.remove("1").unwrap();
+        device.presets.insert("new".to_owned(), place);
+    });
+    let error = device.goto_preset("1", false, soon()).unwrap_err();
+    assert_eq!(error.code().number(), 20004);
+    device.goto_preset("new", false, soon()).unwrap();
+}
+
+#[test]
+fn function_presets_are_guarded() {
+    let camera = on(OnvifModel::default());
+    camera.with(|device| {
+        for n in 1..=300 {
+            let name = if n == 94 { "Remote reboot" } else { "" };
+            device
+                .presets
+                .insert(n.to_string(), (name.to_owned(), [0.9, 0.0, 0.0]));
+        }
+        device.presets.remove("guid-2");
+    });
+    let mut device = open(&camera);
+    let list = device.presets(soon()).unwrap();
+    assert!(list.iter().find(|p| p.id == "94").unwrap().function);
+    assert!(!list.iter().find(|p| p.id == "7").unwrap().function);
+    for result in [
+        device.goto_preset("94", false, soon()),
+        device.goto_preset("Remote reboot", false, soon()),
+        device.set_preset("94", None, soon()).map(|_| ()),
+        device.delete_preset("94", soon()),
+    ] {
+        assert_eq!(result.unwrap_err().code().number(), 20005);
+    }
+    assert_near(camera.position(Axis::Pan), 0.0);
+    device.goto_preset("94", true, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.9);
+}
+
+#[test]
+fn tours_of_the_camera() {
+    let camera = on(OnvifModel::default());
+    let mut device = open(&camera);
+    device.start_patrol("Night", soon()).unwrap();
+    camera.with(|device| assert_eq!(device.tour.as_deref(), Some("T1")));
+    device.stop_patrol("T1", soon()).unwrap();
+    camera.with(|device| assert_eq!(device.tour, None));
+    let error = device.start_patrol("9", soon()).unwrap_err();
+    assert_eq!(error.code().number(), 20004);
+}
+
+#[test]
+fn snapshots_with_their_own_login() {
+    for login in [LoginMode::Open, LoginMode::Token, LoginMode::Digest] {
+        let camera = on(OnvifModel {
+            login,
+            ..OnvifModel::default()
+        });
+        let mut device = open(&camera);
+        let picture = device.snapshot(SnapshotWish::default(), soon()).unwrap();
+        assert_eq!(Some(picture), OnvifModel::default().picture);
+        camera.take_lines();
+        device.snapshot(SnapshotWish::default(), soon()).unwrap();
+        assert_eq!(camera.take_lines(), ["GET /picture?x=1&y=2"], "learnt");
+        no_violations(&camera);
+    }
+    let camera = on(OnvifModel {
+        picture: None,
+        ..OnvifModel::default()
+    });
+    let error = open(&camera)
+        .snapshot(SnapshotWish::default(), soon())
+        .unwrap_err();
+    assert_eq!(error.code().number(), 20005);
+    let camera = on(OnvifModel {
+        picture: Some(b"<html>".to_vec()),
+        ..OnvifModel::default()
+    });
+    let error = open(&camera)
+        .snapshot(SnapshotWish::default(), soon())
+        .unwrap_err();
+    assert!(matches!(error, CameraError::BadAnswer(_)), "{error}");
+}
+
+#[test]
+fn streams_keep_their_port_and_lose_their_login() {
+    for media2 in [false, true] {
+        let camera = on(OnvifModel {
+            media1: !media2,
+            media2,
+            ..OnvifModel::default()
+        });
+        let uri = open(&camera).stream_uri(soon()).unwrap();
+        assert_eq!(uri.as_deref(), Some("rtsp://127.0.0.1:8554/main?a=1&b=2"));
+    }
+}
+
+#[test]
+fn a_probe_tells_what_the_camera_told() {
+    let camera = on(OnvifModel::default());
+    let info = open(&camera).probe(soon()).unwrap();
+    assert_eq!(info.manufacturer.as_deref(), Some("ACME"));
+    assert_eq!(info.model.as_deref(), Some("Dome & Co"));
+    assert_eq!(info.hardware_id, None);
+    assert_eq!(info.mac_address.as_deref(), Some("aa:bb:cc:dd:ee:0f"));
+    assert_eq!(info.device_name.as_deref(), Some("Yard Dome"));
+    assert_eq!(info.probe_method, Protocol::Onvif);
+    assert_eq!(
+        info.protocol_support.onvif_version.as_deref(),
+        Some("20.06")
+    );
+    assert_eq!(info.protocol_support.isapi, None);
+    let caps = info.capabilities.unwrap();
+    assert_eq!(caps.ptz.supported, Some(true));
+    assert_eq!(caps.ptz.continuous_move, Some(true));
+    assert_eq!(caps.ptz.absolute_move, Some(false));
+    assert_eq!(caps.ptz.max_presets, Some(100));
+    assert_eq!(caps.ptz.patrol, None);
+    assert_eq!((caps.ptz.focus, caps.ptz.iris), (Some(true), Some(true)));
+    assert_eq!(caps.video.resolutions.unwrap(), ["1920x1080", "1280x720"]);
+    assert_eq!(caps.video.max_fps, Some(30.0));
+    assert_eq!(caps.audio.supported, None);
+}
+
+#[test]
+fn faults_are_errors_with_a_reason_by_the_deadline() {
+    let soap_garbage = Outgoing::new(200, "application/soap+xml", "<e:Envelope><e:Body>");
+    let other_answer = Outgoing::new(
+        200,
+        "application/soap+xml",
+        "<Envelope><Body><GetProfilesResponse/></Body></Envelope>",
+    );
+    let cases: [(Fault, bool); 8] = [
+        (Fault::Hang, false),
+        (Fault::HangAfter, true),
+        (Fault::Garbage(b"\x00\x01 not http\r\n\r\n".to_vec()), true),
+        (Fault::HalfClosed, true),
+        (Fault::Drip(Duration::from_millis(50)), true),
+        (Fault::Instead(soap_garbage), true),
+        (Fault::Instead(other_answer), true),
+        (Fault::LateAnswer(Duration::from_secs(5)), true),
+    ];
+    for (fault, acts) in cases {
+        let camera = on(OnvifModel::default());
+        let mut device = open(&camera);
+        device.prepare(soon()).unwrap();
+        camera.fault("x=\"0.77\"", fault.clone(), 1);
+        let begin = Instant::now();
+        let error = device
+            .move_at(velocity(77, 0, 0), LONG, begin + Duration::from_millis(400))
+            .unwrap_err();
+        assert!(begin.elapsed() < Duration::from_secs(3), "{fault:?}");
+        assert!(error.may_have_acted(), "{fault:?}: {error}");
+        assert_eq!(camera.moving(), acts, "{fault:?}");
+        device.stop(StopScope::default(), true, soon()).unwrap();
+        assert!(!camera.moving(), "{fault:?}");
+        no_violations(&camera);
+    }
+}
+
+#[test]
+fn a_reset_connection_costs_no_nonce() {
+    let camera = on(OnvifModel::default());
+    let mut device = open(&camera);
+    device.prepare(soon()).unwrap();
+    camera.fault("ContinuousMove", Fault::ResetAfter, 1);
+    device.move_at(velocity(77, 0, 0), LONG, soon()).unwrap();
+    // The second time with a token of its own, or the camera would call it a replay.
+    no_violations(&camera);
+    camera.fault("SetPreset", Fault::ResetAfter, 1);
+    device.stop(StopScope::default(), false, soon()).unwrap();
+    let error = device.set_preset("x", None, soon()).unwrap_err();
+    assert!(error.may_have_acted(), "{error}");
+    let sets = camera
+        .take_operations()
+        .iter()
+        .filter(|o| *o == "SetPreset")
+        .count();
+    assert_eq!(sets, 1);
+}
+
+#[test]
+fn detection_sends_no_login() {
+    let camera = on(OnvifModel::default());
+    let address = CameraAddress::new(camera.addr.ip(), camera.addr.port());
+    assert!(speaks_onvif(&address, CameraOptions::default(), soon()).unwrap());
+    camera.with(|device| device.model.clock_needs_login = true);
+    assert!(speaks_onvif(&address, CameraOptions::default(), soon()).unwrap());
+    camera.fault(
+        "",
+        Fault::Instead(Outgoing::new(401, "text/html", "<html>")),
+        1,
+    );
+    assert!(!speaks_onvif(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(camera.log().iter().all(|r| !r.text().contains("Security")));
+}

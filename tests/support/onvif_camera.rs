@@ -1,0 +1,849 @@
+//! A stand-in ONVIF camera: strict about namespaces, paths, logins, nonces and its clock, with
+//! motors that turn, and with the quirks of real ones on demand. Reads XML with its namespaces,
+//! apart from lss's own reader.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::ResolveResult;
+use sha1::Digest as _;
+
+use super::camera_head::{Axis, Clock, Head};
+use super::digest_server::{Gate, GateRules, HttpServer, Incoming, Outgoing, Site, Verdict};
+
+const SOAP: &str = "http://www.w3.org/2003/05/soap-envelope";
+const TT: &str = "http://www.onvif.org/ver10/schema";
+const DEVICE: &str = "http://www.onvif.org/ver10/device/wsdl";
+const MEDIA: &str = "http://www.onvif.org/ver10/media/wsdl";
+const MEDIA2: &str = "http://www.onvif.org/ver20/media/wsdl";
+const PTZ: &str = "http://www.onvif.org/ver20/ptz/wsdl";
+const IMAGING: &str = "http://www.onvif.org/ver20/imaging/wsdl";
+const WSSE: &str =
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+
+/// Where it wants its login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginMode {
+    Open,
+    /// In the message; HTTP is not asked for.
+    Token,
+    /// Around it; a token is not looked at.
+    Digest,
+    /// Either; strangers are asked for Digest.
+    Both,
+}
+
+/// What it does with `Stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    Works,
+    Unsupported,
+    Ignored,
+}
+
+/// What differs between models.
+#[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent quirks")]
+pub struct OnvifModel {
+    pub login: LoginMode,
+    /// Seconds that its clock is ahead of ours.
+    pub clock_ahead: i64,
+    /// Seconds that `UTCDateTime` is ahead of the clock it checks with.
+    pub utc_ahead: i64,
+    /// Its clock is told to users only.
+    pub clock_needs_login: bool,
+    /// Host and port that it advertises.
+    pub xaddr: String,
+    /// Paths that it advertises are not there; the usual ones are.
+    pub wrong_paths: bool,
+    /// Its movement service is on another port.
+    pub ptz_elsewhere: bool,
+    pub media1: bool,
+    pub media2: bool,
+    /// Knows `GetServices`.
+    pub services: bool,
+    /// Names its movement in `GetCapabilities`.
+    pub ptz_in_capabilities: bool,
+    /// Seconds that a move can be given, as it says.
+    pub timeouts: Option<(u64, u64)>,
+    /// Refuses times all the same.
+    pub refuses_timeouts: bool,
+    /// Ends moves without a time by itself.
+    pub default_timeout: Option<Duration>,
+    /// Does not turn and zoom in one word.
+    pub one_axis_only: bool,
+    /// Moves only if both are named.
+    pub both_axes_only: bool,
+    pub stop: StopMode,
+    /// Says whether it moves.
+    pub tells_motion: bool,
+    /// Faults come with HTTP 200.
+    pub faults_in_200: bool,
+    /// A byte order mark, no prefixes, numbers with exponents.
+    pub odd_style: bool,
+    pub profile: String,
+    pub focus: bool,
+    pub iris: bool,
+    pub picture: Option<Vec<u8>>,
+    pub clock: Clock,
+}
+
+impl Default for OnvifModel {
+    fn default() -> Self {
+        Self {
+            login: LoginMode::Token,
+            clock_ahead: 0,
+            utc_ahead: 0,
+            clock_needs_login: false,
+            xaddr: "192.168.1.88:8080".to_owned(),
+            wrong_paths: false,
+            ptz_elsewhere: false,
+            media1: true,
+            media2: false,
+            services: true,
+            ptz_in_capabilities: true,
+            timeouts: None,
+            refuses_timeouts: false,
+            default_timeout: None,
+            one_axis_only: false,
+            both_axes_only: false,
+            stop: StopMode::Works,
+            tells_motion: true,
+            faults_in_200: false,
+            odd_style: false,
+            profile: "Profile_2 <PTZ>".to_owned(),
+            focus: true,
+            iris: true,
+            picture: Some(vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9]),
+            clock: Clock::real(),
+        }
+    }
+}
+
+/// The camera's insides.
+pub struct OnvifDevice {
+    pub gate: Gate,
+    pub model: OnvifModel,
+    pub head: Head,
+    /// Token → name, pan, tilt, zoom.
+    pub presets: BTreeMap<String, (String, [f64; 3])>,
+    pub tour: Option<String>,
+    pub auto_focus: bool,
+    pub iris: f64,
+    /// Operations in the order they came.
+    pub operations: Vec<String>,
+    /// Tokens that were refused.
+    pub refused_tokens: u32,
+    nonces: HashSet<String>,
+}
+
+/// The camera as a server.
+pub type OnvifStandIn = HttpServer<OnvifDevice>;
+
+/// Switches a camera on.
+pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
+    let presets = BTreeMap::from([
+        ("1".to_owned(), ("Entrance".to_owned(), [0.25, 0.0, 0.0])),
+        (
+            "guid-2".to_owned(),
+            ("Gate & <Yard>".to_owned(), [0.5, 0.5, 0.0]),
+        ),
+    ]);
+    HttpServer::start(OnvifDevice {
+        gate: Gate::new(rules),
+        model,
+        head: Head::default(),
+        presets,
+        tour: None,
+        auto_focus: false,
+        iris: 10.0,
+        operations: Vec::new(),
+        refused_tokens: 0,
+        nonces: HashSet::new(),
+    })
+}
+
+impl OnvifStandIn {
+    pub fn position(&self, axis: Axis) -> f64 {
+        self.with(|device| {
+            let now = device.model.clock.now();
+            device.head.position(axis, now)
+        })
+    }
+
+    pub fn moving(&self) -> bool {
+        self.with(|device| {
+            let now = device.model.clock.now();
+            device.head.moving(now)
+        })
+    }
+
+    /// Operations so far, and forgets them.
+    pub fn take_operations(&self) -> Vec<String> {
+        self.with(|device| std::mem::take(&mut device.operations))
+    }
+}
+
+/// An element with its namespace.
+#[derive(Debug, Default)]
+struct Node {
+    namespace: String,
+    name: String,
+    attributes: BTreeMap<String, String>,
+    text: String,
+    children: Vec<Node>,
+}
+
+impl Node {
+    fn child(&self, namespace: &str, name: &str) -> Option<&Self> {
+        self.children
+            .iter()
+            .find(|c| c.namespace == namespace && c.name == name)
+    }
+
+    fn text_of(&self, namespace: &str, name: &str) -> Option<&str> {
+        self.child(namespace, name).map(|c| c.text.as_str())
+    }
+}
+
+fn parse(text: &str) -> Option<Node> {
+    let mut reader = quick_xml::NsReader::from_str(text);
+    let mut open = vec![Node::default()];
+    let node = |namespace: ResolveResult, start: &BytesStart| {
+        let ResolveResult::Bound(namespace) = namespace else {
+            return None;
+        };
+        let mut node = Node {
+            namespace: namespace.0.to_owned(),
+            name: start.local_name().as_ref().to_owned(),
+            ..Node::default()
+        };
+        for attribute in start.attributes() {
+            let attribute = attribute.ok()?;
+            let value = quick_xml::escape::unescape(&attribute.value).ok()?;
+            node.attributes
+                .insert(attribute.key.as_ref().to_owned(), value.into_owned());
+        }
+        Some(node)
+    };
+    loop {
+        match reader.read_resolved_event().ok()? {
+            (namespace, Event::Start(start)) => open.push(node(namespace, &start)?),
+            (namespace, Event::Empty(start)) => {
+                let done = node(namespace, &start)?;
+                open.last_mut()?.children.push(done);
+            }
+            (_, Event::End(_)) => {
+                let done = open.pop()?;
+                open.last_mut()?.children.push(done);
+            }
+            (_, Event::Text(text)) => open.last_mut()?.text.push_str(&text),
+            (_, Event::GeneralRef(reference)) => {
+                let known = quick_xml::escape::resolve_xml_entity(&reference.xml10_content())
+                    .map(str::to_owned)
+                    .or_else(|| {
+                        reference
+                            .resolve_char_ref()
+                            .ok()
+                            .flatten()
+                            .map(String::from)
+                    });
+                open.last_mut()?.text.push_str(&known?);
+            }
+            (_, Event::Eof) => break,
+            (_, Event::Decl(_)) => {}
+            _ => return None,
+        }
+    }
+    let document = open.pop().filter(|_| open.is_empty())?;
+    document.children.into_iter().next()
+}
+
+fn escape(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}
+
+/// A refusal in SOAP.
+struct Fault(&'static str, &'static str, String);
+
+fn fault(role: &'static str, subcode: &'static str, reason: &str) -> Fault {
+    Fault(role, subcode, reason.to_owned())
+}
+
+type Answer = Result<String, Fault>;
+
+impl Site for OnvifDevice {
+    fn answer(&mut self, request: &Incoming) -> Outgoing {
+        if request.method == "GET" && request.target == "/picture?x=1&y=2" {
+            return self.picture(request);
+        }
+        if request.method != "POST" {
+            return Outgoing::new(405, "text/html", "<html>405</html>");
+        }
+        let Some(services) = self.services_at(request.path()) else {
+            return Outgoing::new(404, "text/html", "<html>404</html>");
+        };
+        let kind = request.header("Content-Type").unwrap_or_default();
+        if !kind.starts_with("application/soap+xml") {
+            return Outgoing::new(415, "text/html", "<html>415</html>");
+        }
+        let Some(envelope) = parse(&request.text()) else {
+            return self.fault_reply(&fault("Sender", "WellFormed", "not well formed"));
+        };
+        if envelope.namespace != SOAP || envelope.name != "Envelope" {
+            return self.fault_reply(&fault("VersionMismatch", "VersionMismatch", "SOAP 1.2"));
+        }
+        let header = envelope.child(SOAP, "Header");
+        let security = header.and_then(|h| h.child(WSSE, "Security"));
+        if header.is_some_and(|h| h.children.len() != usize::from(security.is_some())) {
+            self.violation("a header that is no login");
+        }
+        let Some(operation) = envelope
+            .child(SOAP, "Body")
+            .and_then(|b| b.children.first())
+        else {
+            return self.fault_reply(&fault("Sender", "InvalidArgs", "no body"));
+        };
+        self.operations.push(operation.name.clone());
+        if request.header("Authorization").is_some() && security.is_some() {
+            self.violation("both logins in one request");
+        }
+        let open = operation.name == "GetSystemDateAndTime" && !self.model.clock_needs_login;
+        if let Some(refusal) = self.check_login(request, security, open) {
+            return refusal;
+        }
+        if !services.contains(&operation.namespace.as_str()) {
+            return self.fault_reply(&fault("Receiver", "ActionNotSupported", "not at this path"));
+        }
+        match self.dispatch(operation) {
+            Ok(inside) => self.reply(&operation.namespace, &operation.name, &inside),
+            Err(fault) => self.fault_reply(&fault),
+        }
+    }
+}
+
+impl OnvifDevice {
+    fn violation(&mut self, what: &str) {
+        self.gate.violations.push(what.to_owned());
+    }
+
+    fn services_at(&self, path: &str) -> Option<Vec<&'static str>> {
+        let (media, ptz, imaging) = if self.model.wrong_paths {
+            (
+                "/onvif/media_service",
+                "/onvif/ptz_service",
+                "/onvif/imaging_service",
+            )
+        } else {
+            ("/onvif/Media", "/onvif/Ptz?a=b", "/onvif/Imaging")
+        };
+        let ptz = ptz.split('?').next().unwrap();
+        if path == "/onvif/device_service" {
+            Some(vec![DEVICE])
+        } else if path == media {
+            let mut all = Vec::new();
+            all.extend(self.model.media1.then_some(MEDIA));
+            all.extend(self.model.media2.then_some(MEDIA2));
+            Some(all)
+        } else if path == ptz && !self.model.ptz_elsewhere {
+            Some(vec![PTZ])
+        } else if path == imaging {
+            Some(vec![IMAGING])
+        } else {
+            None
+        }
+    }
+
+    fn xaddr(&self, service: &str) -> String {
+        let path = if self.model.wrong_paths {
+            format!("/wrong/{service}")
+        } else if service == "Ptz" {
+            "/onvif/Ptz?a=b".to_owned()
+        } else {
+            format!("/onvif/{service}")
+        };
+        escape(&format!("http://{}{path}", self.model.xaddr))
+    }
+
+    /// The clock that logins are checked with.
+    fn clock(&self) -> SystemTime {
+        shift(SystemTime::now(), self.model.clock_ahead)
+    }
+
+    fn check_login(
+        &mut self,
+        request: &Incoming,
+        security: Option<&Node>,
+        open: bool,
+    ) -> Option<Outgoing> {
+        let mode = self.model.login;
+        if mode == LoginMode::Open {
+            return None;
+        }
+        if let Some(security) = security.filter(|_| mode != LoginMode::Digest) {
+            // Whatever is there is looked at, also where nothing would be needed.
+            return match self.check_token(security) {
+                Ok(()) => None,
+                Err(why) => {
+                    self.refused_tokens += 1;
+                    let text = format!("{why}. You still have 26 attempt(s)");
+                    Some(self.fault_reply(&fault("Sender", "NotAuthorized", &text)))
+                }
+            };
+        }
+        if open {
+            return None;
+        }
+        if mode == LoginMode::Token {
+            return Some(self.fault_reply(&fault("Sender", "NotAuthorized", "no login")));
+        }
+        match self.gate.judge(request) {
+            Verdict::Pass => None,
+            Verdict::Stop {
+                status, headers, ..
+            } => {
+                let mut reply = Outgoing::new(status, "text/html", "<html>Unauthorized</html>");
+                reply.headers.extend(headers);
+                Some(reply)
+            }
+        }
+    }
+
+    fn check_token(&mut self, security: &Node) -> Result<(), &'static str> {
+        let base64 = base64::engine::general_purpose::STANDARD;
+        let token = security.child(WSSE, "UsernameToken").ok_or("no token")?;
+        let text = |name| token.text_of(WSSE, name).ok_or("incomplete token");
+        let created = &token
+            .children
+            .iter()
+            .find(|c| c.name == "Created")
+            .ok_or("no time")?
+            .text;
+        let password = token.child(WSSE, "Password").ok_or("no password")?;
+        if password
+            .attributes
+            .get("Type")
+            .is_none_or(|t| !t.ends_with("#PasswordDigest"))
+        {
+            self.violation("a password that is no digest");
+            return Err("password type");
+        }
+        let nonce = base64.decode(text("Nonce")?).map_err(|_| "nonce")?;
+        if nonce.len() > 22 || created.len() != 24 || !created.ends_with('Z') {
+            self.violation("a nonce or time that some cameras refuse");
+        }
+        if !self.nonces.insert(text("Nonce")?.to_owned()) {
+            self.violation("a nonce used twice");
+            return Err("replay");
+        }
+        let when = humantime::parse_rfc3339(created).map_err(|_| "time")?;
+        let clock = self.clock();
+        let apart = clock.duration_since(when).unwrap_or_else(|e| e.duration());
+        if apart > Duration::from_secs(5) {
+            return Err("time check failed");
+        }
+        let mut hash = sha1::Sha1::new();
+        hash.update(&nonce);
+        hash.update(created.as_bytes());
+        hash.update(self.gate.rules.password.as_bytes());
+        let right = text("Username")? == self.gate.rules.user
+            && password.text == base64.encode(hash.finalize());
+        if right { Ok(()) } else { Err("wrong password") }
+    }
+
+    fn reply(&self, namespace: &str, name: &str, inside: &str) -> Outgoing {
+        let text = if self.model.odd_style {
+            // Without any prefix, each level with its own default namespace.
+            let inside = inside.replace("<tt:", "<").replace("</tt:", "</");
+            format!(
+                "\u{feff}\r\n\r\n<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><Envelope xmlns=\"{SOAP}\"><Body>\r\n<{name}Response xmlns=\"{namespace}\">{inside}</{name}Response></Body></Envelope>"
+            )
+        } else {
+            format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<env:Envelope xmlns:env=\"{SOAP}\" xmlns:x=\"{namespace}\" xmlns:tt=\"{TT}\"><env:Header/><env:Body><x:{name}Response>{inside}</x:{name}Response></env:Body></env:Envelope>"
+            )
+        };
+        Outgoing::new(200, "application/soap+xml; charset=utf-8", text)
+    }
+
+    fn fault_reply(&self, Fault(role, subcode, reason): &Fault) -> Outgoing {
+        let status = match (self.model.faults_in_200, *role) {
+            (true, _) => 200,
+            (false, "Receiver") => 500,
+            (false, _) => 400,
+        };
+        let subcodes = subcode.split('/').rev().fold(String::new(), |inner, code| {
+            format!("<e:Subcode><e:Value>ter:{code}</e:Value>{inner}</e:Subcode>")
+        });
+        let text = format!(
+            "<?xml version=\"1.0\"?><e:Envelope xmlns:e=\"{SOAP}\"><e:Body><e:Fault><e:Code><e:Value>e:{role}</e:Value>{subcodes}</e:Code><e:Reason><e:Text xml:lang=\"en\">{}</e:Text></e:Reason></e:Fault></e:Body></e:Envelope>",
+            escape(reason)
+        );
+        Outgoing::new(status, "application/soap+xml", text)
+    }
+
+    fn picture(&mut self, request: &Incoming) -> Outgoing {
+        if self.model.login != LoginMode::Open
+            && let Verdict::Stop {
+                status, headers, ..
+            } = self.gate.judge(request)
+        {
+            let mut reply = Outgoing::new(status, "text/html", "<html>no</html>");
+            reply.headers.extend(headers);
+            return reply;
+        }
+        Outgoing::new(
+            200,
+            "image/jpeg",
+            self.model.picture.clone().unwrap_or_default(),
+        )
+    }
+
+    fn dispatch(&mut self, operation: &Node) -> Answer {
+        match (operation.namespace.as_str(), operation.name.as_str()) {
+            (DEVICE, name) => self.device(name),
+            (MEDIA | MEDIA2, name) => self.media(name, operation),
+            (PTZ, name) => {
+                let profile = operation.text_of(PTZ, "ProfileToken");
+                let known = profile.is_none_or(|p| p == self.model.profile);
+                if profile == Some("Profile_1") {
+                    return Err(fault("Sender", "InvalidArgVal/NoPTZProfile", "no PTZ"));
+                }
+                if !known {
+                    return Err(fault(
+                        "Sender",
+                        "InvalidArgVal/NoProfile",
+                        "no such profile",
+                    ));
+                }
+                self.ptz(name, operation)
+            }
+            (IMAGING, name) => {
+                if operation.text_of(IMAGING, "VideoSourceToken") != Some("Source_1") {
+                    return Err(fault("Sender", "InvalidArgVal/NoSource", "no such source"));
+                }
+                self.imaging(name, operation)
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    fn device(&self, name: &str) -> Answer {
+        Ok(match name {
+            "GetSystemDateAndTime" => {
+                let told = shift(self.clock(), self.model.utc_ahead);
+                let text = humantime::format_rfc3339_seconds(told).to_string();
+                let field = |range: std::ops::Range<usize>| {
+                    text[range].trim_start_matches('0').to_owned()
+                };
+                let or_zero = |text: String| if text.is_empty() { "0".to_owned() } else { text };
+                format!(
+                    "<tt:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType><tt:UTCDateTime><tt:Time><tt:Hour>{}</tt:Hour><tt:Minute>{}</tt:Minute><tt:Second>{}</tt:Second></tt:Time><tt:Date><tt:Year>{}</tt:Year><tt:Month>{}</tt:Month><tt:Day>{}</tt:Day></tt:Date></tt:UTCDateTime></tt:SystemDateAndTime>",
+                    or_zero(field(11..13)),
+                    or_zero(field(14..16)),
+                    or_zero(field(17..19)),
+                    field(0..4),
+                    field(5..7),
+                    field(8..10)
+                )
+            }
+            "GetDeviceInformation" => "<tt:Manufacturer>ACME</tt:Manufacturer><tt:Model>\n  Dome &amp; Co\n</tt:Model><tt:FirmwareVersion>1.2</tt:FirmwareVersion><tt:SerialNumber>S-1</tt:SerialNumber><tt:HardwareId></tt:HardwareId>".to_owned(),
+            "GetCapabilities" => {
+                let mut all = format!(
+                    "<tt:Device><tt:XAddr>http://{}/onvif/device_service</tt:XAddr><tt:System><tt:SupportedVersions><tt:Major>2</tt:Major><tt:Minor>10</tt:Minor></tt:SupportedVersions><tt:SupportedVersions><tt:Major>20</tt:Major><tt:Minor>6</tt:Minor></tt:SupportedVersions></tt:System></tt:Device><tt:Imaging><tt:XAddr>{}</tt:XAddr></tt:Imaging>",
+                    self.model.xaddr,
+                    self.xaddr("Imaging")
+                );
+                if self.model.media1 {
+                    let _ = write!(all, "<tt:Media><tt:XAddr>{}</tt:XAddr></tt:Media>", self.xaddr("Media"));
+                }
+                if self.model.ptz_in_capabilities {
+                    let _ = write!(all, "<tt:PTZ><tt:XAddr>{}</tt:XAddr></tt:PTZ>", self.xaddr("Ptz"));
+                }
+                format!("<tt:Capabilities>{all}</tt:Capabilities>")
+            }
+            "GetServices" if self.model.services => {
+                let mut all = String::new();
+                for (namespace, service, there) in [
+                    (MEDIA, "Media", self.model.media1),
+                    (MEDIA2, "Media", self.model.media2),
+                    (PTZ, "Ptz", true),
+                    (IMAGING, "Imaging", true),
+                ] {
+                    if there {
+                        let _ = write!(all, "<tt:Service><tt:Namespace>{namespace}</tt:Namespace><tt:XAddr>{}</tt:XAddr></tt:Service>", self.xaddr(service));
+                    }
+                }
+                all
+            }
+            "GetScopes" => "<tt:Scopes><tt:ScopeItem>onvif://www.onvif.org/name/Yard%20Dome</tt:ScopeItem></tt:Scopes><tt:Scopes><tt:ScopeItem>onvif://www.onvif.org/MAC/AA-BB-CC-DD-EE-0F</tt:ScopeItem></tt:Scopes>".to_owned(),
+            "GetNetworkInterfaces" => {
+                return Err(fault("Sender", "NotAuthorized/OperationProhibited", "administrators only"));
+            }
+            _ => return Err(unknown()),
+        })
+    }
+
+    fn media(&self, name: &str, operation: &Node) -> Answer {
+        let second = operation.namespace == MEDIA2;
+        let profile = escape(&self.model.profile);
+        Ok(match name {
+            "GetProfiles" => {
+                let timeout = self.model.default_timeout.map_or(String::new(), |t| {
+                    format!("<tt:DefaultPTZTimeout>PT{}S</tt:DefaultPTZTimeout>", t.as_secs_f64())
+                });
+                let source = "<tt:SourceToken>Source_1</tt:SourceToken>";
+                let video = "<tt:Encoding>H264</tt:Encoding><tt:Resolution><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:Resolution>";
+                let ptz = format!("<tt:NodeToken>Node_1</tt:NodeToken>{timeout}");
+                if second {
+                    format!("<tt:Profiles token=\"Profile_1\"><tt:Configurations><tt:VideoSource token=\"vs\">{source}</tt:VideoSource></tt:Configurations></tt:Profiles><tt:Profiles fixed=\"true\" token=\"{profile}\"><tt:Configurations><tt:VideoSource token=\"vs\">{source}</tt:VideoSource><tt:VideoEncoder token=\"ve\">{video}</tt:VideoEncoder><tt:PTZ token=\"PtzConf\">{ptz}</tt:PTZ></tt:Configurations></tt:Profiles>")
+                } else {
+                    format!("<tt:Profiles token=\"Profile_1\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration></tt:Profiles><tt:Profiles fixed=\"true\" token=\"{profile}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token=\"ve\">{video}</tt:VideoEncoderConfiguration><tt:PTZConfiguration token=\"PtzConf\">{ptz}</tt:PTZConfiguration></tt:Profiles>")
+                }
+            }
+            "GetStreamUri" => {
+                let asked = if second {
+                    operation.text_of(MEDIA2, "Protocol") == Some("RTSP")
+                } else {
+                    operation
+                        .child(MEDIA, "StreamSetup")
+                        .and_then(|s| s.child(TT, "Transport"))
+                        .is_some_and(|t| t.text_of(TT, "Protocol") == Some("RTSP"))
+                };
+                if !asked {
+                    return Err(fault("Sender", "InvalidArgVal/InvalidStreamSetup", "setup"));
+                }
+                "<tt:MediaUri><tt:Uri>rtsp://u:p@192.168.1.88:8554/main?a=1&amp;b=2</tt:Uri></tt:MediaUri>".to_owned()
+            }
+            "GetSnapshotUri" if self.model.picture.is_some() => format!(
+                "<tt:MediaUri><tt:Uri>http://{}/picture?x=1&amp;y=2</tt:Uri></tt:MediaUri>",
+                self.model.xaddr
+            ),
+            "GetVideoEncoderConfigurationOptions" if !second => "<tt:Options><tt:H264><tt:ResolutionsAvailable><tt:Width>1280</tt:Width><tt:Height>720</tt:Height></tt:ResolutionsAvailable><tt:ResolutionsAvailable><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:ResolutionsAvailable><tt:FrameRateRange><tt:Min>1</tt:Min><tt:Max>30</tt:Max></tt:FrameRateRange></tt:H264></tt:Options>".to_owned(),
+            _ => return Err(unknown()),
+        })
+    }
+
+    fn ptz(&mut self, name: &str, operation: &Node) -> Answer {
+        let now = self.model.clock.now();
+        let preset = operation.text_of(PTZ, "PresetToken").map(str::to_owned);
+        Ok(match name {
+            "GetNodes" => "<tt:PTZNode token=\"Node_1\"><tt:SupportedPTZSpaces><tt:ContinuousPanTiltVelocitySpace/><tt:ContinuousZoomVelocitySpace/></tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>100</tt:MaximumNumberOfPresets></tt:PTZNode>".to_owned(),
+            "GetConfigurationOptions" => {
+                if operation.text_of(PTZ, "ConfigurationToken") != Some("PtzConf") {
+                    return Err(fault("Sender", "InvalidArgVal/NoConfig", "configuration"));
+                }
+                let (min, max) = self.model.timeouts.unwrap_or((0, 0));
+                format!("<tt:PTZConfigurationOptions><tt:PTZTimeout><tt:Min>PT{min}S</tt:Min><tt:Max>PT{max}S</tt:Max></tt:PTZTimeout></tt:PTZConfigurationOptions>")
+            }
+            "GetStatus" => {
+                let moving = if self.head.moving(now) { "MOVING" } else { "IDLE" };
+                let state = if self.model.tells_motion {
+                    format!("<tt:MoveStatus><tt:PanTilt>{moving}</tt:PanTilt><tt:Zoom>IDLE</tt:Zoom></tt:MoveStatus>")
+                } else {
+                    String::new()
+                };
+                let pan = self.head.position(Axis::Pan, now);
+                let pan = if self.model.odd_style { format!("{pan:E}") } else { pan.to_string() };
+                format!("<tt:PTZStatus><tt:Position><tt:PanTilt y=\"0\" x=\"{pan}\"/></tt:Position>{state}</tt:PTZStatus>")
+            }
+            "ContinuousMove" => return self.continuous_move(operation, now),
+            "Stop" => return self.stop(operation, now),
+            "GetPresets" => {
+                let mut all = String::new();
+                for (token, (name, _)) in &self.presets {
+                    let _ = write!(all, "<tt:Preset token=\"{}\"><tt:Name>{}</tt:Name></tt:Preset>", escape(token), escape(name));
+                }
+                all
+            }
+            "GotoPreset" => {
+                let Some((_, place)) = preset.and_then(|p| self.presets.get(&p)) else {
+                    return Err(fault("Sender", "InvalidArgVal/NoToken", "no such preset"));
+                };
+                for (axis, place) in [Axis::Pan, Axis::Tilt, Axis::Zoom].into_iter().zip(*place) {
+                    self.head.jump(axis, place, now);
+                }
+                String::new()
+            }
+            "SetPreset" => {
+                if self.head.moving(now) {
+                    return Err(fault("Receiver", "Action/MovingPTZ", "it moves"));
+                }
+                let token = match preset {
+                    Some(token) if !self.presets.contains_key(&token) => {
+                        return Err(fault("Sender", "InvalidArgVal/NoToken", "no such preset"));
+                    }
+                    Some(token) => token,
+                    None => format!("made-{}", self.presets.len()),
+                };
+                let name = operation.text_of(PTZ, "PresetName").unwrap_or_default();
+                let place = [Axis::Pan, Axis::Tilt, Axis::Zoom].map(|a| self.head.position(a, now));
+                self.presets.insert(token.clone(), (name.to_owned(), place));
+                format!("<tt:PresetToken>{token}</tt:PresetToken>")
+            }
+            "RemovePreset" => {
+                if preset.and_then(|p| self.presets.remove(&p)).is_none() {
+                    return Err(fault("Sender", "InvalidArgVal/NoToken", "no such preset"));
+                }
+                String::new()
+            }
+            "GetPresetTours" => "<tt:PresetTour token=\"T1\"><tt:Name>Night</tt:Name></tt:PresetTour>".to_owned(),
+            "OperatePresetTour" => {
+                let tour = operation.text_of(PTZ, "PresetTourToken").map(str::to_owned);
+                self.tour = tour.filter(|_| operation.text_of(PTZ, "Operation") == Some("Start"));
+                String::new()
+            }
+            _ => return Err(unknown()),
+        })
+    }
+
+    fn continuous_move(&mut self, operation: &Node, now: Duration) -> Answer {
+        let velocity = operation
+            .child(PTZ, "Velocity")
+            .ok_or_else(|| fault("Sender", "InvalidArgVal", "no velocity"))?;
+        let pan_tilt = velocity.child(TT, "PanTilt");
+        let zoom = velocity.child(TT, "Zoom");
+        let number = |node: &Node, name: &str| {
+            node.attributes
+                .get(name)
+                .filter(|t| {
+                    t.bytes()
+                        .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+                })
+                .and_then(|t| t.parse::<f64>().ok())
+                .filter(|v| v.abs() <= 1.0)
+                .ok_or_else(|| fault("Sender", "InvalidArgVal/InvalidVelocity", "velocity"))
+        };
+        let mut speeds = Vec::new();
+        if let Some(node) = pan_tilt {
+            speeds.push((Axis::Pan, number(node, "x")?));
+            speeds.push((Axis::Tilt, number(node, "y")?));
+        }
+        if let Some(node) = zoom {
+            speeds.push((Axis::Zoom, number(node, "x")?));
+        }
+        let still = speeds.iter().all(|(_, v)| *v == 0.0);
+        if self.model.one_axis_only && pan_tilt.is_some() && zoom.is_some() && !still {
+            return Err(fault(
+                "Sender",
+                "InvalidArgVal/InvalidVelocity",
+                "one axis at a time",
+            ));
+        }
+        let mut runs_for = self.model.default_timeout;
+        if let Some(timeout) = operation.text_of(PTZ, "Timeout") {
+            let seconds = timeout
+                .strip_prefix("PT")
+                .and_then(|t| t.strip_suffix('S'))
+                .and_then(|t| t.parse::<u64>().ok());
+            let fits = self
+                .model
+                .timeouts
+                .zip(seconds)
+                .is_some_and(|((min, max), s)| (min..=max).contains(&s));
+            if !fits || self.model.refuses_timeouts {
+                return Err(fault(
+                    "Sender",
+                    "InvalidArgVal/TimeoutNotSupported",
+                    "timeout",
+                ));
+            }
+            runs_for = seconds.map(Duration::from_secs);
+        }
+        if self.model.both_axes_only && (pan_tilt.is_none() || zoom.is_none()) {
+            return Ok(String::new());
+        }
+        self.tour = None;
+        for (axis, speed) in speeds {
+            self.head.drive(axis, speed, now, runs_for);
+        }
+        Ok(String::new())
+    }
+
+    fn stop(&mut self, operation: &Node, now: Duration) -> Answer {
+        match self.model.stop {
+            StopMode::Unsupported => return Err(unknown()),
+            StopMode::Ignored => return Ok(String::new()),
+            StopMode::Works => {}
+        }
+        let flag = |name| operation.text_of(PTZ, name) == Some("true");
+        if flag("PanTilt") {
+            self.head.drive(Axis::Pan, 0.0, now, None);
+            self.head.drive(Axis::Tilt, 0.0, now, None);
+        }
+        if flag("Zoom") {
+            self.head.drive(Axis::Zoom, 0.0, now, None);
+        }
+        Ok(String::new())
+    }
+
+    fn imaging(&mut self, name: &str, operation: &Node) -> Answer {
+        let now = self.model.clock.now();
+        let settings = operation.child(IMAGING, "ImagingSettings");
+        Ok(match name {
+            "GetMoveOptions" if self.model.focus => "<tt:MoveOptions><tt:Continuous><tt:Speed><tt:Min>-7</tt:Min><tt:Max>7</tt:Max></tt:Speed></tt:Continuous></tt:MoveOptions>".to_owned(),
+            "GetMoveOptions" => "<tt:MoveOptions/>".to_owned(),
+            "Move" if self.model.focus => {
+                let speed = operation
+                    .child(IMAGING, "Focus")
+                    .and_then(|f| f.child(TT, "Continuous"))
+                    .and_then(|c| c.text_of(TT, "Speed"))
+                    .and_then(|t| t.parse::<f64>().ok())
+                    .filter(|s| s.abs() <= 7.0)
+                    .ok_or_else(|| fault("Sender", "InvalidArgVal", "speed"))?;
+                self.auto_focus = false;
+                self.head.drive(Axis::Focus, speed / 7.0, now, None);
+                String::new()
+            }
+            "Stop" if self.model.focus => {
+                self.head.drive(Axis::Focus, 0.0, now, None);
+                String::new()
+            }
+            "GetOptions" => {
+                let iris = if self.model.iris {
+                    "<tt:Exposure><tt:Mode>AUTO</tt:Mode><tt:Mode>MANUAL</tt:Mode><tt:Iris><tt:Min>0</tt:Min><tt:Max>20</tt:Max></tt:Iris></tt:Exposure>"
+                } else {
+                    ""
+                };
+                format!("<tt:ImagingOptions>{iris}</tt:ImagingOptions>")
+            }
+            "GetImagingSettings" => format!(
+                "<tt:ImagingSettings><tt:Exposure><tt:Iris>{}</tt:Iris></tt:Exposure></tt:ImagingSettings>",
+                self.iris
+            ),
+            "SetImagingSettings" => {
+                if let Some(focus) = settings.and_then(|s| s.child(TT, "Focus")) {
+                    self.auto_focus = focus.text_of(TT, "AutoFocusMode") == Some("AUTO");
+                    self.head.drive(Axis::Focus, 0.0, now, None);
+                }
+                if let Some(exposure) = settings.and_then(|s| s.child(TT, "Exposure")) {
+                    if exposure.text_of(TT, "Mode") != Some("MANUAL") {
+                        return Err(fault("Sender", "InvalidArgVal/SettingsInvalid", "mode"));
+                    }
+                    self.iris = exposure
+                        .text_of(TT, "Iris")
+                        .and_then(|t| t.parse().ok())
+                        .ok_or_else(|| fault("Sender", "InvalidArgVal", "iris"))?;
+                }
+                String::new()
+            }
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+fn unknown() -> Fault {
+    fault(
+        "Receiver",
+        "ActionNotSupported",
+        "optional action not implemented",
+    )
+}
+
+fn shift(time: SystemTime, seconds: i64) -> SystemTime {
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { time - by } else { time + by }
+}
