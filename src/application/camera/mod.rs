@@ -1,8 +1,11 @@
 //! Cameras: what one is told and in which order, and that it stands still again.
 //!
 //! Pure machines, each with the time as an argument: [`Lane`] (one camera's commands, stops and
-//! tour), the lock-out guard, the directory. The threads around them send what the lane says.
+//! tour), [`Guard`] (no account is locked by wrong logins), [`Directory`] (where a camera is and how
+//! to log in). The threads around them send what the lane says.
 
+mod address;
+mod directory;
 mod guard;
 mod lane;
 #[cfg(test)]
@@ -18,6 +21,8 @@ mod order;
 mod sim;
 mod waiting;
 
+pub use address::{AddressRules, Host, OwnAddress};
+pub use directory::{ConfiguredLogin, Directory, Protocol, Said, Target, Vendor};
 pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
 pub use login::Login;
