@@ -2,4 +2,5 @@
 
 pub mod camera;
 pub mod health;
+pub mod node;
 pub mod stream;
