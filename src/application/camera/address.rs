@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::domain::error::{ErrorCode, Fault};
+use crate::util::url;
 
 /// Where a camera is, as somebody said it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,8 +23,9 @@ impl Host {
             .strip_prefix('[')
             .and_then(|t| t.strip_suffix(']'))
             .unwrap_or(text);
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return Ok(Self::Ip(ip.to_canonical()));
+        // In every spelling that the resolver would take. A zone (`%eth0`) is none of a camera's.
+        if let Some(ip) = url::literal_ip(bare).filter(|_| !bare.contains('%')) {
+            return Ok(Self::Ip(ip));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         let label = |label: &str| {
@@ -242,10 +244,20 @@ mod tests {
             parse("Cam-1.Local.").unwrap(),
             Host::Name("cam-1.local".to_owned())
         );
-        // The resolver may make an address of these: what it makes is checked.
-        assert!(parse("2130706433").is_ok());
+        for loopback in ["2130706433", "127.1", "0x7f.0.0.1", "0177.0.0.1"] {
+            assert_eq!(parse(loopback).unwrap(), ip("127.0.0.1"), "{loopback}");
+        }
         for bad in [
-            "", ".", "a..b", "a b", "a/b", "a@b", "host:80", "a\n", "ä.de",
+            "",
+            ".",
+            "a..b",
+            "a b",
+            "a/b",
+            "a@b",
+            "host:80",
+            "a\n",
+            "ä.de",
+            "fe80::1%eth0",
         ] {
             assert_eq!(
                 parse(bad).unwrap_err().code,
