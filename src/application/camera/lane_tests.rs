@@ -342,6 +342,53 @@ fn a_movement_whose_answer_is_lost_is_stopped_and_stopped_again() {
 }
 
 #[test]
+fn what_comes_between_only_puts_the_second_stop_off() {
+    for newer in [None, Some(100)] {
+        let mut sim = Sim::new();
+        sim.manners = Manners::Late {
+            after: 30,
+            late: 2900,
+        };
+        sim.act(PtzAction::PanLeft, None);
+        sim.manners = Manners::Good { rtt: 20 };
+        sim.pass(secs(2));
+        match newer {
+            None => sim.stop(),
+            Some(duration) => sim.act(PtzAction::TiltUp, Some(duration)),
+        };
+        sim.pass(ms(980));
+        assert!(!sim.still(), "the camera took the move late");
+        sim.pass(ms(2500));
+        assert!(sim.still(), "{newer:?}");
+        sim.pass(secs(10));
+        assert!(sim.lane.is_quiet());
+    }
+}
+
+#[test]
+fn a_sender_that_reports_back_late_is_heard_for_the_cameras_sake() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::SenderStuck;
+    let id = sim.act(PtzAction::PanLeft, None);
+    sim.manners = Manners::Good { rtt: 20 };
+    sim.pass(secs(20));
+    assert_eq!(sim.fault(id), ErrorCode::Unavailable);
+    assert!(sim.still() && sim.lane.is_quiet());
+    let stuck = sim.sent[0].1.id;
+    // The warm connection is not used while somebody may sit on it.
+    sim.log();
+    sim.act(PtzAction::TiltUp, Some(500));
+    sim.pass(secs(2));
+    assert_eq!(sim.log(), ["20000 move 0,50,0 fresh", "20500 stop fresh"]);
+    // It was carried out after all, and only now does its sender say so.
+    sim.velocity.pan = -50;
+    sim.answer(stuck, Outcome::Done(Done::default()));
+    sim.pass(secs(1));
+    assert!(sim.still());
+    assert_eq!(sim.log(), ["22000 stop control"]);
+}
+
+#[test]
 fn a_sender_that_is_stuck_does_not_keep_the_camera_moving() {
     let mut sim = Sim::new();
     sim.manners = Manners::SenderStuck;

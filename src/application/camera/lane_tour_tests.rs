@@ -159,6 +159,37 @@ fn patrol_orders_without_a_patrol_or_for_another_tour() {
 }
 
 #[test]
+fn movements_that_wait_when_a_tour_begins_or_goes_on_are_pointless() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::Good { rtt: 500 };
+    sim.act(PtzAction::SetPreset, None);
+    let old = sim.act(PtzAction::PanRight, None);
+    sim.start_patrol(0, &[("UP", 2000, 4000)]);
+    assert!(sim.ok(old).superseded);
+    sim.pass(secs(3));
+    sim.act(PtzAction::SetPreset, None);
+    let old = sim.act(PtzAction::PanRight, None);
+    sim.patrol(PatrolOrder::Resume(None));
+    assert!(sim.ok(old).superseded);
+    sim.pass(secs(2));
+    assert_eq!((sim.velocity.pan, sim.velocity.tilt), (0, 50));
+}
+
+#[test]
+fn a_step_that_waits_goes_with_the_pause() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::Good { rtt: 1000 };
+    sim.act(PtzAction::SetPreset, None);
+    sim.start_patrol(0, &[("LEFT", 0, 5000)]);
+    sim.pass(ms(100));
+    sim.patrol(PatrolOrder::Pause(None));
+    sim.log();
+    sim.pass(secs(60));
+    let log = sim.log();
+    assert!(!log.iter().any(|l| l.contains("move")), "{log:?}");
+}
+
+#[test]
 fn a_new_patrol_replaces_the_old_one() {
     let mut sim = Sim::new();
     sim.start_patrol(0, &EXAMPLE);

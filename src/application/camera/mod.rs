@@ -1,12 +1,16 @@
 //! Cameras: what one is told and in which order, and that it stands still again.
 //!
 //! Pure machines, each with the time as an argument: [`Lane`] (one camera's commands, stops and
-//! tour), the lock-out guard, the directory. The threads around them send what the lane says.
+//! tour), [`Guard`] (no account is locked by wrong logins), [`Directory`] (where a camera is and how
+//! to log in). The threads around them send what the lane says.
 
+mod address;
 mod book;
 mod contact;
+mod directory;
 #[cfg(test)]
 pub(crate) mod fakes;
+mod guard;
 mod lane;
 #[cfg(test)]
 mod lane_props;
@@ -14,7 +18,7 @@ mod lane_props;
 mod lane_tests;
 #[cfg(test)]
 mod lane_tour_tests;
-mod lockout;
+mod login;
 mod motor;
 mod order;
 mod running;
@@ -24,9 +28,13 @@ mod sim;
 mod waiting;
 mod wires;
 
-pub use book::{Book, CameraAsk, ConfiguredLogin, KnownCamera, LoginMatch, Place, login};
+pub use address::{AddressRules, Host, OwnAddress};
+pub use book::{Book, CameraAsk, KnownCamera, Place};
 pub use contact::{CheckReport, QueryData};
+pub use directory::{ConfiguredLogin, Directory, Said, Target, Vendor};
+pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
+pub use login::Login;
 pub use order::{
     Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,
     PatrolOrder, PresetOrder, PtzAsk, Query, RequestId, Send, StopWay, Success, Wire,

@@ -1,0 +1,465 @@
+//! What is known of cameras: where each is, how to log in, and whose make it is (contract 7).
+//!
+//! Learnt from commands, from stream sources, from the configuration and from discovery; kept in
+//! memory only, bounded, the least recently used forgotten first. A login belongs to the address
+//! it was given for and goes nowhere else.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::address::{AddressRules, Host};
+use super::login::Login;
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::stream::{CameraId, MediaUrl};
+use crate::util::url;
+
+/// Most cameras that are remembered.
+const MAX_CAMERAS: usize = 1024;
+/// Most finds of discovery that are remembered.
+const MAX_FINDS: usize = 4096;
+/// The HTTP port where nobody says another.
+const HTTP: u16 = 80;
+/// What some send as a camera's `port`, because lists of cameras have it there. No camera answers
+/// HTTP on it.
+const RTSP: u16 = 554;
+
+/// By which protocol a camera is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Hikvision's own.
+    Isapi,
+    /// Everybody's.
+    Onvif,
+}
+
+impl Protocol {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Isapi => "ISAPI",
+            Self::Onvif => "ONVIF",
+        }
+    }
+}
+
+/// Whose make a camera is, in upper case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vendor(String);
+
+impl Vendor {
+    /// `None` for an empty text, `UNKNOWN`, and what no vendor is called.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.trim().to_uppercase();
+        let known = !name.is_empty()
+            && name != "UNKNOWN"
+            && name.len() <= 64
+            && !name.chars().any(char::is_control);
+        known.then_some(Self(name))
+    }
+
+    /// In upper case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The spec's `selectAdapter`.
+    pub fn protocol(&self) -> Protocol {
+        match self.0.as_str() {
+            "HIKVISION" | "HIK" => Protocol::Isapi,
+            _ => Protocol::Onvif,
+        }
+    }
+}
+
+/// What one command says of a camera.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Where it is.
+    pub host: Option<Host>,
+    /// The HTTP port.
+    pub port: Option<u16>,
+    /// User and password.
+    pub login: Option<Login>,
+    /// Whose make.
+    pub vendor: Option<Vendor>,
+    /// Channel of a recorder, from 1.
+    pub channel: Option<u32>,
+}
+
+/// Where to send a request and with which login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// To be resolved, and what it resolves to to be checked.
+    pub host: Host,
+    /// Of HTTP.
+    pub port: u16,
+    /// From 1.
+    pub channel: u32,
+    /// As far as is known.
+    pub vendor: Option<Vendor>,
+    /// What has answered before, else what the vendor speaks; none = to be found out.
+    pub protocol: Option<Protocol>,
+    /// For all but stops.
+    pub login: Option<Login>,
+    /// The last one that was accepted; where none was, the same as `login`.
+    pub stop_login: Option<Login>,
+}
+
+/// One entry of `camera.credentials`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredLogin {
+    /// Address, CIDR, host name or camera id.
+    pub matches: String,
+    /// User and password.
+    pub login: Login,
+    /// Whose make.
+    pub vendor: Option<Vendor>,
+}
+
+#[derive(Debug, Default)]
+struct Camera {
+    host: Option<Host>,
+    port: Option<u16>,
+    channel: Option<u32>,
+    vendor: Option<Vendor>,
+    protocol: Option<Protocol>,
+    /// Given, and not accepted yet.
+    candidate: Option<(Host, Login)>,
+    /// The last that was accepted.
+    accepted: Option<(Host, Login)>,
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Find {
+    vendor: Option<Vendor>,
+    port: Option<u16>,
+    used: u64,
+}
+
+/// The directory.
+#[derive(Debug, Default)]
+pub struct Directory {
+    rules: AddressRules,
+    cameras: BTreeMap<CameraId, Camera>,
+    finds: BTreeMap<IpAddr, Find>,
+    configured: Vec<ConfiguredLogin>,
+    /// Counts uses.
+    clock: u64,
+}
+
+impl Directory {
+    /// Knows nothing but the configuration.
+    pub fn new(rules: AddressRules, configured: Vec<ConfiguredLogin>) -> Self {
+        Self {
+            rules,
+            configured,
+            ..Self::default()
+        }
+    }
+
+    /// New rules and logins, after a reload or when the machine's addresses have changed.
+    pub fn configure(&mut self, rules: AddressRules, configured: Vec<ConfiguredLogin>) {
+        self.rules = rules;
+        self.configured = configured;
+    }
+
+    /// The rules, for what a name resolves to.
+    pub fn rules(&self) -> &AddressRules {
+        &self.rules
+    }
+
+    /// Learns what a command says. An address that can't be a camera's is refused (20005), and
+    /// then nothing is learnt.
+    pub fn learn(&mut self, id: &CameraId, said: Said) -> Result<(), Fault> {
+        if let Some(Host::Ip(ip)) = said.host {
+            self.rules.check(ip)?;
+        }
+        let camera = self.camera(id);
+        if let Some(host) = said.host
+            && camera.host.as_ref() != Some(&host)
+        {
+            // Another device may stand there.
+            camera.port = None;
+            camera.channel = None;
+            camera.protocol = None;
+            camera.vendor = None;
+            camera.host = Some(host);
+        }
+        if let Some(port) = said.port.filter(|p| *p != RTSP && *p != 0) {
+            camera.port = Some(port);
+        }
+        if let Some(channel) = said.channel {
+            camera.channel = Some(channel);
+        }
+        if let Some(vendor) = said.vendor {
+            if camera.vendor.as_ref() != Some(&vendor) {
+                camera.protocol = None;
+            }
+            camera.vendor = Some(vendor);
+        }
+        if let Some(login) = said.login
+            && let Some(host) = camera.host.clone()
+        {
+            let new = (host, login);
+            camera.candidate = (camera.accepted.as_ref() != Some(&new)).then_some(new);
+        }
+        Ok(())
+    }
+
+    /// Learns from a stream's source: its host and login, and what its path tells. Its port is
+    /// that of another protocol. A source that can't be a camera (a proxy on this machine, a
+    /// file, another protocol than RTSP) teaches nothing.
+    pub fn learn_source(&mut self, id: &CameraId, source: &MediaUrl) {
+        if !matches!(source.scheme(), "rtsp" | "rtsps") {
+            return;
+        }
+        let Ok(host) = Host::parse("sourceUrl", source.host()) else {
+            return;
+        };
+        let path = url::split(source.expose()).map(|parts| parts.path);
+        let (vendor, channel) = path.map_or((None, None), told_by_path);
+        let login = source
+            .credentials()
+            .and_then(|(user, password)| Login::parse(&user, &password).ok());
+        let known = self
+            .cameras
+            .get(id)
+            .filter(|c| c.host.as_ref() == Some(&host));
+        let said = Said {
+            // What was said outright counts for more than what a path looks like.
+            vendor: vendor.filter(|_| known.is_none_or(|c| c.vendor.is_none())),
+            channel: channel.filter(|_| known.is_none_or(|c| c.channel.is_none())),
+            host: Some(host),
+            port: None,
+            login,
+        };
+        // A refused address is a proxy's: not worth a word.
+        let _ = self.learn(id, said);
+    }
+
+    /// Learns what a sweep has found at an address.
+    pub fn learn_find(&mut self, ip: IpAddr, vendor: Option<Vendor>, port: Option<u16>) {
+        let Ok(ip) = self.rules.check(ip) else {
+            return;
+        };
+        self.clock += 1;
+        let used = self.clock;
+        if !self.finds.contains_key(&ip) && self.finds.len() >= MAX_FINDS {
+            let oldest = self.finds.iter().min_by_key(|(_, f)| f.used);
+            if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
+                self.finds.remove(&oldest);
+            }
+        }
+        self.finds.insert(ip, Find { vendor, port, used });
+    }
+
+    /// Learns which protocol a camera really answers.
+    pub fn learn_protocol(&mut self, id: &CameraId, protocol: Protocol) {
+        self.camera(id).protocol = Some(protocol);
+    }
+
+    /// A camera at `host` has accepted `login`.
+    pub fn accepted(&mut self, id: &CameraId, host: &Host, login: &Login) {
+        let camera = self.camera(id);
+        let pair = (host.clone(), login.clone());
+        if camera.candidate.as_ref() == Some(&pair) {
+            camera.candidate = None;
+        }
+        camera.accepted = Some(pair);
+    }
+
+    /// A camera at `host` has refused `login`: a candidate is dropped, and the last accepted one
+    /// takes its place. What was accepted once is kept: the guard paces it.
+    pub fn refused(&mut self, id: &CameraId, host: &Host, login: &Login) {
+        if let Some(camera) = self.cameras.get_mut(id) {
+            camera
+                .candidate
+                .take_if(|(at, candidate)| at == host && candidate == login);
+        }
+    }
+
+    /// Where to find a camera. `id` is a camera's id or an address. 20004 where nothing is known
+    /// of it, 20005 where a camera can't be.
+    pub fn resolve(&mut self, id: &CameraId) -> Result<Target, Fault> {
+        self.clock += 1;
+        let clock = self.clock;
+        let known = self.cameras.get_mut(id).map(|camera| {
+            camera.used = clock;
+            &*camera
+        });
+        let Some(host) = known
+            .and_then(|c| c.host.clone())
+            .or_else(|| address_of(id))
+        else {
+            return Err(unknown(id));
+        };
+        if let Host::Ip(ip) = host {
+            self.rules.check(ip)?;
+        }
+        let known = self.cameras.get(id);
+        let find = match host {
+            Host::Ip(ip) => self.finds.get(&ip),
+            Host::Name(_) => None,
+        };
+        let configured = self.configured_for(id, &host);
+        let vendor = known
+            .and_then(|c| c.vendor.clone())
+            .or_else(|| configured.and_then(|c| c.vendor.clone()))
+            .or_else(|| find.and_then(|f| f.vendor.clone()))
+            .or_else(|| self.neighbour(&host, |c| c.vendor.clone()));
+        let of_host = |pair: &Option<(Host, Login)>| {
+            pair.as_ref()
+                .filter(|(at, _)| *at == host)
+                .map(|(_, login)| login.clone())
+        };
+        let accepted = known
+            .and_then(|c| of_host(&c.accepted))
+            .or_else(|| self.neighbour(&host, |c| of_host(&c.accepted)));
+        let candidate = known.and_then(|c| of_host(&c.candidate));
+        let login = candidate
+            .or_else(|| accepted.clone())
+            .or_else(|| self.neighbour(&host, |c| of_host(&c.candidate)))
+            .or_else(|| configured.map(|c| c.login.clone()));
+        let protocol = known
+            .and_then(|c| c.protocol)
+            .or_else(|| self.neighbour(&host, |c| c.protocol))
+            .or_else(|| vendor.as_ref().map(Vendor::protocol));
+        let port = known
+            .and_then(|c| c.port)
+            .or_else(|| self.neighbour(&host, |c| c.port))
+            .or_else(|| find.and_then(|f| f.port))
+            .unwrap_or(HTTP);
+        Ok(Target {
+            port,
+            channel: known.and_then(|c| c.channel).unwrap_or(1),
+            vendor,
+            protocol,
+            stop_login: accepted.or_else(|| login.clone()),
+            login,
+            host,
+        })
+    }
+
+    /// The ids of the cameras at an address.
+    pub fn ids_at(&self, ip: IpAddr) -> Vec<CameraId> {
+        let host = Host::Ip(ip.to_canonical());
+        self.cameras
+            .iter()
+            .filter(|(_, camera)| camera.host.as_ref() == Some(&host))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// What another id says of the same address: the one used last that says anything.
+    fn neighbour<T>(&self, host: &Host, what: impl Fn(&Camera) -> Option<T>) -> Option<T> {
+        self.cameras
+            .values()
+            .filter(|c| c.host.as_ref() == Some(host))
+            .filter_map(|c| what(c).map(|found| (c.used, found)))
+            .max_by_key(|(used, _)| *used)
+            .map(|(_, found)| found)
+    }
+
+    /// The configured login that fits best: one for the id or the very address before one for a
+    /// network, a small network before a large one.
+    fn configured_for(&self, id: &CameraId, host: &Host) -> Option<&ConfiguredLogin> {
+        self.configured
+            .iter()
+            .filter_map(|entry| fit(&entry.matches, id, host).map(|fit| (fit, entry)))
+            // The first of equals.
+            .rev()
+            .max_by_key(|(fit, _)| *fit)
+            .map(|(_, entry)| entry)
+    }
+
+    fn camera(&mut self, id: &CameraId) -> &mut Camera {
+        self.clock += 1;
+        if !self.cameras.contains_key(id) && self.cameras.len() >= MAX_CAMERAS {
+            let oldest = self.cameras.iter().min_by_key(|(_, c)| c.used);
+            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+                self.cameras.remove(&oldest);
+            }
+        }
+        let camera = self.cameras.entry(id.clone()).or_default();
+        camera.used = self.clock;
+        if camera.host.is_none() {
+            camera.host = address_of(id);
+        }
+        camera
+    }
+}
+
+fn unknown(id: &CameraId) -> Fault {
+    Fault::new(
+        ErrorCode::NotFound,
+        format!(
+            "nothing is known of camera {id}: send ip, username and password (and port, if it is \
+             not 80) with the command"
+        ),
+    )
+}
+
+/// An id that is an address.
+fn address_of(id: &CameraId) -> Option<Host> {
+    let ip: IpAddr = id.as_str().parse().ok()?;
+    Some(Host::Ip(ip.to_canonical()))
+}
+
+/// How well a configured match fits; more is better.
+fn fit(matches: &str, id: &CameraId, host: &Host) -> Option<u16> {
+    if matches == id.as_str() {
+        return Some(1000);
+    }
+    let ip = match host {
+        Host::Name(name) => return matches.eq_ignore_ascii_case(name).then_some(999),
+        Host::Ip(ip) => *ip,
+    };
+    if let Ok(address) = matches.parse::<IpAddr>() {
+        return (address.to_canonical() == ip).then_some(999);
+    }
+    let (network, prefix) = matches.split_once('/')?;
+    let network: IpAddr = network.parse().ok()?;
+    let prefix: u16 = prefix.parse().ok()?;
+    let inside = match (network, ip) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) if prefix <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            (network.to_bits() ^ ip.to_bits()) & mask == 0
+        }
+        (IpAddr::V6(network), IpAddr::V6(ip)) if prefix <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            (network.to_bits() ^ ip.to_bits()) & mask == 0
+        }
+        _ => false,
+    };
+    inside.then_some(prefix)
+}
+
+/// Vendor and channel that an RTSP path tells of.
+fn told_by_path(path: &str) -> (Option<Vendor>, Option<u32>) {
+    let lower = path.to_ascii_lowercase();
+    if let Some(rest) = ["/streaming/channels/", "/streaming/tracks/"]
+        .iter()
+        .find_map(|start| lower.split_once(start).map(|(_, rest)| rest))
+    {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+        let number = digits.and_then(|d| d.parse::<u32>().ok());
+        // 101, 102, 201: channel and stream; 1, 2: the old spelling of the channel.
+        let channel = number.map(|n| if n >= 100 { n / 100 } else { n });
+        return (Vendor::parse("HIKVISION"), channel.filter(|n| *n >= 1));
+    }
+    if lower.starts_with("/cam/realmonitor") {
+        let channel = lower
+            .split(['?', '&'])
+            .find_map(|part| part.strip_prefix("channel="))
+            .and_then(|n| n.parse().ok());
+        return (Vendor::parse("DAHUA"), channel.filter(|n| *n >= 1));
+    }
+    if lower.starts_with("/axis-media/") || lower.starts_with("/onvif-media/") {
+        return (Vendor::parse("AXIS"), None);
+    }
+    (None, None)
+}
+
+#[cfg(test)]
+mod tests;

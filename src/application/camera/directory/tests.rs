@@ -1,0 +1,398 @@
+//! The directory: what is learnt, what is forgotten, and where logins go.
+
+use super::*;
+use crate::util::secret::Secret;
+use proptest::prelude::*;
+
+fn id(text: &str) -> CameraId {
+    CameraId::parse("cameraId", text).unwrap()
+}
+
+fn host(text: &str) -> Host {
+    Host::parse("ip", text).unwrap()
+}
+
+fn login(password: &str) -> Login {
+    Login::parse("admin", &Secret::new(password)).unwrap()
+}
+
+fn at(address: &str, password: Option<&str>) -> Said {
+    Said {
+        host: Some(host(address)),
+        login: password.map(login),
+        ..Said::default()
+    }
+}
+
+fn configured(matches: &str, password: &str) -> ConfiguredLogin {
+    ConfiguredLogin {
+        matches: matches.to_owned(),
+        login: login(password),
+        vendor: None,
+    }
+}
+
+fn empty() -> Directory {
+    Directory::new(AddressRules::default(), Vec::new())
+}
+
+fn password(directory: &mut Directory, camera: &str) -> Option<String> {
+    let target = directory.resolve(&id(camera)).unwrap();
+    target.login.map(|l| l.password.expose().to_owned())
+}
+
+fn stop_password(directory: &mut Directory, camera: &str) -> Option<String> {
+    let target = directory.resolve(&id(camera)).unwrap();
+    target.stop_login.map(|l| l.password.expose().to_owned())
+}
+
+#[test]
+fn nothing_known_says_what_to_send() {
+    let fault = empty().resolve(&id("cam")).unwrap_err();
+    assert_eq!(fault.code, ErrorCode::NotFound);
+    assert!(fault.message.contains("send ip, username and password"));
+}
+
+#[test]
+fn a_command_teaches_and_a_later_one_need_not_repeat() {
+    let mut directory = empty();
+    directory
+        .learn(
+            &id("cam"),
+            Said {
+                port: Some(8080),
+                vendor: Vendor::parse("hik"),
+                channel: Some(3),
+                ..at("192.168.0.64", Some("one-1"))
+            },
+        )
+        .unwrap();
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!(
+        (target.host, target.port, target.channel),
+        (host("192.168.0.64"), 8080, 3)
+    );
+    assert_eq!(target.protocol, Some(Protocol::Isapi));
+    assert_eq!(target.login, Some(login("one-1")));
+    // By its address it is the same camera.
+    let by_address = directory.resolve(&id("192.168.0.64")).unwrap();
+    assert_eq!(
+        (by_address.port, by_address.login),
+        (8080, Some(login("one-1")))
+    );
+}
+
+#[test]
+fn the_rtsp_port_is_never_the_http_port() {
+    let mut directory = empty();
+    let url = "rtsp://admin:p%40ss-1@192.168.0.64:8554/Streaming/Channels/201";
+    directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!(target.port, 80);
+    assert_eq!(target.login, Some(login("p@ss-1")));
+    assert_eq!(target.channel, 2);
+    assert_eq!(target.vendor, Vendor::parse("HIKVISION"));
+    let said = Said {
+        port: Some(554),
+        ..Said::default()
+    };
+    directory.learn(&id("cam"), said).unwrap();
+    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 80);
+}
+
+#[test]
+fn sources_that_are_no_cameras_teach_nothing() {
+    let mut directory = empty();
+    for url in [
+        "rtsp://127.0.0.1:8554/cam",
+        "rtmp://192.168.0.9/live/x",
+        "srt://192.168.0.9:9000",
+        "rtsp://239.1.1.1/x",
+    ] {
+        directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
+        assert!(directory.resolve(&id("cam")).is_err(), "{url}");
+    }
+    directory
+        .learn(&id("cam"), at("192.168.0.64", None))
+        .unwrap();
+    let proxy = MediaUrl::parse("sourceUrl", "rtsp://127.0.0.1:8554/cam").unwrap();
+    directory.learn_source(&id("cam"), &proxy);
+    assert_eq!(
+        directory.resolve(&id("cam")).unwrap().host,
+        host("192.168.0.64")
+    );
+}
+
+#[test]
+fn what_was_said_outright_counts_for_more_than_a_path() {
+    let mut directory = empty();
+    let said = Said {
+        vendor: Vendor::parse("DAHUA"),
+        channel: Some(4),
+        ..at("192.168.0.64", None)
+    };
+    directory.learn(&id("cam"), said).unwrap();
+    let url = "rtsp://192.168.0.64/Streaming/Channels/101";
+    directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!((target.vendor, target.channel), (Vendor::parse("DAHUA"), 4));
+    // Of another device nothing was said.
+    let url = "rtsp://192.168.0.65/Streaming/Channels/201";
+    directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!(
+        (target.vendor, target.channel),
+        (Vendor::parse("HIKVISION"), 2)
+    );
+}
+
+#[test]
+fn paths_tell() {
+    let told = |path| {
+        let (vendor, channel) = told_by_path(path);
+        (vendor.map(|v| v.0).unwrap_or_default(), channel)
+    };
+    let of = |vendor: &str, channel| (vendor.to_owned(), channel);
+    assert_eq!(told("/Streaming/Channels/101"), of("HIKVISION", Some(1)));
+    assert_eq!(
+        told("/ISAPI/Streaming/channels/1602?x=1"),
+        of("HIKVISION", Some(16))
+    );
+    assert_eq!(told("/Streaming/Channels/2"), of("HIKVISION", Some(2)));
+    assert_eq!(told("/Streaming/Channels/"), of("HIKVISION", None));
+    assert_eq!(
+        told("/Streaming/Channels/99999999999999"),
+        of("HIKVISION", None)
+    );
+    assert_eq!(
+        told("/cam/realmonitor?channel=3&subtype=0"),
+        of("DAHUA", Some(3))
+    );
+    assert_eq!(told("/cam/realmonitor?channel=0"), of("DAHUA", None));
+    assert_eq!(told("/stream1"), of("", None));
+}
+
+#[test]
+fn a_candidate_is_tried_and_the_accepted_one_stays_the_fallback() {
+    let mut directory = empty();
+    let (cam, there) = (id("cam"), host("192.168.0.64"));
+    directory
+        .learn(&cam, at("192.168.0.64", Some("old-1")))
+        .unwrap();
+    assert_eq!(stop_password(&mut directory, "cam").unwrap(), "old-1");
+    directory.accepted(&cam, &there, &login("old-1"));
+    directory
+        .learn(&cam, at("192.168.0.64", Some("new-1")))
+        .unwrap();
+    assert_eq!(password(&mut directory, "cam").unwrap(), "new-1");
+    assert_eq!(stop_password(&mut directory, "cam").unwrap(), "old-1");
+    directory.refused(&cam, &there, &login("new-1"));
+    assert_eq!(password(&mut directory, "cam").unwrap(), "old-1");
+    directory.refused(&cam, &there, &login("old-1"));
+    assert_eq!(password(&mut directory, "cam").unwrap(), "old-1");
+    directory
+        .learn(&cam, at("192.168.0.64", Some("new-2")))
+        .unwrap();
+    directory.accepted(&cam, &there, &login("new-2"));
+    assert_eq!(password(&mut directory, "cam").unwrap(), "new-2");
+    assert_eq!(stop_password(&mut directory, "cam").unwrap(), "new-2");
+}
+
+#[test]
+fn stored_logins_go_only_where_they_belong() {
+    let mut directory = Directory::new(
+        AddressRules::default(),
+        vec![configured("192.168.0.0/24", "configured-1")],
+    );
+    let cam = id("cam");
+    directory
+        .learn(&cam, at("192.168.0.64", Some("one-1")))
+        .unwrap();
+    directory.accepted(&cam, &host("192.168.0.64"), &login("one-1"));
+    // Somebody says that the camera is elsewhere now.
+    directory.learn(&cam, at("203.0.113.9", None)).unwrap();
+    assert_eq!(password(&mut directory, "cam"), None);
+    assert_eq!(stop_password(&mut directory, "cam"), None);
+    directory.learn(&cam, at("evil.example", None)).unwrap();
+    assert_eq!(password(&mut directory, "cam"), None);
+    // And back.
+    directory.learn(&cam, at("192.168.0.64", None)).unwrap();
+    assert_eq!(password(&mut directory, "cam").unwrap(), "one-1");
+}
+
+#[test]
+fn a_new_address_forgets_what_was_the_old_devices() {
+    let mut directory = empty();
+    let cam = id("cam");
+    let said = Said {
+        port: Some(8000),
+        vendor: Vendor::parse("HIKVISION"),
+        ..at("192.168.0.64", None)
+    };
+    directory.learn(&cam, said).unwrap();
+    directory.learn_protocol(&cam, Protocol::Onvif);
+    let target = directory.resolve(&cam).unwrap();
+    assert_eq!(target.protocol, Some(Protocol::Onvif));
+    directory.learn(&cam, at("192.168.0.65", None)).unwrap();
+    let target = directory.resolve(&cam).unwrap();
+    assert_eq!(
+        (target.port, target.vendor, target.protocol),
+        (80, None, None)
+    );
+}
+
+#[test]
+fn configured_logins_by_fit() {
+    let mut directory = Directory::new(
+        AddressRules::default(),
+        vec![
+            configured("10.0.0.0/8", "wide-1"),
+            configured("10.1.0.0/16", "narrow-1"),
+            configured("10.1.2.3", "exact-1"),
+            configured("cam-7", "id-1"),
+            configured("gate.local", "name-1"),
+            configured("fd12::/16", "six-1"),
+            configured("0.0.0.0/0", "any-1"),
+            configured("10.1.0.0/99", "nonsense"),
+        ],
+    );
+    for (camera, address, wanted) in [
+        ("a", "10.9.9.9", "wide-1"),
+        ("b", "10.1.9.9", "narrow-1"),
+        ("c", "10.1.2.3", "exact-1"),
+        ("cam-7", "10.1.2.3", "id-1"),
+        ("d", "Gate.Local", "name-1"),
+        ("e", "fd12::77", "six-1"),
+        ("f", "203.0.113.9", "any-1"),
+    ] {
+        directory.learn(&id(camera), at(address, None)).unwrap();
+        assert_eq!(password(&mut directory, camera).unwrap(), wanted);
+    }
+    directory.learn(&id("g"), at("other.local", None)).unwrap();
+    assert_eq!(password(&mut directory, "g"), None);
+    // What a command says goes first.
+    let cam = id("cam-7");
+    directory
+        .learn(&cam, at("10.1.2.3", Some("said-1")))
+        .unwrap();
+    assert_eq!(password(&mut directory, "cam-7").unwrap(), "said-1");
+    directory.refused(&cam, &host("10.1.2.3"), &login("said-1"));
+    assert_eq!(password(&mut directory, "cam-7").unwrap(), "id-1");
+}
+
+#[test]
+fn addresses_that_are_none_of_a_camera() {
+    let mut directory = empty();
+    let cam = id("cam");
+    directory
+        .learn(&cam, at("192.168.0.64", Some("one-1")))
+        .unwrap();
+    for bad in ["127.0.0.1", "224.0.0.1", "169.254.169.254", "0.0.0.0"] {
+        let fault = directory.learn(&cam, at(bad, Some("two-1"))).unwrap_err();
+        assert_eq!(fault.code, ErrorCode::ValidationFailed, "{bad}");
+        assert!(directory.resolve(&id(bad)).is_err(), "{bad}");
+    }
+    assert_eq!(password(&mut directory, "cam").unwrap(), "one-1");
+    // A reload may forbid what was allowed.
+    directory.learn(&cam, at("10.0.0.7", None)).unwrap();
+    let own = super::super::address::OwnAddress {
+        ip: "10.0.0.7".parse().unwrap(),
+        prefix: 24,
+    };
+    let rules = AddressRules {
+        own: vec![own],
+        ..AddressRules::default()
+    };
+    directory.configure(rules, Vec::new());
+    assert!(directory.resolve(&cam).is_err());
+}
+
+#[test]
+fn discovery_helps_where_nobody_said_anything() {
+    let mut directory = empty();
+    let ip = "192.168.0.64".parse().unwrap();
+    directory.learn_find(ip, Vendor::parse("Dahua"), Some(8080));
+    directory
+        .learn(&id("cam"), at("192.168.0.64", None))
+        .unwrap();
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!(
+        (target.port, target.protocol),
+        (8080, Some(Protocol::Onvif))
+    );
+    let said = Said {
+        port: Some(81),
+        vendor: Vendor::parse("HIK"),
+        ..Said::default()
+    };
+    directory.learn(&id("cam"), said).unwrap();
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!((target.port, target.protocol), (81, Some(Protocol::Isapi)));
+    assert_eq!(directory.ids_at(ip), [id("cam")]);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut directory = empty();
+    directory.learn(&id("first"), at("10.0.0.1", None)).unwrap();
+    for n in 0..3000_u32 {
+        let camera = id(&format!("cam-{n}"));
+        directory
+            .learn(&camera, at("10.0.0.2", Some("one-1")))
+            .unwrap();
+        directory.resolve(&id("first")).unwrap();
+    }
+    for n in 0..9000_u32 {
+        directory.learn_find(IpAddr::from((0x0b00_0000 + n).to_be_bytes()), None, None);
+    }
+    assert!(directory.cameras.len() <= MAX_CAMERAS);
+    assert!(directory.finds.len() <= MAX_FINDS);
+    assert!(
+        directory.resolve(&id("first")).is_ok(),
+        "the one in use went"
+    );
+    assert!(directory.resolve(&id("cam-1")).is_err());
+}
+
+#[test]
+fn nothing_shows_a_password() {
+    let mut directory = empty();
+    directory
+        .learn(&id("cam"), at("10.0.0.1", Some("canary-77")))
+        .unwrap();
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert!(!format!("{directory:?} {target:?}").contains("canary"));
+}
+
+proptest! {
+    /// Whatever is said in whatever order: a login goes only to the address that it was given
+    /// for, or that the configuration names.
+    #[test]
+    fn a_login_never_goes_elsewhere(
+        steps in proptest::collection::vec((0..4u8, 0..3u8, 0..4u8, 0..3u8), 1..80),
+    ) {
+        let mut directory = Directory::new(
+            AddressRules::default(),
+            vec![configured("10.0.0.3", "10.0.0.3")],
+        );
+        let cameras = ["a", "b", "10.0.0.2"].map(id);
+        for (what, camera, address, other) in steps {
+            let camera = &cameras[usize::from(camera)];
+            // The password is the address it is meant for.
+            let address = format!("10.0.0.{address}");
+            let meant = login(&address);
+            match what {
+                0 => directory.learn(camera, at(&address, Some(&address))).unwrap(),
+                1 => directory.learn(camera, at(&address, None)).unwrap(),
+                2 => directory.accepted(camera, &host(&address), &meant),
+                _ => directory.refused(camera, &host(&address), &meant),
+            }
+            let look = &cameras[usize::from(other)];
+            if let Ok(target) = directory.resolve(look) {
+                for login in [target.login, target.stop_login].into_iter().flatten() {
+                    prop_assert_eq!(login.password.expose(), target.host.to_string());
+                }
+            }
+        }
+    }
+}

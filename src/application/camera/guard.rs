@@ -1,0 +1,322 @@
+//! The lock-out guard (contract 7). Cameras lock an account after a few wrong passwords, for all
+//! protocols at once; so whatever authenticates (ISAPI, ONVIF, RTSP) asks here first and reports
+//! how it went.
+//!
+//! Knows no socket and no clock. What it holds is bounded; the least recently used goes first.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::login::Login;
+use crate::domain::error::{ErrorCode, Fault};
+use crate::util::secret::Secret;
+use crate::util::time::{Now, rfc3339};
+
+/// A refused password is not tried again for so long, and refusals are counted over so long.
+const WINDOW: Duration = Duration::from_secs(30 * 60);
+/// Most refusals that an address and user see in a [`WINDOW`].
+const MAX_REFUSALS: usize = 3;
+/// A login that has worked before gets its one more try after so long.
+const SECOND_TRY: Duration = Duration::from_secs(10);
+/// A try that nobody has reported the end of counts for so long.
+const TRY_LASTS: Duration = Duration::from_secs(20);
+/// Added to the time that a camera says it stays locked.
+const UNLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// Longest lock that a camera is believed.
+const MAX_LOCK: Duration = Duration::from_secs(24 * 3600);
+/// Most addresses and users that are remembered.
+const MAX_ACCOUNTS: usize = 1024;
+/// Most passwords of one address and user that are remembered.
+const MAX_PASSWORDS: usize = 8;
+
+/// What a login is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Stopping a camera: goes out with a login that has worked, whatever happened since.
+    Stop,
+    /// Anything else.
+    Other,
+}
+
+#[derive(Debug)]
+struct Refused {
+    /// Not tried before.
+    until: Instant,
+    /// One more try is out since then.
+    trying: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Known {
+    password: Secret,
+    /// It has worked at some time.
+    worked: bool,
+    /// It is the one that worked last.
+    current: bool,
+    /// The camera has refused it since it last worked.
+    refused: Option<Refused>,
+    /// Tries whose end is not known, of a password that has never worked.
+    tries: VecDeque<Instant>,
+    used: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// Within the last [`WINDOW`], oldest first.
+    refusals: VecDeque<Instant>,
+    /// The camera has said so.
+    locked_until: Option<Instant>,
+    passwords: Vec<Known>,
+}
+
+/// The guard. One for the whole node.
+#[derive(Debug, Default)]
+pub struct Guard {
+    accounts: BTreeMap<(IpAddr, String), Account>,
+}
+
+impl Guard {
+    /// Nothing has been refused yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether `login` may be sent to `ip` now; if not, 10001 "guarded until …". Each pass is to
+    /// be followed by exactly one of [`accepted`](Self::accepted), [`refused`](Self::refused),
+    /// [`unknown`](Self::unknown).
+    pub fn may_try(
+        &mut self,
+        ip: IpAddr,
+        login: &Login,
+        purpose: Purpose,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let account = self.account(ip, login, now.mono);
+        account.forget(now.mono);
+        let refusals = account.refusals.len();
+        let soonest = account.refusals.front().map(|at| *at + WINDOW);
+        let out: usize = account.passwords.iter().map(Known::tries_out).sum();
+        // The one that works keeps a refusal in reserve, for when it no longer does.
+        let reserve = account
+            .passwords
+            .iter()
+            .any(|k| k.current && k.refused.is_none() && k.password != login.password);
+        let room = MAX_REFUSALS.saturating_sub(usize::from(reserve));
+        let locked = account.locked_until.filter(|until| *until > now.mono);
+        let known = account.known(&login.password, now.mono);
+        if known.worked && purpose == Purpose::Stop {
+            return Ok(());
+        }
+        if let Some(until) = locked {
+            return Err(guarded(
+                ip,
+                "the camera has locked this account",
+                until,
+                now,
+            ));
+        }
+        if let Some(refused) = &known.refused {
+            let until = match refused.trying {
+                Some(since) => since + TRY_LASTS,
+                None => refused.until,
+            };
+            if until > now.mono {
+                let why = "the camera has refused this login";
+                return Err(guarded(ip, why, until, now));
+            }
+        }
+        if known.current && known.refused.is_none() {
+            return Ok(());
+        }
+        if refusals + out >= room {
+            let until = soonest.unwrap_or(now.mono + TRY_LASTS);
+            let why = "the camera has refused this user's logins too often";
+            return Err(guarded(ip, why, until, now));
+        }
+        match &mut known.refused {
+            Some(refused) => refused.trying = Some(now.mono),
+            None => known.tries.push_back(now.mono),
+        }
+        Ok(())
+    }
+
+    /// The camera has taken the login.
+    pub fn accepted(&mut self, ip: IpAddr, login: &Login, now: Now) {
+        let account = self.account(ip, login, now.mono);
+        account.locked_until = None;
+        for known in &mut account.passwords {
+            known.current = false;
+        }
+        let known = account.known(&login.password, now.mono);
+        known.worked = true;
+        known.current = true;
+        known.refused = None;
+        known.tries.clear();
+    }
+
+    /// The camera has refused the login; `unlock` is how long it says it stays locked, if it says
+    /// so. (An unauthenticated challenge is no refusal.)
+    pub fn refused(&mut self, ip: IpAddr, login: &Login, unlock: Option<Duration>, now: Now) {
+        let account = self.account(ip, login, now.mono);
+        account.forget(now.mono);
+        if account.refusals.len() >= MAX_PASSWORDS {
+            account.refusals.pop_front();
+        }
+        account.refusals.push_back(now.mono);
+        let lock = unlock
+            .filter(|lock| !lock.is_zero())
+            .map(|lock| now.mono + lock.min(MAX_LOCK) + UNLOCK_MARGIN);
+        if lock.is_some() {
+            account.locked_until = lock;
+        }
+        let known = account.known(&login.password, now.mono);
+        known.tries.pop_front();
+        match &mut known.refused {
+            // Sent before the first refusal came back: it tells nothing new.
+            Some(refused) if refused.trying.is_none() && refused.until > now.mono => {
+                refused.until = lock.unwrap_or(refused.until);
+            }
+            refused => {
+                let first_of_one_that_worked = known.worked && refused.is_none();
+                let pause = if first_of_one_that_worked {
+                    SECOND_TRY
+                } else {
+                    WINDOW
+                };
+                *refused = Some(Refused {
+                    until: lock.unwrap_or(now.mono + pause),
+                    trying: None,
+                });
+            }
+        }
+    }
+
+    /// The try has ended, and nobody knows what the camera thinks of the login.
+    pub fn unknown(&mut self, ip: IpAddr, login: &Login, now: Now) {
+        let known = self
+            .account(ip, login, now.mono)
+            .known(&login.password, now.mono);
+        known.tries.pop_front();
+        if let Some(refused) = &mut known.refused {
+            refused.trying = None;
+        }
+    }
+
+    /// Whether the camera has ever taken the login.
+    pub fn has_worked(&self, ip: IpAddr, login: &Login) -> bool {
+        self.accounts
+            .get(&(ip.to_canonical(), login.user.clone()))
+            .is_some_and(|account| {
+                account
+                    .passwords
+                    .iter()
+                    .any(|k| k.worked && k.password == login.password)
+            })
+    }
+
+    fn account(&mut self, ip: IpAddr, login: &Login, now: Instant) -> &mut Account {
+        let key = (ip.to_canonical(), login.user.clone());
+        if !self.accounts.contains_key(&key) && self.accounts.len() >= MAX_ACCOUNTS {
+            let least = self
+                .accounts
+                .iter()
+                .min_by_key(|(_, account)| account.worth(now))
+                .map(|(key, _)| key.clone());
+            if let Some(least) = least {
+                self.accounts.remove(&least);
+            }
+        }
+        self.accounts.entry(key).or_default()
+    }
+}
+
+impl Account {
+    /// Drops what is past.
+    fn forget(&mut self, now: Instant) {
+        while self.refusals.front().is_some_and(|at| *at + WINDOW <= now) {
+            self.refusals.pop_front();
+        }
+        self.locked_until = self.locked_until.filter(|until| *until > now);
+        for known in &mut self.passwords {
+            while known
+                .tries
+                .front()
+                .is_some_and(|since| *since + TRY_LASTS <= now)
+            {
+                known.tries.pop_front();
+            }
+            if let Some(refused) = &mut known.refused {
+                refused.trying = refused.trying.filter(|since| *since + TRY_LASTS > now);
+            }
+        }
+    }
+
+    /// What is known of a password, put in if nothing is.
+    fn known(&mut self, password: &Secret, now: Instant) -> &mut Known {
+        let index = match self.passwords.iter().position(|k| k.password == *password) {
+            Some(index) => index,
+            None => {
+                if self.passwords.len() >= MAX_PASSWORDS {
+                    let least = self
+                        .passwords
+                        .iter()
+                        .enumerate()
+                        .min_by_key(|(_, k)| (k.is_guarded(now), k.worked, k.used))
+                        .map(|(index, _)| index);
+                    if let Some(least) = least {
+                        self.passwords.swap_remove(least);
+                    }
+                }
+                self.passwords.push(Known {
+                    password: password.clone(),
+                    worked: false,
+                    current: false,
+                    refused: None,
+                    tries: VecDeque::new(),
+                    used: now,
+                });
+                self.passwords.len() - 1
+            }
+        };
+        // The index was found or made above.
+        #[allow(clippy::indexing_slicing)]
+        let known = &mut self.passwords[index];
+        known.used = now;
+        known
+    }
+
+    /// What is worth least is forgotten first: what guards nothing, then what is oldest.
+    fn worth(&self, now: Instant) -> (bool, Option<Instant>) {
+        let guards = self.locked_until.is_some_and(|until| until > now)
+            || self.refusals.back().is_some_and(|at| *at + WINDOW > now);
+        (guards, self.passwords.iter().map(|k| k.used).max())
+    }
+}
+
+impl Known {
+    /// Tries that may still end in a refusal.
+    fn tries_out(&self) -> usize {
+        let again = self.refused.as_ref().and_then(|r| r.trying);
+        self.tries.len() + usize::from(again.is_some())
+    }
+
+    fn is_guarded(&self, now: Instant) -> bool {
+        self.refused.as_ref().is_some_and(|r| r.until > now)
+    }
+}
+
+fn guarded(ip: IpAddr, why: &str, until: Instant, now: Now) -> Fault {
+    let wall = now.wall + until.saturating_duration_since(now.mono);
+    Fault::new(
+        ErrorCode::Unauthorized,
+        format!(
+            "guarded until {}: {why}, and more tries would lock it at {ip}; \
+             check user and password",
+            rfc3339(wall)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;
