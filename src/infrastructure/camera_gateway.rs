@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::http::CameraOptions;
+use super::http::camera::CameraOptions;
 use super::{isapi, onvif};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraGateway, CameraTarget, Protocol,

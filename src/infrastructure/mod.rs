@@ -1,9 +1,13 @@
-//! The world outside: protocols, processes, the operating system. Knows domain and util, never
-//! application or adapter.
+//! The world outside: sockets, processes, the operating system. Implements the domain's gateways
+//! and knows neither the application nor an adapter.
 
 pub mod camera_gateway;
+pub mod child;
+pub mod ffmpeg;
 pub mod http;
 pub mod isapi;
 pub mod onvif;
+pub mod rcs;
 pub mod snapshot;
+pub mod system;
 pub mod xml;

@@ -7,7 +7,7 @@ use lss::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Protocol, SnapshotWish,
 };
 use lss::domain::ptz::{AxisSpeed, Lens, StopScope, Velocity};
-use lss::infrastructure::http::CameraOptions;
+use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::isapi::IsapiCamera;
 use lss::infrastructure::isapi::client::Memory;
 use lss::infrastructure::isapi::detect::speaks_isapi;

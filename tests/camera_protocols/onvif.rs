@@ -7,7 +7,7 @@ use lss::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Protocol, SnapshotWish,
 };
 use lss::domain::ptz::{AxisSpeed, Lens, StopScope, Velocity};
-use lss::infrastructure::http::CameraOptions;
+use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::onvif::detect::speaks_onvif;
 use lss::infrastructure::onvif::{Memory, OnvifCamera};
 use lss::util::secret::Secret;

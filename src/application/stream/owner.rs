@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, at, never, select_biased};
 
+use super::effect::Effect;
 use super::service::StreamRequest;
-use super::table::{Effect, Table};
+use super::table::Table;
 use crate::domain::gateway::{ProcessGateway, RunEvent, TaskObserver};
+use crate::domain::stream::{StopReason, StreamStatus, TaskEvent, TaskEventKind};
 use crate::util::time::Now;
 
 /// Orders from the daemon.
@@ -96,6 +98,7 @@ impl Owner {
                 Effect::Kill(run) => self.gateway.kill(run),
                 Effect::Reap(run) => self.gateway.reap(run),
                 Effect::Event(event) => {
+                    tell_log(&event);
                     for observer in &self.observers {
                         observer.task_changed(&event);
                     }
@@ -103,4 +106,28 @@ impl Owner {
             }
         }
     }
+}
+
+/// One line a change, for people.
+fn tell_log(event: &TaskEvent) {
+    let task = &event.task;
+    let id = task.spec.task_id.as_str();
+    let status = task.status.name();
+    let (level, words) = match (event.kind, task.status) {
+        (TaskEventKind::Started, _) => (log::Level::Info, "stream started"),
+        (TaskEventKind::Stopped, _) => (log::Level::Info, "stream stopped"),
+        (TaskEventKind::Error, _) => (log::Level::Error, "stream given up"),
+        (_, StreamStatus::Reconnecting) => (log::Level::Warn, "stream lost, trying again"),
+        (_, StreamStatus::Streaming) => (log::Level::Info, "stream is back"),
+        _ => (log::Level::Info, "stream starting"),
+    };
+    let code = task.error.as_ref().map_or(0, |f| f.code.number());
+    let why = task.error.as_ref().map_or("", |f| f.message.as_str());
+    let reason = task.stop_reason.map_or("", StopReason::name);
+    log::log!(
+        level,
+        task = id, status = status, pid = task.process_id.unwrap_or(0), retry = task.retry_count,
+        code = code, why = why, reason = reason;
+        "{words}"
+    );
 }

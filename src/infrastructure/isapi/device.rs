@@ -13,7 +13,7 @@ use crate::domain::camera::{
 use crate::domain::ptz::{
     AxisSpeed, Lens, Motion, MoveAccepted, PresetInfo, StopScope, Velocity, is_function_preset,
 };
-use crate::infrastructure::http::CameraOptions;
+use crate::infrastructure::http::camera::CameraOptions;
 
 /// A timed move that is longer than this is cut short by some models.
 const LONGEST_MOMENTARY: Duration = Duration::from_secs(2);

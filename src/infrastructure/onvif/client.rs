@@ -11,10 +11,10 @@ use super::memory::{Learnt, Memory, OtherTime, Scheme};
 use super::reply::{self, Fault, FaultKind, Reply, ReplyError};
 use super::request::{self, Operation, Service};
 use crate::domain::camera::{CameraAddress, CameraError, Credentials, LoginRefusal};
+use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY, camera_words};
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use crate::infrastructure::http::response::{HttpError, Response};
-use crate::infrastructure::http::{CameraOptions, MAX_REPLY, camera_words};
 use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
 use crate::util::time::rfc3339;
 

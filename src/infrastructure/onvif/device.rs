@@ -13,7 +13,7 @@ use crate::domain::camera::{
     CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Protocol, SnapshotWish,
 };
 use crate::domain::ptz::{AxisSpeed, Lens, Motion, MoveAccepted, PresetInfo, StopScope, Velocity};
-use crate::infrastructure::http::CameraOptions;
+use crate::infrastructure::http::camera::CameraOptions;
 
 /// One client of one ONVIF device. See [`CameraDevice`].
 pub struct OnvifCamera {
