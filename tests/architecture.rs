@@ -25,11 +25,14 @@ const MAY_SEE: &[(&str, &[&str])] = &[
 const SEE_ALL: &[&str] = &["daemon", "main", "lib", "cli"];
 
 /// Inside infrastructure a protocol knows only itself and these shared folders.
-const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system"];
+const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system", "xml"];
 /// What else one infrastructure folder may name of another, and why.
 const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // The engine implements the child's OutputJudge and shares the children's environment.
     ("ffmpeg", "child"),
+    // Opens cameras by either protocol; the protocols know neither it nor each other.
+    ("camera_gateway", "isapi"),
+    ("camera_gateway", "onvif"),
 ];
 
 /// Words that a layer's files must not contain, and why.

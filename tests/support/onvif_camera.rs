@@ -78,6 +78,8 @@ pub struct OnvifModel {
     /// Moves only if both are named.
     pub both_axes_only: bool,
     pub stop: StopMode,
+    /// Takes velocity zero and turns on.
+    pub ignores_zero: bool,
     /// Says whether it moves.
     pub tells_motion: bool,
     /// Faults come with HTTP 200.
@@ -111,6 +113,7 @@ impl Default for OnvifModel {
             one_axis_only: false,
             both_axes_only: false,
             stop: StopMode::Works,
+            ignores_zero: false,
             tells_motion: true,
             faults_in_200: false,
             odd_style: false,
@@ -754,6 +757,9 @@ impl OnvifDevice {
             runs_for = seconds.map(Duration::from_secs);
         }
         if self.model.both_axes_only && (pan_tilt.is_none() || zoom.is_none()) {
+            return Ok(String::new());
+        }
+        if still && self.model.ignores_zero {
             return Ok(String::new());
         }
         self.tour = None;

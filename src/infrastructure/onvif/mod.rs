@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod envelope;
 mod lens;
 pub mod memory;
+mod movement;
 mod presets;
 mod probe;
 pub mod reply;
