@@ -15,7 +15,8 @@ use lss::infrastructure::isapi::detect::speaks_isapi;
 use lss::util::secret::Secret;
 
 use crate::support::camera_head::{Axis, Clock, ClockHand};
-use crate::support::digest_server::{Fault, GateRules, Offer, Outgoing};
+use crate::support::camera_http::{Fault, Outgoing};
+use crate::support::digest_server::{GateRules, Offer};
 use crate::support::isapi_camera::{IsapiStandIn, Model, start};
 
 const LONG: Duration = Duration::from_secs(30);

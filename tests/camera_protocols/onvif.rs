@@ -14,7 +14,8 @@ use lss::infrastructure::onvif::{Memory, OnvifCamera};
 use lss::util::secret::Secret;
 
 use crate::support::camera_head::{Axis, Clock};
-use crate::support::digest_server::{Fault, GateRules, Outgoing};
+use crate::support::camera_http::{Fault, Outgoing};
+use crate::support::digest_server::GateRules;
 use crate::support::onvif_camera::{LoginMode, OnvifModel, OnvifStandIn, StopMode, start};
 
 const LONG: Duration = Duration::from_secs(30);

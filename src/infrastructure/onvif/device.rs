@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::answer::media::{self, Profile};
 use super::answer::ptz;
-use super::client::{OnvifClient, Trouble};
+use super::client::OnvifClient;
 use super::memory::{Learnt, Memory};
+use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, ImagingChange, Service};
 use super::{address, lens, movement, presets, probe};

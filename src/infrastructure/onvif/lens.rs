@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::answer::imaging;
-use super::client::Trouble;
 use super::device::OnvifCamera;
+use super::outcome::Trouble;
 use super::request::{self, ImagingChange};
 use crate::domain::camera::CameraError;
 

@@ -15,6 +15,7 @@ pub mod envelope;
 mod lens;
 pub mod memory;
 mod movement;
+pub mod outcome;
 mod presets;
 mod probe;
 pub mod reply;

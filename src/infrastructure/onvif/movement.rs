@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::answer::media::Profile;
 use super::answer::ptz;
-use super::client::Trouble;
 use super::device::OnvifCamera;
 use super::memory::StopTrust;
+use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, MoveForm};
 use crate::domain::camera::{CameraError, MoveAccepted, StopWay};

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::answer::media::Profile;
 use super::answer::ptz::{self, Preset};
-use super::client::Trouble;
 use super::device::OnvifCamera;
+use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, Service};
 use crate::domain::camera::{CameraError, PresetInfo, is_function_preset};
