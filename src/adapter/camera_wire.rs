@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::decode::Fields;
 use crate::application::camera::{
-    CameraAsk, CameraReply, CheckReport, KnownCamera, Order, PatrolOrder, PresetOrder, PtzAsk,
-    QueryData, login,
+    CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Login, Order, PatrolOrder, PresetOrder,
+    PtzAsk, QueryData, Said, Vendor,
 };
-use crate::domain::camera::{CameraDeviceInfo, Picture};
+use crate::domain::camera::{CameraDeviceInfo, Picture, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
 use crate::domain::ptz::{PtzAction, PtzEvent};
@@ -28,19 +28,27 @@ pub fn camera_ask(fields: &Fields) -> Result<CameraAsk, Fault> {
         .map(|text| Id::parse("cameraId", &text))
         .transpose()?;
     let host = filled(fields.text("ip")?)
-        .map(|text| CameraAsk::host(&text))
+        .map(|text| Host::parse("ip", &text))
         .transpose()?;
     let password = fields.text("password")?.map(Secret::new);
-    let username = fields.text("username")?.filter(|name| !name.is_empty());
-    // An empty pair is how some senders say "none".
-    let password = password.filter(|p| username.is_some() || !p.is_empty());
+    let login = match filled(fields.text("username")?) {
+        Some(user) => Some(Login::parse(
+            &user,
+            &password.ok_or_else(|| fields.missing("password"))?,
+        )?),
+        // An empty pair is how some senders say "none".
+        None if password.is_none_or(|p| p.is_empty()) => None,
+        None => return Err(fields.missing("username")),
+    };
     Ok(CameraAsk {
         camera_id,
-        host,
-        port: number(fields, "port", u16::MAX)?,
-        login: login(username, password.as_ref())?,
-        vendor: filled(fields.text("vendorType")?).map(|v| v.trim().to_ascii_uppercase()),
-        channel: number(fields, "channel", 512)?,
+        said: Said {
+            host,
+            port: number(fields, "port", u16::MAX)?,
+            login,
+            vendor: fields.text("vendorType")?.and_then(Vendor::parse),
+            channel: number(fields, "channel", 512)?.map(u32::from),
+        },
     })
 }
 
@@ -185,7 +193,7 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
         Shape::Ptz(action) => (
             json!({
                 "cameraId": camera,
-                "protocol": protocol.map(|p| p.name()),
+                "protocol": protocol.map(Protocol::name),
                 "action": action.name(),
                 "stopsAt": success.stops_at.map(rfc3339),
                 "presetId": success.preset.as_deref(),
@@ -213,7 +221,7 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
 fn check(report: &CheckReport) -> (Value, Option<Fault>) {
     let data = json!({
         "online": report.online,
-        "protocol": report.protocol.map(|p| p.name()),
+        "protocol": report.protocol.map(Protocol::name),
         "latencyMs": report.latency.map(|l| u64::try_from(l.as_millis()).unwrap_or(u64::MAX)),
         "authenticated": report.authenticated,
     });
@@ -319,12 +327,12 @@ impl KnownCameraJson {
     pub fn new(camera: KnownCamera) -> Self {
         let onvif = camera
             .protocol
-            .map(|p| p == crate::domain::camera::Protocol::Onvif)
+            .map(|p| p == Protocol::Onvif)
             // That it speaks the other one says nothing of this.
             .filter(|onvif| *onvif);
         Self {
             camera_id: camera.camera_id.map(|id| id.as_str().to_owned()),
-            ip: camera.host,
+            ip: camera.host.to_string(),
             port: camera.port,
             onvif,
             rtsp_url: None,

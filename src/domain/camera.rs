@@ -8,8 +8,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::error::{ErrorCode, Fault};
-use super::ptz::{AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, StopScope};
+use super::ptz::{Drive, Velocity};
 use crate::util::secret::Secret;
+
+mod info;
+
+pub use info::{
+    AudioCapabilities, CameraCapabilities, CameraDeviceInfo, ProtocolSupport, PtzCapabilities,
+    VideoCapabilities,
+};
 
 /// The two ways lss speaks with cameras.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,112 +125,79 @@ pub struct CameraTarget {
     pub channel: u16,
 }
 
-/// The protocols a camera was seen to speak; `None` = not tried.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProtocolSupport {
-    /// Answers ONVIF.
-    pub onvif: Option<bool>,
-    /// Answers ISAPI.
-    pub isapi: Option<bool>,
-    /// Answers RTSP.
-    pub rtsp: Option<bool>,
-    /// The highest version it names.
-    pub onvif_version: Option<String>,
-}
-
-/// What the camera says it can move; `None` = it did not say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PtzCapabilities {
-    /// Moves at all.
-    pub supported: Option<bool>,
-    /// At a speed until stopped.
-    pub continuous_move: Option<bool>,
-    /// To a position.
-    pub absolute_move: Option<bool>,
-    /// By a distance.
-    pub relative_move: Option<bool>,
-    /// Has presets.
-    pub preset: Option<bool>,
-    /// How many.
-    pub max_presets: Option<u32>,
-    /// Has tours of its own.
-    pub patrol: Option<bool>,
-    /// How many.
-    pub max_patrols: Option<u32>,
-    /// Has a zoom.
-    pub zoom: Option<bool>,
-    /// Has a focus motor that can be driven.
-    pub focus: Option<bool>,
-    /// Has an iris that can be driven.
-    pub iris: Option<bool>,
-}
-
-/// What the camera says of its pictures; `None` = it did not say.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VideoCapabilities {
-    /// `H264`, `H265`, `JPEG`, …
-    pub codecs: Option<Vec<String>>,
-    /// `1920x1080`, the largest first.
-    pub resolutions: Option<Vec<String>>,
-    /// Frames per second.
-    pub max_fps: Option<f64>,
-}
-
-/// What the camera says of its sound; `None` = it did not say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AudioCapabilities {
-    /// Has any.
-    pub supported: Option<bool>,
-    /// `G711`, `AAC`, …
-    pub codecs: Option<Vec<String>>,
-}
-
-/// The spec's `CameraCapabilities`.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct CameraCapabilities {
-    /// Movement.
-    pub ptz: PtzCapabilities,
-    /// Pictures.
-    pub video: VideoCapabilities,
-    /// Sound.
-    pub audio: AudioCapabilities,
-}
-
-/// The spec's `CameraDeviceInfo` without the camera's id, which only the asker knows. Every
-/// `None` is something that the camera did not say.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CameraDeviceInfo {
-    /// Where it was reached.
-    pub address: CameraAddress,
-    /// As the camera spells it.
-    pub manufacturer: Option<String>,
-    /// Model.
-    pub model: Option<String>,
-    /// Serial number.
-    pub serial_number: Option<String>,
-    /// Firmware, with its build where the camera tells it.
-    pub firmware_version: Option<String>,
-    /// Hardware.
-    pub hardware_id: Option<String>,
-    /// `aa:bb:cc:dd:ee:ff`
-    pub mac_address: Option<String>,
-    /// The name somebody gave it.
-    pub device_name: Option<String>,
-    /// How it was asked.
-    pub probe_method: Protocol,
-    /// What it was seen to speak: only what this probe saw; the asker fills in the rest.
-    pub protocol_support: ProtocolSupport,
-    /// `None` where it was asked and said nothing at all.
-    pub capabilities: Option<CameraCapabilities>,
-    /// When.
-    pub probe_time: SystemTime,
-}
-
 /// The answer to "are you there".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {
     /// Credentials were given and the camera took them.
     pub authenticated: bool,
+}
+
+/// How to make a drive stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StopWay {
+    /// The protocol's own stop.
+    Stop,
+    /// A movement of velocity zero, for cameras that refuse or ignore the other.
+    ZeroVelocity,
+}
+
+impl StopWay {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Stop => Self::ZeroVelocity,
+            Self::ZeroVelocity => Self::Stop,
+        }
+    }
+}
+
+/// What the camera said to a movement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MoveAccepted {
+    /// The camera ends this movement by itself after that long. One that is to last longer has to
+    /// be sent again before. `None` = it runs until a stop, as far as is known.
+    pub ends_after: Option<Duration>,
+}
+
+/// Where a camera says it looks, in its own units: good for comparing two of the same camera.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Position {
+    /// Left and right.
+    pub pan: f64,
+    /// Down and up.
+    pub tilt: f64,
+    /// Out and in.
+    pub zoom: f64,
+}
+
+/// What a camera says of its motion.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Motion {
+    /// Whether it moves; `None` where it does not say.
+    pub moving: Option<bool>,
+    /// Where it looks; `None` where it does not say.
+    pub position: Option<Position>,
+}
+
+/// A stored position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetInfo {
+    /// The camera's id: a number on ISAPI, a token on ONVIF.
+    pub id: String,
+    /// `None` where the camera gives none.
+    pub name: Option<String>,
+    /// `false` for an empty slot.
+    pub enabled: bool,
+    /// Not a position but a function (wiper, remote reboot, …): never set or deleted, gone to
+    /// only by force.
+    pub function: bool,
+}
+
+/// The numbers that Hikvision gives to functions rather than positions where the camera does not
+/// list them itself. 94 restarts the camera.
+pub fn is_function_preset(number: u32) -> bool {
+    matches!(number, 33..=48 | 90 | 92..=105)
 }
 
 /// What kind of picture is wanted.
@@ -349,37 +323,24 @@ pub trait CameraDevice: Send {
     /// Everything that the camera tells about itself.
     fn probe(&mut self, deadline: Instant) -> Result<CameraDeviceInfo, CameraError>;
 
-    /// Moves at a speed until told otherwise. All three axes are set, those at zero stop.
-    /// `limit` = the longest this may go on without another word: set in the camera where the
-    /// camera has such a limit, so that even the move of a killed daemon ends.
+    /// Moves one drive at a speed until told otherwise. All axes of the drive are set, those at
+    /// zero stop. `limit` = the longest this may go on without another word: set in the camera
+    /// where the camera has such a limit (rounded up to what it takes), so that even the movement
+    /// of a killed daemon ends. Where a camera has steps only (the ONVIF iris): one step.
     fn move_at(
         &mut self,
-        velocity: HeadVelocity,
+        drive: Drive,
+        velocity: Velocity,
         limit: Duration,
         deadline: Instant,
     ) -> Result<MoveAccepted, CameraError>;
 
-    /// Drives focus or iris at a speed; zero stops. Where a camera has steps only (the ONVIF
-    /// iris), one step in that direction.
-    fn drive_lens(
-        &mut self,
-        lens: Lens,
-        speed: AxisSpeed,
-        deadline: Instant,
-    ) -> Result<(), CameraError>;
-
     /// Hands the focus back to the camera.
     fn focus_auto(&mut self, deadline: Instant) -> Result<(), CameraError>;
 
-    /// One try to stand still. `insist` = an earlier stop was not answered or not obeyed: every
-    /// way of stopping that the protocol has is sent. Lens motors that the camera says it has
-    /// not are no error.
-    fn stop(
-        &mut self,
-        scope: StopScope,
-        insist: bool,
-        deadline: Instant,
-    ) -> Result<(), CameraError>;
+    /// One try to make one drive stand still. An error also where the camera has accepted the
+    /// stop and says that it still moves.
+    fn stop(&mut self, drive: Drive, way: StopWay, deadline: Instant) -> Result<(), CameraError>;
 
     /// What the camera says of its motion.
     fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError>;
@@ -396,10 +357,11 @@ pub trait CameraDevice: Send {
     ) -> Result<(), CameraError>;
 
     /// Stores where the camera looks; the answer is the preset's id. An unknown `preset` is
-    /// created (ONVIF answers with a token of its own).
+    /// created (ONVIF answers with a token of its own), and so is one without id where the
+    /// camera gives ids itself.
     fn set_preset(
         &mut self,
-        preset: &str,
+        preset: Option<&str>,
         name: Option<&str>,
         deadline: Instant,
     ) -> Result<String, CameraError>;
@@ -435,11 +397,8 @@ pub trait CameraGateway: Send + Sync {
     ) -> Result<bool, CameraError>;
 }
 
-/// Where a camera may be (contract 7): no multicast, broadcast, metadata or own address.
-pub trait AddressRules: Send + Sync {
-    /// Judges an address; 20005 with the reason. Does not wait.
-    fn check(&self, ip: IpAddr) -> Result<(), Fault>;
-
+/// Resolves host names.
+pub trait NameLookup: Send + Sync {
     /// The addresses of a host name, none of them judged yet.
     fn lookup(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, CameraError>;
 }

@@ -1,8 +1,4 @@
-//! Camera movement: the actions of the wire, velocities, what a camera moves by, and what it says
-//! of it. Knows no protocol and no clock.
-
-use std::fmt;
-use std::time::Duration;
+//! Camera movement: the actions of the wire, velocities, and what a camera moves by.
 
 use super::error::{ErrorCode, Fault};
 use super::stream::CameraId;
@@ -157,12 +153,6 @@ impl PtzAction {
             | Self::StopPatrol => return None,
         };
         Some((drive, velocity))
-    }
-}
-
-impl fmt::Display for PtzAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -326,170 +316,6 @@ impl Velocity {
             },
         }
     }
-
-    /// The part that turns and zooms, as a device is asked for it.
-    pub fn head(self) -> HeadVelocity {
-        HeadVelocity {
-            pan: AxisSpeed::clamped(self.pan),
-            tilt: AxisSpeed::clamped(self.tilt),
-            zoom: AxisSpeed::clamped(self.zoom),
-        }
-    }
-
-    /// The part that drives one motor of the lens.
-    pub fn lens(self, lens: Lens) -> AxisSpeed {
-        AxisSpeed::clamped(match lens {
-            Lens::Focus => self.focus,
-            Lens::Iris => self.iris,
-        })
-    }
-}
-
-/// The highest speed; the lowest is its negative.
-pub const FULL_SPEED: i8 = 100;
-
-/// One axis' speed in percent, −100 to 100. Zero stands still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct AxisSpeed(i8);
-
-impl AxisSpeed {
-    /// Stands still.
-    pub const ZERO: Self = Self(0);
-
-    /// Checks the range; 20003 outside.
-    pub fn new(percent: i32) -> Result<Self, Fault> {
-        i8::try_from(percent)
-            .ok()
-            .filter(|p| (-FULL_SPEED..=FULL_SPEED).contains(p))
-            .map(Self)
-            .ok_or_else(|| Fault::new(ErrorCode::ParamInvalid, "speed must be -100 to 100"))
-    }
-
-    /// What lies outside the range becomes its end.
-    fn clamped(percent: i8) -> Self {
-        Self(percent.clamp(-FULL_SPEED, FULL_SPEED))
-    }
-
-    /// −100 to 100.
-    pub fn percent(self) -> i8 {
-        self.0
-    }
-
-    /// The other way.
-    #[must_use]
-    pub fn reversed(self) -> Self {
-        // In range, so its negative is too.
-        Self(-self.0)
-    }
-}
-
-/// How a camera's head turns and zooms, as a device is asked for it: + is right, up, in. The part
-/// of a [`Velocity`] that one request sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct HeadVelocity {
-    /// Left and right.
-    pub pan: AxisSpeed,
-    /// Down and up.
-    pub tilt: AxisSpeed,
-    /// Out and in.
-    pub zoom: AxisSpeed,
-}
-
-impl HeadVelocity {
-    /// Stands still on all three axes.
-    pub const ZERO: Self = Self {
-        pan: AxisSpeed::ZERO,
-        tilt: AxisSpeed::ZERO,
-        zoom: AxisSpeed::ZERO,
-    };
-
-    /// From percents; 20003 where one is out of −100 to 100.
-    pub fn new(pan: i32, tilt: i32, zoom: i32) -> Result<Self, Fault> {
-        Ok(Self {
-            pan: AxisSpeed::new(pan)?,
-            tilt: AxisSpeed::new(tilt)?,
-            zoom: AxisSpeed::new(zoom)?,
-        })
-    }
-
-    /// Whether all three axes stand still.
-    pub fn is_zero(self) -> bool {
-        self == Self::ZERO
-    }
-}
-
-/// The two motors of a lens that are not the zoom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lens {
-    /// − near, + far.
-    Focus,
-    /// − closed, + open.
-    Iris,
-}
-
-/// What a stop is to end. Pan, tilt and zoom are always ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct StopScope {
-    /// The focus motor too.
-    pub focus: bool,
-    /// The iris motor too.
-    pub iris: bool,
-}
-
-impl StopScope {
-    /// All five axes.
-    pub const ALL: Self = Self {
-        focus: true,
-        iris: true,
-    };
-}
-
-/// What the camera said to a move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MoveAccepted {
-    /// The camera ends this move by itself after that long. A move that is to last longer has to
-    /// be sent again before. `None` = it runs until a stop, as far as is known.
-    pub ends_by_itself: Option<Duration>,
-}
-
-/// Where a camera says it looks, in its own units: good for comparing two of the same camera.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Position {
-    /// Left and right.
-    pub pan: f64,
-    /// Down and up.
-    pub tilt: f64,
-    /// Out and in.
-    pub zoom: f64,
-}
-
-/// What a camera says of its motion.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Motion {
-    /// Whether it moves; `None` where it does not say.
-    pub moving: Option<bool>,
-    /// Where it looks; `None` where it does not say.
-    pub position: Option<Position>,
-}
-
-/// A stored position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PresetInfo {
-    /// The camera's id: a number on ISAPI, a token on ONVIF.
-    pub id: String,
-    /// `None` where the camera gives none.
-    pub name: Option<String>,
-    /// `false` for an empty slot.
-    pub enabled: bool,
-    /// Not a position but a function (wiper, remote reboot, …): never set or deleted, gone to
-    /// only by force.
-    pub function: bool,
-}
-
-/// The numbers that Hikvision gives to functions rather than positions where the camera does not
-/// list them itself. 94 restarts the camera.
-pub fn is_function_preset(number: u32) -> bool {
-    matches!(number, 33..=48 | 90 | 92..=105)
 }
 
 /// Judges a preset's id: a number, or a token that is opaque to us. Never a path: it may become
@@ -601,25 +427,6 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn speeds_of_axes() {
-        for bad in [-101, 101, 1000, i32::MIN, i32::MAX] {
-            let fault = AxisSpeed::new(bad).unwrap_err();
-            assert_eq!(fault.code, ErrorCode::ParamInvalid);
-        }
-        assert_eq!(AxisSpeed::new(-100).unwrap().reversed().percent(), 100);
-        let velocity = Velocity {
-            pan: -40,
-            tilt: 100,
-            zoom: 1,
-            focus: -7,
-            iris: 8,
-        };
-        assert_eq!(velocity.head(), HeadVelocity::new(-40, 100, 1).unwrap());
-        assert_eq!(velocity.lens(Lens::Focus).percent(), -7);
-        assert_eq!(velocity.lens(Lens::Iris).percent(), 8);
     }
 
     #[test]

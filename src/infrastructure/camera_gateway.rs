@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::http::CameraOptions;
-use super::{isapi, onvif};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraGateway, CameraTarget, Protocol,
 };
+use crate::infrastructure::http::camera::CameraOptions;
+use crate::infrastructure::{isapi, onvif};
 
 /// Most cameras remembered; beyond that the one opened longest ago is forgotten, and learnt anew
 /// when it is opened again.

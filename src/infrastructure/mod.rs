@@ -2,7 +2,7 @@
 //! and knows neither the application nor an adapter.
 
 pub mod camera_gateway;
-pub mod camera_rules;
+pub mod camera_names;
 pub mod child;
 pub mod ffmpeg;
 pub mod http;

@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _};
 
 use crate::domain::camera::CameraError;
-use crate::infrastructure::http::camera_words;
+use crate::infrastructure::http::camera::camera_words;
 
 mod header;
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{SysconfVar, gethostname, sysconf};
 
 use crate::domain::gateway::{SystemProbe, SystemSample};
@@ -275,18 +276,28 @@ pub fn detect_ip() -> Option<IpAddr> {
     pick_address(&addresses, parse_default_route(&route))
 }
 
-/// Every address of this machine's interfaces.
-pub fn own_addresses() -> Vec<IpAddr> {
+/// Every address of this machine's interfaces, with the length of its network's prefix.
+pub fn own_addresses() -> Vec<(IpAddr, u8)> {
     let Ok(interfaces) = getifaddrs() else {
         return Vec::new();
     };
+    let ip = |address: &SockaddrStorage| {
+        address
+            .as_sockaddr_in()
+            .map(|v4| IpAddr::V4(v4.ip()))
+            .or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
     interfaces
         .filter_map(|i| {
-            let address = i.address?;
-            address
-                .as_sockaddr_in()
-                .map(|v4| IpAddr::V4(v4.ip()))
-                .or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+            let prefix = i
+                .netmask
+                .as_ref()
+                .and_then(ip)
+                .map_or(0, |mask| match mask {
+                    IpAddr::V4(v4) => v4.to_bits().leading_ones(),
+                    IpAddr::V6(v6) => v6.to_bits().leading_ones(),
+                });
+            Some((ip(&i.address?)?, u8::try_from(prefix).unwrap_or(0)))
         })
         .collect()
 }

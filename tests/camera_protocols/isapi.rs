@@ -4,17 +4,19 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use lss::domain::camera::{
-    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Protocol, SnapshotWish,
+    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, MoveAccepted, Protocol,
+    SnapshotWish, StopWay,
 };
-use lss::domain::ptz::{AxisSpeed, HeadVelocity, Lens, StopScope};
-use lss::infrastructure::http::CameraOptions;
+use lss::domain::ptz::{Drive, Velocity};
+use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::isapi::IsapiCamera;
 use lss::infrastructure::isapi::client::Memory;
 use lss::infrastructure::isapi::detect::speaks_isapi;
 use lss::util::secret::Secret;
 
 use crate::support::camera_head::{Axis, Clock, ClockHand};
-use crate::support::digest_server::{Fault, GateRules, Offer, Outgoing};
+use crate::support::camera_http::{Fault, Outgoing};
+use crate::support::digest_server::{GateRules, Offer};
 use crate::support::isapi_camera::{IsapiStandIn, Model, start};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -47,12 +49,50 @@ fn by_hand() -> (IsapiStandIn, ClockHand) {
     (start(GateRules::default(), model), hand)
 }
 
-fn velocity(pan: i32, tilt: i32, zoom: i32) -> HeadVelocity {
-    HeadVelocity::new(pan, tilt, zoom).unwrap()
+fn velocity(pan: i8, tilt: i8, zoom: i8) -> Velocity {
+    Velocity {
+        pan,
+        tilt,
+        zoom,
+        ..Velocity::ZERO
+    }
 }
 
-fn speed(percent: i32) -> AxisSpeed {
-    AxisSpeed::new(percent).unwrap()
+fn turn(
+    device: &mut (impl CameraDevice + ?Sized),
+    to: Velocity,
+    limit: Duration,
+) -> Result<MoveAccepted, CameraError> {
+    device.move_at(Drive::PanTiltZoom, to, limit, soon())
+}
+
+fn focus(
+    device: &mut (impl CameraDevice + ?Sized),
+    focus: i8,
+) -> Result<MoveAccepted, CameraError> {
+    let velocity = Velocity {
+        focus,
+        ..Velocity::ZERO
+    };
+    device.move_at(Drive::Focus, velocity, LONG, soon())
+}
+
+fn iris(device: &mut (impl CameraDevice + ?Sized), iris: i8) -> Result<MoveAccepted, CameraError> {
+    let velocity = Velocity {
+        iris,
+        ..Velocity::ZERO
+    };
+    device.move_at(Drive::Iris, velocity, LONG, soon())
+}
+
+fn halt(device: &mut (impl CameraDevice + ?Sized)) -> Result<(), CameraError> {
+    device.stop(Drive::PanTiltZoom, StopWay::Stop, soon())
+}
+
+fn halt_all(device: &mut (impl CameraDevice + ?Sized)) {
+    for drive in Drive::ALL {
+        device.stop(drive, StopWay::Stop, soon()).unwrap();
+    }
 }
 
 fn assert_near(left: f64, right: f64) {
@@ -68,12 +108,12 @@ fn moves_and_stands_still() {
     let (camera, hand) = by_hand();
     let mut device = open(&camera);
     device.prepare(soon()).unwrap();
-    let accepted = device.move_at(velocity(-50, 25, 10), LONG, soon()).unwrap();
-    assert_eq!(accepted.ends_by_itself, None);
+    let accepted = turn(&mut device, velocity(-50, 25, 10), LONG).unwrap();
+    assert_eq!(accepted.ends_after, None);
     hand.advance(Duration::from_secs(4));
-    device.move_at(velocity(0, 100, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(0, 100, 0), LONG).unwrap();
     hand.advance(Duration::from_secs(1));
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     hand.advance(Duration::from_secs(60));
     assert_near(camera.position(Axis::Pan), -2.0);
     assert_near(camera.position(Axis::Tilt), 2.0);
@@ -89,9 +129,9 @@ fn one_round_trip_a_command_on_one_connection() {
     let mut device = open(&camera);
     device.prepare(soon()).unwrap();
     for _ in 0..4 {
-        device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+        turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
     }
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     let lines = camera.take_lines();
     assert_eq!(lines[0], "GET /ISAPI/Security/userCheck");
     assert_eq!(
@@ -106,8 +146,8 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
     let (camera, hand) = by_hand();
     let mut device = open(&camera);
     let short = Duration::from_millis(300);
-    let accepted = device.move_at(velocity(100, 0, 0), short, soon()).unwrap();
-    assert_eq!(accepted.ends_by_itself, Some(short));
+    let accepted = turn(&mut device, velocity(100, 0, 0), short).unwrap();
+    assert_eq!(accepted.ends_after, Some(short));
     hand.advance(Duration::from_secs(10));
     assert_near(camera.position(Axis::Pan), 0.3);
 
@@ -120,8 +160,8 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
     );
     let mut device = open(&camera);
     for _ in 0..3 {
-        let accepted = device.move_at(velocity(100, 0, 0), short, soon()).unwrap();
-        assert_eq!(accepted.ends_by_itself, None);
+        let accepted = turn(&mut device, velocity(100, 0, 0), short).unwrap();
+        assert_eq!(accepted.ends_after, None);
     }
     let timed = camera
         .log()
@@ -131,7 +171,7 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
     assert_eq!(timed, 1, "the refusal is remembered");
     device
         .twin()
-        .move_at(velocity(100, 0, 0), short, soon())
+        .move_at(Drive::PanTiltZoom, velocity(100, 0, 0), short, soon())
         .unwrap();
     let timed = camera
         .log()
@@ -145,17 +185,17 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
 fn all_five_motors_are_driven_and_stopped() {
     let (camera, hand) = by_hand();
     let mut device = open(&camera);
-    device.move_at(velocity(10, 10, 10), LONG, soon()).unwrap();
-    device.drive_lens(Lens::Focus, speed(-60), soon()).unwrap();
-    device.drive_lens(Lens::Iris, speed(60), soon()).unwrap();
+    turn(&mut device, velocity(10, 10, 10), LONG).unwrap();
+    focus(&mut device, -60).unwrap();
+    iris(&mut device, 60).unwrap();
     hand.advance(Duration::from_secs(1));
     assert_near(camera.position(Axis::Focus), -0.6);
     assert_near(camera.position(Axis::Iris), 0.6);
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     assert!(camera.moving(), "the lens was not to be stopped");
-    device.stop(StopScope::ALL, false, soon()).unwrap();
+    halt_all(&mut device);
     assert!(!camera.moving());
-    device.drive_lens(Lens::Focus, speed(60), soon()).unwrap();
+    focus(&mut device, 60).unwrap();
     device.focus_auto(soon()).unwrap();
     assert!(!camera.moving());
 }
@@ -170,8 +210,12 @@ fn a_camera_without_lens_motors_stops_all_the_same() {
         },
     );
     let mut device = open(&camera);
-    device.stop(StopScope::ALL, true, soon()).unwrap();
-    let error = device.drive_lens(Lens::Iris, speed(5), soon()).unwrap_err();
+    halt(&mut device).unwrap();
+    let error = device
+        .stop(Drive::Focus, StopWay::Stop, soon())
+        .unwrap_err();
+    assert!(matches!(error, CameraError::NotSupported(_)), "{error}");
+    let error = iris(&mut device, 5).unwrap_err();
     assert!(matches!(error, CameraError::NotSupported(_)), "{error}");
     let error = device.focus_auto(soon()).unwrap_err();
     assert!(matches!(error, CameraError::NotSupported(_)), "{error}");
@@ -183,14 +227,14 @@ fn presets() {
     let mut device = open(&camera);
     device.goto_preset("1", false, soon()).unwrap();
     assert_near(camera.position(Axis::Pan), 0.25);
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     hand.advance(Duration::from_secs(1));
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     let id = device
-        .set_preset("7", Some("Gate</presetName><id>94</id>&\"'"), soon())
+        .set_preset(Some("7"), Some("Gate</presetName><id>94</id>&\"'"), soon())
         .unwrap();
     assert_eq!(id, "7");
-    assert_eq!(device.set_preset("8", None, soon()).unwrap(), "8");
+    assert_eq!(device.set_preset(Some("8"), None, soon()).unwrap(), "8");
     let list = device.presets(soon()).unwrap();
     let names: Vec<_> = list
         .iter()
@@ -219,7 +263,7 @@ fn function_presets_are_guarded() {
     for result in [
         device.goto_preset("94", false, soon()),
         device.delete_preset("94", soon()),
-        device.set_preset("33", Some("x"), soon()).map(|_| ()),
+        device.set_preset(Some("33"), Some("x"), soon()).map(|_| ()),
     ] {
         assert!(
             matches!(result, Err(CameraError::NotSupported(_))),
@@ -228,7 +272,7 @@ fn function_presets_are_guarded() {
     }
     camera.with(|dome| assert_eq!(dome.reboots, 0));
     // This camera lists 33, 34, 92 and 94 only: 90 is an ordinary preset here.
-    device.set_preset("90", Some("x"), soon()).unwrap();
+    device.set_preset(Some("90"), Some("x"), soon()).unwrap();
     device.goto_preset("94", true, soon()).unwrap();
     camera.with(|dome| assert_eq!(dome.reboots, 1));
 }
@@ -239,7 +283,7 @@ fn ids_that_are_none_are_not_sent() {
     let mut device = open(&camera);
     for bad in ["../../x", "0", "1/goto", ""] {
         device.goto_preset(bad, true, soon()).unwrap_err();
-        device.set_preset(bad, None, soon()).unwrap_err();
+        device.set_preset(Some(bad), None, soon()).unwrap_err();
         device.delete_preset(bad, soon()).unwrap_err();
         device.start_patrol(bad, soon()).unwrap_err();
         device.stop_patrol(bad, soon()).unwrap_err();
@@ -273,7 +317,7 @@ fn a_refused_login_tells_what_is_left_and_a_lock_for_how_long() {
     };
     assert!(refusal.tried);
     assert_eq!(refusal.tries_left, Some(1));
-    let error = device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap_err();
+    let error = turn(&mut device, velocity(1, 0, 0), LONG).unwrap_err();
     assert_eq!(error.code().number(), 10001);
 
     // Locked: the right password is not even sent.
@@ -284,9 +328,7 @@ fn a_refused_login_tells_what_is_left_and_a_lock_for_how_long() {
     };
     assert!(!refusal.tried);
     assert_eq!(refusal.unlock_after, Some(Duration::from_secs(1712)));
-    device
-        .stop(StopScope::default(), false, soon())
-        .unwrap_err();
+    halt(&mut device).unwrap_err();
     assert!(
         camera
             .log()
@@ -324,7 +366,7 @@ fn privileges_and_priorities() {
         },
     );
     let error = open(&camera)
-        .move_at(velocity(1, 0, 0), LONG, soon())
+        .move_at(Drive::PanTiltZoom, velocity(1, 0, 0), LONG, soon())
         .unwrap_err();
     assert_eq!(error.code().number(), 10002);
     assert_eq!(camera.log().len(), 2, "primer and move, no retry");
@@ -336,7 +378,7 @@ fn privileges_and_priorities() {
         },
     );
     let error = open(&camera)
-        .move_at(velocity(1, 0, 0), LONG, soon())
+        .move_at(Drive::PanTiltZoom, velocity(1, 0, 0), LONG, soon())
         .unwrap_err();
     assert_eq!(error.code().number(), 30302);
 }
@@ -351,12 +393,12 @@ fn a_recorder_s_channels_are_found_once() {
         },
     );
     let mut device = open(&camera);
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     assert!(camera.moving());
     let mut twin = device.twin();
     twin.prepare(soon()).unwrap();
     camera.take_lines();
-    twin.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut *twin).unwrap();
     assert_eq!(
         camera.take_lines(),
         ["PUT /ISAPI/ContentMgmt/PTZCtrlProxy/channels/1/continuous"]
@@ -507,13 +549,18 @@ fn faults_are_errors_with_a_reason_by_the_deadline() {
         camera.fault("<pan>77", fault.clone(), 1);
         let begin = Instant::now();
         let error = device
-            .move_at(velocity(77, 0, 0), LONG, begin + Duration::from_millis(400))
+            .move_at(
+                Drive::PanTiltZoom,
+                velocity(77, 0, 0),
+                LONG,
+                begin + Duration::from_millis(400),
+            )
             .unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(3), "{fault:?}");
         assert!(error.may_have_acted(), "{fault:?}: {error}");
         assert_eq!(camera.moving(), acts, "{fault:?}");
         // And the next word gets through, on a new connection.
-        device.stop(StopScope::default(), true, soon()).unwrap();
+        halt(&mut device).unwrap();
         assert!(!camera.moving(), "{fault:?}");
         no_violations(&camera);
     }
@@ -525,7 +572,7 @@ fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
     let mut device = open(&camera);
     device.prepare(soon()).unwrap();
     camera.fault("<pan>77", Fault::ResetAfter, 1);
-    device.move_at(velocity(77, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(77, 0, 0), LONG).unwrap();
     let moves = |camera: &IsapiStandIn| {
         camera
             .log()
@@ -538,7 +585,7 @@ fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
     device.hang_up();
     camera.fault("<pan>77", Fault::ResetAfter, 1);
     let error = device
-        .move_at(velocity(77, 0, 0), LONG, soon())
+        .move_at(Drive::PanTiltZoom, velocity(77, 0, 0), LONG, soon())
         .unwrap_err();
     assert!(error.may_have_acted(), "{error}");
     assert_eq!(moves(&camera), 3);
@@ -546,7 +593,7 @@ fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
     device.prepare(soon()).unwrap();
     device.presets(soon()).unwrap();
     camera.fault("<presetName>", Fault::ResetAfter, 1);
-    let error = device.set_preset("5", Some("x"), soon()).unwrap_err();
+    let error = device.set_preset(Some("5"), Some("x"), soon()).unwrap_err();
     assert!(error.may_have_acted(), "{error}");
     let sets = camera
         .log()
@@ -567,6 +614,7 @@ fn a_stop_passes_a_move_that_hangs() {
     camera.fault("<pan>77", Fault::HangAfter, 1);
     let hanging = std::thread::spawn(move || {
         device.move_at(
+            Drive::PanTiltZoom,
             velocity(77, 0, 0),
             LONG,
             Instant::now() + Duration::from_secs(1),
@@ -577,7 +625,7 @@ fn a_stop_passes_a_move_that_hangs() {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
-    twin.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut *twin).unwrap();
     assert!(!camera.moving());
     let error = hanging.join().unwrap().unwrap_err();
     assert!(matches!(error, CameraError::NoAnswer(_)), "{error}");
@@ -588,8 +636,8 @@ fn idle_connections_closed_by_the_camera_are_no_error() {
     let camera = start(GateRules::default(), Model::default());
     let mut device = open(&camera);
     for _ in 0..5 {
-        device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
-        device.set_preset("3", Some("x"), soon()).unwrap();
+        turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
+        device.set_preset(Some("3"), Some("x"), soon()).unwrap();
         camera.close_connections();
     }
     no_violations(&camera);

@@ -8,9 +8,8 @@ use lss::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use lss::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use lss::util::secret::Secret;
 
-use crate::support::digest_server::{
-    Fault, Gate, GateRules, HttpServer, Incoming, Offer, Outgoing, Site, Verdict,
-};
+use crate::support::camera_http::{Fault, HttpServer, Incoming, Outgoing, Site};
+use crate::support::digest_server::{Gate, GateRules, Offer, Verdict};
 
 /// A page behind a gate.
 struct Page(Gate);

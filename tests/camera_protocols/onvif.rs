@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lss::domain::camera::{
-    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Protocol, SnapshotWish,
+    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, MoveAccepted, Protocol,
+    SnapshotWish, StopWay,
 };
-use lss::domain::ptz::{AxisSpeed, HeadVelocity, Lens, StopScope};
-use lss::infrastructure::http::CameraOptions;
+use lss::domain::ptz::{Drive, Velocity};
+use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::onvif::detect::speaks_onvif;
 use lss::infrastructure::onvif::{Memory, OnvifCamera};
 use lss::util::secret::Secret;
 
 use crate::support::camera_head::{Axis, Clock};
-use crate::support::digest_server::{Fault, GateRules, Outgoing};
+use crate::support::camera_http::{Fault, Outgoing};
+use crate::support::digest_server::GateRules;
 use crate::support::onvif_camera::{LoginMode, OnvifModel, OnvifStandIn, StopMode, start};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -48,12 +50,50 @@ fn open_as(camera: &OnvifStandIn, password: &str) -> OnvifCamera {
     )
 }
 
-fn velocity(pan: i32, tilt: i32, zoom: i32) -> HeadVelocity {
-    HeadVelocity::new(pan, tilt, zoom).unwrap()
+fn velocity(pan: i8, tilt: i8, zoom: i8) -> Velocity {
+    Velocity {
+        pan,
+        tilt,
+        zoom,
+        ..Velocity::ZERO
+    }
 }
 
-fn speed(percent: i32) -> AxisSpeed {
-    AxisSpeed::new(percent).unwrap()
+fn turn(
+    device: &mut (impl CameraDevice + ?Sized),
+    to: Velocity,
+    limit: Duration,
+) -> Result<MoveAccepted, CameraError> {
+    device.move_at(Drive::PanTiltZoom, to, limit, soon())
+}
+
+fn focus(
+    device: &mut (impl CameraDevice + ?Sized),
+    focus: i8,
+) -> Result<MoveAccepted, CameraError> {
+    let velocity = Velocity {
+        focus,
+        ..Velocity::ZERO
+    };
+    device.move_at(Drive::Focus, velocity, LONG, soon())
+}
+
+fn iris(device: &mut (impl CameraDevice + ?Sized), iris: i8) -> Result<MoveAccepted, CameraError> {
+    let velocity = Velocity {
+        iris,
+        ..Velocity::ZERO
+    };
+    device.move_at(Drive::Iris, velocity, LONG, soon())
+}
+
+fn halt(device: &mut (impl CameraDevice + ?Sized)) -> Result<(), CameraError> {
+    device.stop(Drive::PanTiltZoom, StopWay::Stop, soon())
+}
+
+fn halt_all(device: &mut (impl CameraDevice + ?Sized)) {
+    for drive in Drive::ALL {
+        device.stop(drive, StopWay::Stop, soon()).unwrap();
+    }
 }
 
 fn assert_near(left: f64, right: f64) {
@@ -86,10 +126,10 @@ fn moves_and_stands_still_whatever_the_login_and_style() {
             });
             let mut device = open(&camera);
             device.prepare(soon()).unwrap();
-            device.move_at(velocity(-50, 25, 10), LONG, soon()).unwrap();
+            turn(&mut device, velocity(-50, 25, 10), LONG).unwrap();
             hand.advance(Duration::from_secs(4));
             assert_eq!(device.motion(soon()).unwrap().moving, Some(true));
-            device.stop(StopScope::default(), false, soon()).unwrap();
+            halt(&mut device).unwrap();
             hand.advance(Duration::from_secs(60));
             assert_near(camera.position(Axis::Pan), -2.0);
             assert_near(camera.position(Axis::Tilt), 1.0);
@@ -111,12 +151,14 @@ fn one_round_trip_a_command_on_one_connection() {
         });
         let mut device = open(&camera);
         device.prepare(soon()).unwrap();
+        turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
+        halt(&mut device).unwrap();
         camera.take_operations();
         camera.take_lines();
         for _ in 0..3 {
-            device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+            turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
         }
-        device.stop(StopScope::default(), false, soon()).unwrap();
+        halt(&mut device).unwrap();
         assert_eq!(
             camera.take_operations(),
             ["ContinuousMove", "ContinuousMove", "ContinuousMove", "Stop"]
@@ -129,7 +171,7 @@ fn one_round_trip_a_command_on_one_connection() {
         assert_eq!(camera.connections(), 1);
         // A twin knows all that already, but for its own nonce.
         let mut twin = device.twin();
-        twin.stop(StopScope::default(), false, soon()).unwrap();
+        halt(&mut *twin).unwrap();
         let stops = camera.take_operations();
         assert!(stops.iter().all(|o| o == "Stop"), "{stops:?}");
         no_violations(&camera);
@@ -192,7 +234,7 @@ fn local_time_told_as_utc_is_found_out() {
     });
     let mut device = open(&camera);
     device.check(soon()).unwrap();
-    device.move_at(velocity(1, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
     device.twin().check(soon()).unwrap();
     camera.with(|device| assert_eq!(device.refused_tokens, 1, "and remembered"));
 }
@@ -206,8 +248,8 @@ fn a_wrong_password_is_sent_once() {
     ] {
         for call in [
             (|d: &mut OnvifCamera| d.check(soon()).map(|_| ())) as fn(&mut OnvifCamera) -> _,
-            |d| d.stop(StopScope::ALL, true, soon()),
-            |d| d.move_at(velocity(1, 0, 0), LONG, soon()).map(|_| ()),
+            |d| halt(d),
+            |d| turn(d, velocity(1, 0, 0), LONG).map(|_| ()),
             |d| d.presets(soon()).map(|_| ()),
             |d| d.snapshot(SnapshotWish::default(), soon()).map(|_| ()),
             |d| d.probe(soon()).map(|_| ()),
@@ -281,12 +323,12 @@ fn services_are_found_where_they_are() {
     for model in quirks {
         let camera = on(model);
         let mut device = open(&camera);
-        device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
         assert!(camera.moving());
-        device.stop(StopScope::ALL, false, soon()).unwrap();
+        halt_all(&mut device);
         assert!(!camera.moving());
         camera.take_operations();
-        device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
         assert_eq!(camera.take_operations(), ["ContinuousMove"], "learnt");
         no_violations(&camera);
     }
@@ -301,7 +343,7 @@ fn services_on_another_port() {
         ..OnvifModel::default()
     });
     let mut device = open(&front);
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     assert!(behind.moving() && !front.moving());
     no_violations(&behind);
 }
@@ -310,10 +352,10 @@ fn services_on_another_port() {
 fn a_profile_that_changes_is_fetched_again() {
     let camera = on(OnvifModel::default());
     let mut device = open(&camera);
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     camera.with(|device| device.model.profile = "new token".to_owned());
     camera.take_operations();
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     assert!(!camera.moving());
     let operations = camera.take_operations();
     assert_eq!(operations[..3], ["Stop", "GetProfiles", "Stop"]);
@@ -333,8 +375,8 @@ fn moves_end_by_themselves_where_the_camera_can() {
         (Duration::from_millis(2_500), 3),
         (LONG, 10),
     ] {
-        let accepted = device.move_at(velocity(100, 0, 0), limit, soon()).unwrap();
-        assert_eq!(accepted.ends_by_itself, Some(Duration::from_secs(expected)));
+        let accepted = turn(&mut device, velocity(100, 0, 0), limit).unwrap();
+        assert_eq!(accepted.ends_after, Some(Duration::from_secs(expected)));
     }
     // As if the daemon had been killed.
     hand.advance(Duration::from_secs(3600));
@@ -348,12 +390,8 @@ fn moves_end_by_themselves_where_the_camera_can() {
     });
     let mut device = open(&camera);
     for _ in 0..2 {
-        let accepted = device.move_at(velocity(100, 0, 0), LONG, soon()).unwrap();
-        assert_eq!(
-            accepted.ends_by_itself,
-            Some(Duration::from_secs(5)),
-            "its own"
-        );
+        let accepted = turn(&mut device, velocity(100, 0, 0), LONG).unwrap();
+        assert_eq!(accepted.ends_after, Some(Duration::from_secs(5)), "its own");
     }
     let moves = camera
         .take_operations()
@@ -363,9 +401,9 @@ fn moves_end_by_themselves_where_the_camera_can() {
     assert_eq!(moves, 3, "refused once, then left out");
     let none = on(OnvifModel::default());
     let accepted = open(&none)
-        .move_at(velocity(1, 0, 0), LONG, soon())
+        .move_at(Drive::PanTiltZoom, velocity(1, 0, 0), LONG, soon())
         .unwrap();
-    assert_eq!(accepted.ends_by_itself, None);
+    assert_eq!(accepted.ends_after, None);
 }
 
 #[test]
@@ -375,7 +413,7 @@ fn cameras_that_take_axes_only_together_or_only_apart() {
         ..OnvifModel::default()
     });
     open(&camera)
-        .move_at(velocity(50, 0, 0), LONG, soon())
+        .move_at(Drive::PanTiltZoom, velocity(50, 0, 0), LONG, soon())
         .unwrap();
     assert!(camera.moving());
     let camera = on(OnvifModel {
@@ -383,56 +421,78 @@ fn cameras_that_take_axes_only_together_or_only_apart() {
         ..OnvifModel::default()
     });
     let mut device = open(&camera);
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     assert!(camera.moving());
     camera.take_operations();
-    device.move_at(velocity(0, 0, 50), LONG, soon()).unwrap();
+    turn(&mut device, velocity(0, 0, 50), LONG).unwrap();
     assert_eq!(camera.take_operations(), ["ContinuousMove"], "learnt");
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     assert!(!camera.moving());
 }
 
 #[test]
 fn a_stop_that_is_refused_or_ignored() {
-    // Refused: zero velocity at once.
-    let camera = on(OnvifModel {
-        stop: StopMode::Unsupported,
-        ..OnvifModel::default()
-    });
+    for stop in [StopMode::Unsupported, StopMode::Ignored] {
+        for tells_motion in [true, false] {
+            for prepared in [true, false] {
+                let camera = on(OnvifModel {
+                    stop,
+                    tells_motion,
+                    ..OnvifModel::default()
+                });
+                let mut device = open(&camera);
+                if prepared {
+                    device.prepare(soon()).unwrap();
+                }
+                for _ in 0..2 {
+                    turn(&mut device, velocity(50, 0, 50), LONG).unwrap();
+                    halt(&mut device).unwrap();
+                    assert!(!camera.moving(), "{stop:?} {tells_motion} {prepared}");
+                }
+                turn(&mut device, velocity(50, 0, 50), LONG).unwrap();
+                device
+                    .stop(Drive::PanTiltZoom, StopWay::ZeroVelocity, soon())
+                    .unwrap();
+                assert!(!camera.moving());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_is_looked_at_until_it_was_seen_to_work() {
+    let camera = on(OnvifModel::default());
     let mut device = open(&camera);
     device.prepare(soon()).unwrap();
-    device.move_at(velocity(50, 0, 50), LONG, soon()).unwrap();
-    device.stop(StopScope::default(), false, soon()).unwrap();
-    assert!(!camera.moving());
+    camera.take_operations();
+    // It stood still already: that proves nothing.
+    halt(&mut device).unwrap();
+    assert_eq!(camera.take_operations(), ["Stop", "GetStatus"]);
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    halt(&mut device).unwrap();
+    assert_eq!(
+        camera.take_operations(),
+        ["ContinuousMove", "Stop", "GetStatus"]
+    );
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    halt(&mut device).unwrap();
+    assert_eq!(camera.take_operations(), ["ContinuousMove", "Stop"]);
+}
 
-    // Ignored, on a camera that tells: it is seen, and insisting helps.
+#[test]
+fn a_camera_that_obeys_no_stop_at_all_is_an_error() {
     let camera = on(OnvifModel {
         stop: StopMode::Ignored,
+        ignores_zero: true,
         ..OnvifModel::default()
     });
     let mut device = open(&camera);
     device.prepare(soon()).unwrap();
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
-    device.stop(StopScope::default(), false, soon()).unwrap();
-    assert_eq!(device.motion(soon()).unwrap().moving, Some(true));
-    device.stop(StopScope::default(), true, soon()).unwrap();
-    assert!(!camera.moving());
-    // And remembered.
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
-    device.stop(StopScope::default(), false, soon()).unwrap();
-    assert!(!camera.moving());
-
-    // Ignored, on a camera that does not tell: never trusted.
-    let camera = on(OnvifModel {
-        stop: StopMode::Ignored,
-        tells_motion: false,
-        ..OnvifModel::default()
-    });
-    let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
-    device.move_at(velocity(50, 0, 0), LONG, soon()).unwrap();
-    device.stop(StopScope::default(), false, soon()).unwrap();
-    assert!(!camera.moving());
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    for way in [StopWay::Stop, StopWay::ZeroVelocity] {
+        let error = device.stop(Drive::PanTiltZoom, way, soon()).unwrap_err();
+        assert!(error.to_string().contains("still moves"), "{error}");
+    }
 }
 
 #[test]
@@ -443,27 +503,27 @@ fn lens_motors() {
         ..OnvifModel::default()
     });
     let mut device = open(&camera);
-    device.drive_lens(Lens::Focus, speed(-50), soon()).unwrap();
+    focus(&mut device, -50).unwrap();
     hand.advance(Duration::from_secs(2));
     assert_near(camera.position(Axis::Focus), -1.0);
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     assert!(camera.moving(), "the lens was not to be stopped");
-    device.stop(StopScope::ALL, false, soon()).unwrap();
+    halt_all(&mut device);
     assert!(!camera.moving());
-    device.drive_lens(Lens::Focus, speed(50), soon()).unwrap();
+    focus(&mut device, 50).unwrap();
     device.focus_auto(soon()).unwrap();
     camera.with(|device| assert!(device.auto_focus));
     assert!(!camera.moving());
 
-    let iris = |camera: &OnvifStandIn| camera.with(|device| device.iris);
-    device.drive_lens(Lens::Iris, speed(50), soon()).unwrap();
-    assert_near(iris(&camera), 8.0);
-    device.drive_lens(Lens::Iris, speed(0), soon()).unwrap();
-    assert_near(iris(&camera), 8.0);
+    let iris_of = |camera: &OnvifStandIn| camera.with(|device| device.iris);
+    iris(&mut device, 50).unwrap();
+    assert_near(iris_of(&camera), 8.0);
+    iris(&mut device, 0).unwrap();
+    assert_near(iris_of(&camera), 8.0);
     for _ in 0..9 {
-        device.drive_lens(Lens::Iris, speed(-100), soon()).unwrap();
+        iris(&mut device, -100).unwrap();
     }
-    assert_near(iris(&camera), 20.0);
+    assert_near(iris_of(&camera), 20.0);
 
     let camera = on(OnvifModel {
         focus: false,
@@ -471,11 +531,12 @@ fn lens_motors() {
         ..OnvifModel::default()
     });
     let mut device = open(&camera);
-    for lens in [Lens::Focus, Lens::Iris] {
-        let error = device.drive_lens(lens, speed(5), soon()).unwrap_err();
-        assert_eq!(error.code().number(), 20005, "{error}");
+    for result in [focus(&mut device, 5), iris(&mut device, 5)] {
+        assert_eq!(result.unwrap_err().code().number(), 20005);
     }
-    device.stop(StopScope::ALL, true, soon()).unwrap();
+    let stop = device.stop(Drive::Focus, StopWay::Stop, soon());
+    assert_eq!(stop.unwrap_err().code().number(), 20005);
+    halt(&mut device).unwrap();
 }
 
 #[test]
@@ -496,20 +557,23 @@ fn presets_by_token_then_by_name() {
     let error = device.goto_preset("../../x", false, soon()).unwrap_err();
     assert_eq!(error.code().number(), 20004);
 
-    device.move_at(velocity(100, 0, 0), LONG, soon()).unwrap();
-    let error = device.set_preset("7", None, soon()).unwrap_err();
+    turn(&mut device, velocity(100, 0, 0), LONG).unwrap();
+    let error = device.set_preset(Some("7"), None, soon()).unwrap_err();
     assert_eq!(error.code().number(), 30302, "it moves");
     hand.advance(Duration::from_secs(1));
-    device.stop(StopScope::default(), false, soon()).unwrap();
+    halt(&mut device).unwrap();
     let evil = "</PresetName><PresetToken>1</PresetToken>";
-    let token = device.set_preset("7", Some(evil), soon()).unwrap();
+    let token = device.set_preset(Some("7"), Some(evil), soon()).unwrap();
     assert_eq!(token, "made-2", "the camera's own");
     camera.with(|device| {
         assert_eq!(device.presets["made-2"].0, evil);
         assert_near(device.presets["1"].1[0], 0.25);
     });
     device.goto_preset("1", false, soon()).unwrap();
-    assert_eq!(device.set_preset("made-2", None, soon()).unwrap(), "made-2");
+    assert_eq!(
+        device.set_preset(Some("made-2"), None, soon()).unwrap(),
+        "made-2"
+    );
     camera.with(|device| assert_eq!(device.presets["made-2"].0, evil, "keeps its name"));
     device.delete_preset("made-2", soon()).unwrap();
     let error = device.delete_preset("made-2", soon()).unwrap_err();
@@ -544,7 +608,7 @@ fn function_presets_are_guarded() {
     for result in [
         device.goto_preset("94", false, soon()),
         device.goto_preset("Remote reboot", false, soon()),
-        device.set_preset("94", None, soon()).map(|_| ()),
+        device.set_preset(Some("94"), None, soon()).map(|_| ()),
         device.delete_preset("94", soon()),
     ] {
         assert_eq!(result.unwrap_err().code().number(), 20005);
@@ -664,12 +728,17 @@ fn faults_are_errors_with_a_reason_by_the_deadline() {
         camera.fault("x=\"0.77\"", fault.clone(), 1);
         let begin = Instant::now();
         let error = device
-            .move_at(velocity(77, 0, 0), LONG, begin + Duration::from_millis(400))
+            .move_at(
+                Drive::PanTiltZoom,
+                velocity(77, 0, 0),
+                LONG,
+                begin + Duration::from_millis(400),
+            )
             .unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(3), "{fault:?}");
         assert!(error.may_have_acted(), "{fault:?}: {error}");
         assert_eq!(camera.moving(), acts, "{fault:?}");
-        device.stop(StopScope::default(), true, soon()).unwrap();
+        halt(&mut device).unwrap();
         assert!(!camera.moving(), "{fault:?}");
         no_violations(&camera);
     }
@@ -681,12 +750,12 @@ fn a_reset_connection_costs_no_nonce() {
     let mut device = open(&camera);
     device.prepare(soon()).unwrap();
     camera.fault("ContinuousMove", Fault::ResetAfter, 1);
-    device.move_at(velocity(77, 0, 0), LONG, soon()).unwrap();
+    turn(&mut device, velocity(77, 0, 0), LONG).unwrap();
     // The second time with a token of its own, or the camera would call it a replay.
     no_violations(&camera);
     camera.fault("SetPreset", Fault::ResetAfter, 1);
-    device.stop(StopScope::default(), false, soon()).unwrap();
-    let error = device.set_preset("x", None, soon()).unwrap_err();
+    halt(&mut device).unwrap();
+    let error = device.set_preset(Some("x"), None, soon()).unwrap_err();
     assert!(error.may_have_acted(), "{error}");
     let sets = camera
         .take_operations()

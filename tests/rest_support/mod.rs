@@ -26,8 +26,8 @@ use lss::domain::stream::{
     ExitRecord, Progress, RetryLimit, StopReason, StreamSpec, StreamStatus, StreamTask, TaskMode,
 };
 use lss::infrastructure::camera_gateway::Cameras;
-use lss::infrastructure::camera_rules::CameraRules;
-use lss::infrastructure::http::CameraOptions;
+use lss::infrastructure::camera_names::CameraNames;
+use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::pictures::Pictures;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect as connect_socket, setsockopt,
@@ -497,13 +497,13 @@ fn no_cameras() -> CameraService {
     }
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
-        rules: Arc::new(CameraRules::new(true)),
+        names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             "/nonexistent/ffmpeg".into(),
             "lss-test".into(),
         )),
         observer: Arc::new(Nobody),
-        book: Arc::new(Book::new(Vec::new())),
+        book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),
         policy: LanePolicy::default(),
     })
 }

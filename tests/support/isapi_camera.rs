@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::camera_head::{Axis, Clock, Head};
-use super::digest_server::{Gate, GateRules, HttpServer, Incoming, Outgoing, Site, Verdict};
+use super::camera_http::{HttpServer, Incoming, Outgoing, Site};
+use super::digest_server::{Gate, GateRules, Verdict};
 
 const NS: &str = "http://www.hikvision.com/ver20/XMLSchema";
 

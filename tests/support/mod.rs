@@ -9,10 +9,12 @@
 #![allow(clippy::print_stderr, missing_docs)]
 
 pub mod camera_head;
+pub mod camera_http;
 pub mod certs;
 pub mod daemon;
 pub mod digest_server;
 pub mod isapi_camera;
 pub mod logs;
 pub mod onvif_camera;
+mod onvif_operations;
 pub mod rcs;

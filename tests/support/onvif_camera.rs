@@ -3,7 +3,6 @@
 //! apart from lss's own reader.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -12,15 +11,16 @@ use quick_xml::name::ResolveResult;
 use sha1::Digest as _;
 
 use super::camera_head::{Axis, Clock, Head};
-use super::digest_server::{Gate, GateRules, HttpServer, Incoming, Outgoing, Site, Verdict};
+use super::camera_http::{HttpServer, Incoming, Outgoing, Site};
+use super::digest_server::{Gate, GateRules, Verdict};
 
 const SOAP: &str = "http://www.w3.org/2003/05/soap-envelope";
-const TT: &str = "http://www.onvif.org/ver10/schema";
-const DEVICE: &str = "http://www.onvif.org/ver10/device/wsdl";
-const MEDIA: &str = "http://www.onvif.org/ver10/media/wsdl";
-const MEDIA2: &str = "http://www.onvif.org/ver20/media/wsdl";
-const PTZ: &str = "http://www.onvif.org/ver20/ptz/wsdl";
-const IMAGING: &str = "http://www.onvif.org/ver20/imaging/wsdl";
+pub(super) const TT: &str = "http://www.onvif.org/ver10/schema";
+pub(super) const DEVICE: &str = "http://www.onvif.org/ver10/device/wsdl";
+pub(super) const MEDIA: &str = "http://www.onvif.org/ver10/media/wsdl";
+pub(super) const MEDIA2: &str = "http://www.onvif.org/ver20/media/wsdl";
+pub(super) const PTZ: &str = "http://www.onvif.org/ver20/ptz/wsdl";
+pub(super) const IMAGING: &str = "http://www.onvif.org/ver20/imaging/wsdl";
 const WSSE: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 
@@ -78,6 +78,8 @@ pub struct OnvifModel {
     /// Moves only if both are named.
     pub both_axes_only: bool,
     pub stop: StopMode,
+    /// Takes velocity zero and turns on.
+    pub ignores_zero: bool,
     /// Says whether it moves.
     pub tells_motion: bool,
     /// Faults come with HTTP 200.
@@ -111,6 +113,7 @@ impl Default for OnvifModel {
             one_axis_only: false,
             both_axes_only: false,
             stop: StopMode::Works,
+            ignores_zero: false,
             tells_motion: true,
             faults_in_200: false,
             odd_style: false,
@@ -189,22 +192,22 @@ impl OnvifStandIn {
 
 /// An element with its namespace.
 #[derive(Debug, Default)]
-struct Node {
-    namespace: String,
-    name: String,
-    attributes: BTreeMap<String, String>,
-    text: String,
-    children: Vec<Node>,
+pub(super) struct Node {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) text: String,
+    pub(super) children: Vec<Node>,
 }
 
 impl Node {
-    fn child(&self, namespace: &str, name: &str) -> Option<&Self> {
+    pub(super) fn child(&self, namespace: &str, name: &str) -> Option<&Self> {
         self.children
             .iter()
             .find(|c| c.namespace == namespace && c.name == name)
     }
 
-    fn text_of(&self, namespace: &str, name: &str) -> Option<&str> {
+    pub(super) fn text_of(&self, namespace: &str, name: &str) -> Option<&str> {
         self.child(namespace, name).map(|c| c.text.as_str())
     }
 }
@@ -262,18 +265,18 @@ fn parse(text: &str) -> Option<Node> {
     document.children.into_iter().next()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     quick_xml::escape::escape(text).into_owned()
 }
 
 /// A refusal in SOAP.
-struct Fault(&'static str, &'static str, String);
+pub(super) struct Fault(&'static str, &'static str, String);
 
-fn fault(role: &'static str, subcode: &'static str, reason: &str) -> Fault {
+pub(super) fn fault(role: &'static str, subcode: &'static str, reason: &str) -> Fault {
     Fault(role, subcode, reason.to_owned())
 }
 
-type Answer = Result<String, Fault>;
+pub(super) type Answer = Result<String, Fault>;
 
 impl Site for OnvifDevice {
     fn answer(&mut self, request: &Incoming) -> Outgoing {
@@ -357,7 +360,7 @@ impl OnvifDevice {
         }
     }
 
-    fn xaddr(&self, service: &str) -> String {
+    pub(super) fn xaddr(&self, service: &str) -> String {
         let path = if self.model.wrong_paths {
             format!("/wrong/{service}")
         } else if service == "Ptz" {
@@ -369,7 +372,7 @@ impl OnvifDevice {
     }
 
     /// The clock that logins are checked with.
-    fn clock(&self) -> SystemTime {
+    pub(super) fn clock(&self) -> SystemTime {
         shift(SystemTime::now(), self.model.clock_ahead)
     }
 
@@ -501,349 +504,9 @@ impl OnvifDevice {
             self.model.picture.clone().unwrap_or_default(),
         )
     }
-
-    fn dispatch(&mut self, operation: &Node) -> Answer {
-        match (operation.namespace.as_str(), operation.name.as_str()) {
-            (DEVICE, name) => self.device(name),
-            (MEDIA | MEDIA2, name) => self.media(name, operation),
-            (PTZ, name) => {
-                let profile = operation.text_of(PTZ, "ProfileToken");
-                let known = profile.is_none_or(|p| p == self.model.profile);
-                if profile == Some("Profile_1") {
-                    return Err(fault("Sender", "InvalidArgVal/NoPTZProfile", "no PTZ"));
-                }
-                if !known {
-                    return Err(fault(
-                        "Sender",
-                        "InvalidArgVal/NoProfile",
-                        "no such profile",
-                    ));
-                }
-                self.ptz(name, operation)
-            }
-            (IMAGING, name) => {
-                if operation.text_of(IMAGING, "VideoSourceToken") != Some("Source_1") {
-                    return Err(fault("Sender", "InvalidArgVal/NoSource", "no such source"));
-                }
-                self.imaging(name, operation)
-            }
-            _ => Err(unknown()),
-        }
-    }
-
-    fn device(&self, name: &str) -> Answer {
-        Ok(match name {
-            "GetSystemDateAndTime" => {
-                let told = shift(self.clock(), self.model.utc_ahead);
-                let text = humantime::format_rfc3339_seconds(told).to_string();
-                let field = |range: std::ops::Range<usize>| {
-                    text[range].trim_start_matches('0').to_owned()
-                };
-                let or_zero = |text: String| if text.is_empty() { "0".to_owned() } else { text };
-                format!(
-                    "<tt:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType><tt:UTCDateTime><tt:Time><tt:Hour>{}</tt:Hour><tt:Minute>{}</tt:Minute><tt:Second>{}</tt:Second></tt:Time><tt:Date><tt:Year>{}</tt:Year><tt:Month>{}</tt:Month><tt:Day>{}</tt:Day></tt:Date></tt:UTCDateTime></tt:SystemDateAndTime>",
-                    or_zero(field(11..13)),
-                    or_zero(field(14..16)),
-                    or_zero(field(17..19)),
-                    field(0..4),
-                    field(5..7),
-                    field(8..10)
-                )
-            }
-            "GetDeviceInformation" => "<tt:Manufacturer>ACME</tt:Manufacturer><tt:Model>\n  Dome &amp; Co\n</tt:Model><tt:FirmwareVersion>1.2</tt:FirmwareVersion><tt:SerialNumber>S-1</tt:SerialNumber><tt:HardwareId></tt:HardwareId>".to_owned(),
-            "GetCapabilities" => {
-                let mut all = format!(
-                    "<tt:Device><tt:XAddr>http://{}/onvif/device_service</tt:XAddr><tt:System><tt:SupportedVersions><tt:Major>2</tt:Major><tt:Minor>10</tt:Minor></tt:SupportedVersions><tt:SupportedVersions><tt:Major>20</tt:Major><tt:Minor>6</tt:Minor></tt:SupportedVersions></tt:System></tt:Device><tt:Imaging><tt:XAddr>{}</tt:XAddr></tt:Imaging>",
-                    self.model.xaddr,
-                    self.xaddr("Imaging")
-                );
-                if self.model.media1 {
-                    let _ = write!(all, "<tt:Media><tt:XAddr>{}</tt:XAddr></tt:Media>", self.xaddr("Media"));
-                }
-                if self.model.ptz_in_capabilities {
-                    let _ = write!(all, "<tt:PTZ><tt:XAddr>{}</tt:XAddr></tt:PTZ>", self.xaddr("Ptz"));
-                }
-                format!("<tt:Capabilities>{all}</tt:Capabilities>")
-            }
-            "GetServices" if self.model.services => {
-                let mut all = String::new();
-                for (namespace, service, there) in [
-                    (MEDIA, "Media", self.model.media1),
-                    (MEDIA2, "Media", self.model.media2),
-                    (PTZ, "Ptz", true),
-                    (IMAGING, "Imaging", true),
-                ] {
-                    if there {
-                        let _ = write!(all, "<tt:Service><tt:Namespace>{namespace}</tt:Namespace><tt:XAddr>{}</tt:XAddr></tt:Service>", self.xaddr(service));
-                    }
-                }
-                all
-            }
-            "GetScopes" => "<tt:Scopes><tt:ScopeItem>onvif://www.onvif.org/name/Yard%20Dome</tt:ScopeItem></tt:Scopes><tt:Scopes><tt:ScopeItem>onvif://www.onvif.org/MAC/AA-BB-CC-DD-EE-0F</tt:ScopeItem></tt:Scopes>".to_owned(),
-            "GetNetworkInterfaces" => {
-                return Err(fault("Sender", "NotAuthorized/OperationProhibited", "administrators only"));
-            }
-            _ => return Err(unknown()),
-        })
-    }
-
-    fn media(&self, name: &str, operation: &Node) -> Answer {
-        let second = operation.namespace == MEDIA2;
-        let profile = escape(&self.model.profile);
-        Ok(match name {
-            "GetProfiles" => {
-                let timeout = self.model.default_timeout.map_or(String::new(), |t| {
-                    format!("<tt:DefaultPTZTimeout>PT{}S</tt:DefaultPTZTimeout>", t.as_secs_f64())
-                });
-                let source = "<tt:SourceToken>Source_1</tt:SourceToken>";
-                let video = "<tt:Encoding>H264</tt:Encoding><tt:Resolution><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:Resolution>";
-                let ptz = format!("<tt:NodeToken>Node_1</tt:NodeToken>{timeout}");
-                if second {
-                    format!("<tt:Profiles token=\"Profile_1\"><tt:Configurations><tt:VideoSource token=\"vs\">{source}</tt:VideoSource></tt:Configurations></tt:Profiles><tt:Profiles fixed=\"true\" token=\"{profile}\"><tt:Configurations><tt:VideoSource token=\"vs\">{source}</tt:VideoSource><tt:VideoEncoder token=\"ve\">{video}</tt:VideoEncoder><tt:PTZ token=\"PtzConf\">{ptz}</tt:PTZ></tt:Configurations></tt:Profiles>")
-                } else {
-                    format!("<tt:Profiles token=\"Profile_1\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration></tt:Profiles><tt:Profiles fixed=\"true\" token=\"{profile}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token=\"ve\">{video}</tt:VideoEncoderConfiguration><tt:PTZConfiguration token=\"PtzConf\">{ptz}</tt:PTZConfiguration></tt:Profiles>")
-                }
-            }
-            "GetStreamUri" => {
-                let asked = if second {
-                    operation.text_of(MEDIA2, "Protocol") == Some("RTSP")
-                } else {
-                    operation
-                        .child(MEDIA, "StreamSetup")
-                        .and_then(|s| s.child(TT, "Transport"))
-                        .is_some_and(|t| t.text_of(TT, "Protocol") == Some("RTSP"))
-                };
-                if !asked {
-                    return Err(fault("Sender", "InvalidArgVal/InvalidStreamSetup", "setup"));
-                }
-                "<tt:MediaUri><tt:Uri>rtsp://u:p@192.168.1.88:8554/main?a=1&amp;b=2</tt:Uri></tt:MediaUri>".to_owned()
-            }
-            "GetSnapshotUri" if self.model.picture.is_some() => format!(
-                "<tt:MediaUri><tt:Uri>http://{}/picture?x=1&amp;y=2</tt:Uri></tt:MediaUri>",
-                self.model.xaddr
-            ),
-            "GetVideoEncoderConfigurationOptions" if !second => "<tt:Options><tt:H264><tt:ResolutionsAvailable><tt:Width>1280</tt:Width><tt:Height>720</tt:Height></tt:ResolutionsAvailable><tt:ResolutionsAvailable><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:ResolutionsAvailable><tt:FrameRateRange><tt:Min>1</tt:Min><tt:Max>30</tt:Max></tt:FrameRateRange></tt:H264></tt:Options>".to_owned(),
-            _ => return Err(unknown()),
-        })
-    }
-
-    fn ptz(&mut self, name: &str, operation: &Node) -> Answer {
-        let now = self.model.clock.now();
-        let preset = operation.text_of(PTZ, "PresetToken").map(str::to_owned);
-        Ok(match name {
-            "GetNodes" => "<tt:PTZNode token=\"Node_1\"><tt:SupportedPTZSpaces><tt:ContinuousPanTiltVelocitySpace/><tt:ContinuousZoomVelocitySpace/></tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>100</tt:MaximumNumberOfPresets></tt:PTZNode>".to_owned(),
-            "GetConfigurationOptions" => {
-                if operation.text_of(PTZ, "ConfigurationToken") != Some("PtzConf") {
-                    return Err(fault("Sender", "InvalidArgVal/NoConfig", "configuration"));
-                }
-                let (min, max) = self.model.timeouts.unwrap_or((0, 0));
-                format!("<tt:PTZConfigurationOptions><tt:PTZTimeout><tt:Min>PT{min}S</tt:Min><tt:Max>PT{max}S</tt:Max></tt:PTZTimeout></tt:PTZConfigurationOptions>")
-            }
-            "GetStatus" => {
-                let moving = if self.head.moving(now) { "MOVING" } else { "IDLE" };
-                let state = if self.model.tells_motion {
-                    format!("<tt:MoveStatus><tt:PanTilt>{moving}</tt:PanTilt><tt:Zoom>IDLE</tt:Zoom></tt:MoveStatus>")
-                } else {
-                    String::new()
-                };
-                let pan = self.head.position(Axis::Pan, now);
-                let pan = if self.model.odd_style { format!("{pan:E}") } else { pan.to_string() };
-                format!("<tt:PTZStatus><tt:Position><tt:PanTilt y=\"0\" x=\"{pan}\"/></tt:Position>{state}</tt:PTZStatus>")
-            }
-            "ContinuousMove" => return self.continuous_move(operation, now),
-            "Stop" => return self.stop(operation, now),
-            "GetPresets" => {
-                let mut all = String::new();
-                for (token, (name, _)) in &self.presets {
-                    let _ = write!(all, "<tt:Preset token=\"{}\"><tt:Name>{}</tt:Name></tt:Preset>", escape(token), escape(name));
-                }
-                all
-            }
-            "GotoPreset" => {
-                let Some((_, place)) = preset.and_then(|p| self.presets.get(&p)) else {
-                    return Err(fault("Sender", "InvalidArgVal/NoToken", "no such preset"));
-                };
-                for (axis, place) in [Axis::Pan, Axis::Tilt, Axis::Zoom].into_iter().zip(*place) {
-                    self.head.jump(axis, place, now);
-                }
-                String::new()
-            }
-            "SetPreset" => {
-                if self.head.moving(now) {
-                    return Err(fault("Receiver", "Action/MovingPTZ", "it moves"));
-                }
-                let token = match preset {
-                    Some(token) if !self.presets.contains_key(&token) => {
-                        return Err(fault("Sender", "InvalidArgVal/NoToken", "no such preset"));
-                    }
-                    Some(token) => token,
-                    None => format!("made-{}", self.presets.len()),
-                };
-                let name = operation.text_of(PTZ, "PresetName").unwrap_or_default();
-                let place = [Axis::Pan, Axis::Tilt, Axis::Zoom].map(|a| self.head.position(a, now));
-                self.presets.insert(token.clone(), (name.to_owned(), place));
-                format!("<tt:PresetToken>{token}</tt:PresetToken>")
-            }
-            "RemovePreset" => {
-                if preset.and_then(|p| self.presets.remove(&p)).is_none() {
-                    return Err(fault("Sender", "InvalidArgVal/NoToken", "no such preset"));
-                }
-                String::new()
-            }
-            "GetPresetTours" => "<tt:PresetTour token=\"T1\"><tt:Name>Night</tt:Name></tt:PresetTour>".to_owned(),
-            "OperatePresetTour" => {
-                let tour = operation.text_of(PTZ, "PresetTourToken").map(str::to_owned);
-                self.tour = tour.filter(|_| operation.text_of(PTZ, "Operation") == Some("Start"));
-                String::new()
-            }
-            _ => return Err(unknown()),
-        })
-    }
-
-    fn continuous_move(&mut self, operation: &Node, now: Duration) -> Answer {
-        let velocity = operation
-            .child(PTZ, "Velocity")
-            .ok_or_else(|| fault("Sender", "InvalidArgVal", "no velocity"))?;
-        let pan_tilt = velocity.child(TT, "PanTilt");
-        let zoom = velocity.child(TT, "Zoom");
-        let number = |node: &Node, name: &str| {
-            node.attributes
-                .get(name)
-                .filter(|t| {
-                    t.bytes()
-                        .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.'))
-                })
-                .and_then(|t| t.parse::<f64>().ok())
-                .filter(|v| v.abs() <= 1.0)
-                .ok_or_else(|| fault("Sender", "InvalidArgVal/InvalidVelocity", "velocity"))
-        };
-        let mut speeds = Vec::new();
-        if let Some(node) = pan_tilt {
-            speeds.push((Axis::Pan, number(node, "x")?));
-            speeds.push((Axis::Tilt, number(node, "y")?));
-        }
-        if let Some(node) = zoom {
-            speeds.push((Axis::Zoom, number(node, "x")?));
-        }
-        let still = speeds.iter().all(|(_, v)| *v == 0.0);
-        if self.model.one_axis_only && pan_tilt.is_some() && zoom.is_some() && !still {
-            return Err(fault(
-                "Sender",
-                "InvalidArgVal/InvalidVelocity",
-                "one axis at a time",
-            ));
-        }
-        let mut runs_for = self.model.default_timeout;
-        if let Some(timeout) = operation.text_of(PTZ, "Timeout") {
-            let seconds = timeout
-                .strip_prefix("PT")
-                .and_then(|t| t.strip_suffix('S'))
-                .and_then(|t| t.parse::<u64>().ok());
-            let fits = self
-                .model
-                .timeouts
-                .zip(seconds)
-                .is_some_and(|((min, max), s)| (min..=max).contains(&s));
-            if !fits || self.model.refuses_timeouts {
-                return Err(fault(
-                    "Sender",
-                    "InvalidArgVal/TimeoutNotSupported",
-                    "timeout",
-                ));
-            }
-            runs_for = seconds.map(Duration::from_secs);
-        }
-        if self.model.both_axes_only && (pan_tilt.is_none() || zoom.is_none()) {
-            return Ok(String::new());
-        }
-        self.tour = None;
-        for (axis, speed) in speeds {
-            self.head.drive(axis, speed, now, runs_for);
-        }
-        Ok(String::new())
-    }
-
-    fn stop(&mut self, operation: &Node, now: Duration) -> Answer {
-        match self.model.stop {
-            StopMode::Unsupported => return Err(unknown()),
-            StopMode::Ignored => return Ok(String::new()),
-            StopMode::Works => {}
-        }
-        let flag = |name| operation.text_of(PTZ, name) == Some("true");
-        if flag("PanTilt") {
-            self.head.drive(Axis::Pan, 0.0, now, None);
-            self.head.drive(Axis::Tilt, 0.0, now, None);
-        }
-        if flag("Zoom") {
-            self.head.drive(Axis::Zoom, 0.0, now, None);
-        }
-        Ok(String::new())
-    }
-
-    fn imaging(&mut self, name: &str, operation: &Node) -> Answer {
-        let now = self.model.clock.now();
-        let settings = operation.child(IMAGING, "ImagingSettings");
-        Ok(match name {
-            "GetMoveOptions" if self.model.focus => "<tt:MoveOptions><tt:Continuous><tt:Speed><tt:Min>-7</tt:Min><tt:Max>7</tt:Max></tt:Speed></tt:Continuous></tt:MoveOptions>".to_owned(),
-            "GetMoveOptions" => "<tt:MoveOptions/>".to_owned(),
-            "Move" if self.model.focus => {
-                let speed = operation
-                    .child(IMAGING, "Focus")
-                    .and_then(|f| f.child(TT, "Continuous"))
-                    .and_then(|c| c.text_of(TT, "Speed"))
-                    .and_then(|t| t.parse::<f64>().ok())
-                    .filter(|s| s.abs() <= 7.0)
-                    .ok_or_else(|| fault("Sender", "InvalidArgVal", "speed"))?;
-                self.auto_focus = false;
-                self.head.drive(Axis::Focus, speed / 7.0, now, None);
-                String::new()
-            }
-            "Stop" if self.model.focus => {
-                self.head.drive(Axis::Focus, 0.0, now, None);
-                String::new()
-            }
-            "GetOptions" => {
-                let iris = if self.model.iris {
-                    "<tt:Exposure><tt:Mode>AUTO</tt:Mode><tt:Mode>MANUAL</tt:Mode><tt:Iris><tt:Min>0</tt:Min><tt:Max>20</tt:Max></tt:Iris></tt:Exposure>"
-                } else {
-                    ""
-                };
-                format!("<tt:ImagingOptions>{iris}</tt:ImagingOptions>")
-            }
-            "GetImagingSettings" => format!(
-                "<tt:ImagingSettings><tt:Exposure><tt:Iris>{}</tt:Iris></tt:Exposure></tt:ImagingSettings>",
-                self.iris
-            ),
-            "SetImagingSettings" => {
-                if let Some(focus) = settings.and_then(|s| s.child(TT, "Focus")) {
-                    self.auto_focus = focus.text_of(TT, "AutoFocusMode") == Some("AUTO");
-                    self.head.drive(Axis::Focus, 0.0, now, None);
-                }
-                if let Some(exposure) = settings.and_then(|s| s.child(TT, "Exposure")) {
-                    if exposure.text_of(TT, "Mode") != Some("MANUAL") {
-                        return Err(fault("Sender", "InvalidArgVal/SettingsInvalid", "mode"));
-                    }
-                    self.iris = exposure
-                        .text_of(TT, "Iris")
-                        .and_then(|t| t.parse().ok())
-                        .ok_or_else(|| fault("Sender", "InvalidArgVal", "iris"))?;
-                }
-                String::new()
-            }
-            _ => return Err(unknown()),
-        })
-    }
 }
 
-fn unknown() -> Fault {
-    fault(
-        "Receiver",
-        "ActionNotSupported",
-        "optional action not implemented",
-    )
-}
-
-fn shift(time: SystemTime, seconds: i64) -> SystemTime {
+pub(super) fn shift(time: SystemTime, seconds: i64) -> SystemTime {
     let by = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 { time - by } else { time + by }
 }

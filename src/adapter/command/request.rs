@@ -84,11 +84,11 @@ pub struct Unreadable {
 /// Reads a message.
 ///
 /// `max_answer` = most bytes of a result.
-pub fn read(message: &CloudMessage, max_answer: usize) -> Result<Request, Unreadable> {
+pub fn read(message: &CloudMessage, max_answer: usize) -> Result<Request, Box<Unreadable>> {
     let mut about = About::default();
     match read_into(message.text.expose(), &mut about, max_answer) {
         Ok(command) => Ok(Request { about, command }),
-        Err(fault) => Err(Unreadable { about, fault }),
+        Err(fault) => Err(Box::new(Unreadable { about, fault })),
     }
 }
 

@@ -406,3 +406,251 @@ fn task_events_have_the_contract_s_shape() {
         })
     );
 }
+
+/// A payload with everything that is needed.
+fn camera(more: &Value) -> Value {
+    let mut payload = json!({
+        "cameraId": "cam_1", "ip": "192.168.0.64", "port": 80, "requestId": 7,
+        "username": "admin", "password": fakes::PASSWORD, "vendorType": "HIKVISION",
+    });
+    for (key, value) in more.as_object().unwrap() {
+        payload[key] = value.clone();
+    }
+    payload
+}
+
+fn message(command: &str, more: &Value) -> String {
+    json!({ "command": command, "payload": camera(more) }).to_string()
+}
+
+#[test]
+fn each_camera_command_is_decoded_sent_and_answered() {
+    let bench = Bench::new();
+    let cases = [
+        (
+            "PTZ_CONTROL",
+            json!({ "action": "LEFT_UP", "speed": 40 }),
+            "192.168.0.64:80 PanTiltZoom -40 40 0 0 0 for 30000 ms",
+        ),
+        (
+            "PTZ_CONTINUOUS_MOVE",
+            json!({ "action": "FOCUS_FAR", "duration": 1500 }),
+            "192.168.0.64:80 Focus 0 0 0 50 0 for 1500 ms",
+        ),
+        ("PTZ_STOP", json!({}), "192.168.0.64:80 PanTiltZoom stop"),
+        (
+            "PTZ_PRESET_GOTO",
+            json!({ "presetId": 3, "force": true }),
+            "192.168.0.64:80 goto 3 true",
+        ),
+        (
+            "PTZ_PRESET_SET",
+            json!({ "presetId": "4", "presetName": "Gate" }),
+            "192.168.0.64:80 set Some(\"4\") Some(\"Gate\")",
+        ),
+        (
+            "PTZ_PRESET_DELETE",
+            json!({ "presetId": "4" }),
+            "192.168.0.64:80 delete 4",
+        ),
+        (
+            "PTZ_CONTROL",
+            json!({ "action": "START_PATROL", "patrolId": "2" }),
+            "192.168.0.64:80 start patrol 2",
+        ),
+        ("CAMERA_CHECK", json!({}), "192.168.0.64:80 check"),
+        ("CAMERA_PRESET_LIST", json!({}), "192.168.0.64:80 presets"),
+        ("CAMERA_DEVICE_INFO", json!({}), "192.168.0.64:80 probe"),
+        ("ONVIF_PROBE", json!({}), "192.168.0.64:80 probe"),
+    ];
+    for (command, more, asked) in cases {
+        bench.asked.lock().unwrap().clear();
+        let result = bench.ask(&message(command, &more));
+        assert_eq!(
+            (&result["success"], &result["errorCode"], &result["command"]),
+            (&json!(true), &json!(0), &json!(command)),
+            "{result}"
+        );
+        assert_eq!(
+            (&result["cameraId"], &result["requestId"]),
+            (&json!("cam_1"), &json!("7"))
+        );
+        let lines = bench.asked.lock().unwrap().clone();
+        assert!(
+            lines.iter().any(|line| line == asked),
+            "{command}: {lines:?}"
+        );
+        assert!(!result.to_string().contains(fakes::PASSWORD));
+    }
+}
+
+#[test]
+fn results_have_the_shapes_of_the_contract() {
+    let bench = Bench::new();
+    let data = |command: &str, more: Value| bench.ask(&message(command, &more))["data"].clone();
+    let keys = |value: &Value| -> Vec<String> {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    let moved = data("PTZ_CONTROL", json!({ "action": "PAN_LEFT" }));
+    assert_eq!(
+        keys(&moved),
+        [
+            "action",
+            "cameraId",
+            "presetId",
+            "protocol",
+            "stopsAt",
+            "superseded"
+        ]
+    );
+    assert_eq!(moved["protocol"], "ISAPI");
+    assert!(moved["stopsAt"].is_string());
+    let check = data("CAMERA_CHECK", json!({}));
+    assert_eq!(
+        keys(&check),
+        ["authenticated", "latencyMs", "online", "protocol"]
+    );
+    assert_eq!(
+        (&check["online"], &check["authenticated"]),
+        (&json!(true), &json!(true))
+    );
+    let presets = data("CAMERA_PRESET_LIST", json!({}));
+    assert_eq!(
+        presets,
+        json!({ "presets": [{ "id": "1", "name": null, "enabled": true }] })
+    );
+    let status = data("PATROL_STATUS", json!({}));
+    assert_eq!(
+        status,
+        json!({
+            "tourId": null, "cameraId": "cam_1", "state": "STOPPED",
+            "currentWaypoint": 0, "currentLoop": 0, "loopCount": 0,
+        })
+    );
+    let info = data("CAMERA_DEVICE_INFO", json!({}));
+    assert_eq!(
+        (&info["manufacturer"], &info["capabilities"], &info["model"]),
+        (&json!("Fake"), &Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_picture_fits_the_whole_message() {
+    let bench = Bench::new();
+    let result = bench.ask(&message("CAMERA_SNAPSHOT", &json!({})));
+    assert_eq!(result["success"], true, "{result}");
+    let text = result.to_string();
+    assert!(text.len() <= MAX_ANSWER, "{}", text.len());
+    assert!(text.len() > MAX_ANSWER / 2, "{}", text.len());
+    assert_eq!(result["data"]["contentType"], "image/jpeg");
+}
+
+#[test]
+fn a_refused_login_is_told_as_the_contract_says() {
+    let bench = Bench::new();
+    let wrong = json!({ "password": "canary-wrong" });
+    let result = bench.ask(&message("CAMERA_CHECK", &wrong));
+    assert_eq!(
+        (&result["success"], &result["errorCode"]),
+        (&json!(false), &json!(10001))
+    );
+    assert_eq!(
+        (&result["data"]["online"], &result["data"]["authenticated"]),
+        (&json!(true), &json!(false))
+    );
+    // The second one does not reach the camera.
+    let result = bench.ask(&message(
+        "PTZ_CONTROL",
+        &json!({
+            "password": "canary-wrong", "action": "PAN_LEFT"
+        }),
+    ));
+    assert_eq!(result["errorCode"], 10001);
+    let message = result["errorMessage"].as_str().unwrap();
+    assert!(message.contains("guarded until"), "{message}");
+    assert!(!result.to_string().contains("canary"));
+    assert_eq!(bench.asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_too_old_moves_nothing_and_stops_are_never_too_old() {
+    let bench = Bench::new();
+    let send = |command: &str, more: &Value, age: Option<Duration>, replayed| {
+        let message = CloudMessage {
+            id: "m:1".into(),
+            name: "command".into(),
+            text: Secret::new(message(command, more)),
+            age,
+            replayed,
+        };
+        bench.messages.as_ref().unwrap().send(message).unwrap();
+        bench.result()
+    };
+    let left = json!({ "action": "PAN_LEFT" });
+    let old = Some(Duration::from_secs(6));
+    for (age, replayed) in [(old, false), (old, true), (None, true)] {
+        let result = send("PTZ_CONTROL", &left, age, replayed);
+        assert_eq!(result["errorCode"], 20005, "{result}");
+        assert!(result["errorMessage"].as_str().unwrap().contains("stale"));
+    }
+    assert!(bench.asked.lock().unwrap().is_empty());
+    let zero = json!({ "action": "PAN_LEFT", "speed": 0 });
+    for (command, more) in [
+        ("PTZ_STOP", json!({})),
+        ("PTZ_CONTROL", json!({ "action": "STOP" })),
+        ("PTZ_CONTROL", zero),
+        ("PATROL_STATUS", json!({})),
+    ] {
+        assert_eq!(send(command, &more, None, true)["success"], true);
+    }
+    let young = Some(Duration::from_secs(1));
+    assert_eq!(send("PTZ_CONTROL", &left, young, true)["success"], true);
+    assert_eq!(send("PTZ_CONTROL", &left, None, false)["success"], true);
+}
+
+#[test]
+fn a_fault_of_lss_in_a_camera_request_is_an_answer_and_the_next_works() {
+    let bench = Bench::new();
+    let result = bench.ask(&message("CAMERA_PRESET_LIST", &json!({ "port": 666 })));
+    assert_eq!(result["errorCode"], 50001, "{result}");
+    let result = bench.ask(&message("CAMERA_PRESET_LIST", &json!({})));
+    assert_eq!(result["success"], true, "{result}");
+}
+
+#[test]
+fn bad_camera_payloads() {
+    let bench = Bench::new();
+    for (command, more, code) in [
+        ("PTZ_CONTROL", json!({}), 20002),
+        ("PTZ_CONTROL", json!({ "action": "FLY" }), 20003),
+        (
+            "PTZ_CONTROL",
+            json!({ "action": "PAN_LEFT", "speed": 1000 }),
+            20003,
+        ),
+        ("PTZ_PRESET_GOTO", json!({}), 20002),
+        ("PTZ_PRESET_GOTO", json!({ "presetId": "../../x" }), 20003),
+        ("PTZ_STOP", json!({ "ip": "239.1.1.1" }), 20005),
+        ("PATROL_START", json!({ "tourId": "t" }), 20002),
+        (
+            "PATROL_START",
+            json!({ "tourId": "t", "waypoints": [] }),
+            20005,
+        ),
+        (
+            "PATROL_START",
+            json!({ "tourId": "t", "waypoints": ["x"] }),
+            20003,
+        ),
+        ("PATROL_PAUSE", json!({}), 20004),
+        ("CAMERA_CHECK", json!({ "password": null }), 20002),
+    ] {
+        let result = bench.ask(&message(command, &more));
+        assert_eq!(result["errorCode"], code, "{command} {more}: {result}");
+    }
+    let nobody = bench.ask(r#"{"command":"PTZ_CONTROL","payload":{"action":"PAN_LEFT"}}"#);
+    assert_eq!(nobody["errorCode"], 20002);
+    assert!(bench.asked.lock().unwrap().is_empty());
+}

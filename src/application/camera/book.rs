@@ -1,81 +1,42 @@
-//! What is known of cameras: addresses by id, logins by address, and which logins may be tried.
-//!
-//! Learnt from every command that carries something, kept in memory only. A login goes to no
-//! address but its own. Beside it stands the lock-out guard: cameras lock an account after a few
-//! wrong passwords, for every protocol at once (contract 7).
+//! The directory and the guard behind one lock, as commands and workers use them, and when each
+//! camera last answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::lockout::Lockout;
-use crate::domain::camera::{CameraError, Credentials, LoginRefusal, Protocol};
+use super::address::{AddressRules, Host, OwnAddress};
+use super::directory::{ConfiguredLogin, Directory, Said, Target};
+use super::guard::{Guard, Purpose};
+use super::login::Login;
+use crate::domain::camera::{CameraError, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{CameraId, Id};
-use crate::util::secret::Secret;
+use crate::domain::stream::{CameraId, Id, MediaUrl};
+use crate::util::time::Now;
 
-/// Most cameras remembered; beyond that the one heard of longest ago is forgotten.
-const MAX_KNOWN: usize = 1_024;
-/// Where a camera's HTTP answers unless somebody says otherwise.
-const HTTP_PORT: u16 = 80;
-/// Longest host name.
-const MAX_HOST: usize = 253;
+/// Most addresses whose last answer is remembered.
+const MAX_SEEN: usize = 1_024;
+/// The machine's own addresses are asked for at most this often.
+const OWN_EVERY: Duration = Duration::from_secs(10);
 
 /// How a command names its camera, and what it says of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CameraAsk {
     /// Wire: `cameraId`.
     pub camera_id: Option<CameraId>,
-    /// Wire: `ip`: an address or a host name, checked by [`CameraAsk::host`].
-    pub host: Option<String>,
-    /// Wire: `port`, of HTTP.
-    pub port: Option<u16>,
-    /// Wire: `username` and `password`.
-    pub login: Option<Credentials>,
-    /// Wire: `vendorType`, upper case.
-    pub vendor: Option<String>,
-    /// Wire: `channel`, from 1.
-    pub channel: Option<u16>,
+    /// Wire: `ip`, `port`, `username`, `password`, `vendorType`, `channel`.
+    pub said: Said,
 }
 
 impl CameraAsk {
-    /// Judges the text of `ip`: an address, or a host name in lower case.
-    pub fn host(text: &str) -> Result<String, Fault> {
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|t| t.strip_suffix(']'))
-            .unwrap_or(text);
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return Ok(ip.to_canonical().to_string());
-        }
-        let name = !text.is_empty()
-            && text.len() <= MAX_HOST
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-            // Not a number that some resolver takes for an address.
-            && text.bytes().any(|b| b.is_ascii_alphabetic())
-            && !text.starts_with("0x");
-        if name {
-            Ok(text.to_ascii_lowercase())
-        } else {
-            Err(Fault::new(
-                ErrorCode::ParamInvalid,
-                "ip must be an address or a host name",
-            ))
-        }
-    }
-
-    /// What answers and events call the camera.
+    /// What answers and events call the camera, and the directory knows it by.
     pub fn name(&self) -> Result<CameraId, Fault> {
-        if let Some(id) = &self.camera_id {
-            return Ok(id.clone());
-        }
-        match &self.host {
-            Some(host) => Id::parse("ip", host),
-            None => Err(Fault::new(
+        match (&self.camera_id, &self.said.host) {
+            (Some(id), _) => Ok(id.clone()),
+            (None, Some(host)) => Id::parse("ip", &host.to_string()),
+            (None, None) => Err(Fault::new(
                 ErrorCode::ParamMissing,
                 "cameraId is missing; ip, username and password can stand in its place",
             )),
@@ -87,26 +48,19 @@ impl CameraAsk {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// Address or name.
-    pub host: String,
+    pub host: Host,
     /// Of HTTP.
     pub port: u16,
     /// From 1.
     pub channel: u16,
 }
 
-impl Place {
-    /// A name for it, where nobody gave one.
-    pub fn id(&self) -> CameraId {
-        let text = format!("{}:{}", self.host, self.port);
-        Id::parse("ip", &text)
-            .or_else(|_| Id::parse("ip", "camera"))
-            .unwrap_or_else(|_| unreachable!("a literal that is an id"))
-    }
-}
-
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)?;
+        match self.host {
+            Host::Ip(ip) => std::net::SocketAddr::new(ip, self.port).fmt(f)?,
+            Host::Name(_) => write!(f, "{}:{}", self.host, self.port)?,
+        }
         if self.channel != 1 {
             write!(f, "/{}", self.channel)?;
         }
@@ -114,57 +68,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// A login of the configuration, for the cameras that it matches.
-#[derive(Debug, Clone)]
-pub struct ConfiguredLogin {
-    /// What it matches.
-    pub matches: LoginMatch,
-    /// The login.
-    pub login: Credentials,
-    /// The vendor of those cameras.
-    pub vendor: Option<String>,
-}
-
-/// What a configured login matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginMatch {
-    /// Addresses: a network and its prefix length.
-    Network(IpAddr, u8),
-    /// A host name in lower case, or a camera's id.
-    Name(String),
-}
-
-impl LoginMatch {
-    fn holds(&self, host: &str, ip: Option<IpAddr>, ids: &[&CameraId]) -> bool {
-        match self {
-            Self::Name(name) => {
-                name.eq_ignore_ascii_case(host)
-                    || ids.iter().any(|id| id.as_str().eq_ignore_ascii_case(name))
-            }
-            Self::Network(network, prefix) => match (network, ip) {
-                (IpAddr::V4(net), Some(IpAddr::V4(ip))) => {
-                    let shift = 32 - u32::from((*prefix).min(32));
-                    let of = |a: u32| a.checked_shr(shift).unwrap_or(0);
-                    of(net.to_bits()) == of(ip.to_bits())
-                }
-                (IpAddr::V6(net), Some(IpAddr::V6(ip))) => {
-                    let shift = 128 - u32::from((*prefix).min(128));
-                    let of = |a: u128| a.checked_shr(shift).unwrap_or(0);
-                    of(net.to_bits()) == of(ip.to_bits())
-                }
-                _ => false,
-            },
-        }
-    }
-}
-
 /// A camera as the list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCamera {
-    /// If a command named it.
+    /// As a command named it; `None` where that was its address.
     pub camera_id: Option<CameraId>,
     /// Address or name.
-    pub host: String,
+    pub host: Host,
     /// Of HTTP.
     pub port: u16,
     /// As a command or the configuration said.
@@ -180,317 +90,231 @@ pub struct KnownCamera {
 }
 
 #[derive(Debug, Default)]
-struct ById {
-    host: Option<String>,
-    port: Option<u16>,
-    channel: Option<u16>,
-    heard: u64,
-}
-
-/// What belongs to an address.
-#[derive(Debug, Default)]
-struct Host {
-    port: Option<u16>,
-    vendor: Option<String>,
+struct Seen {
     model: Option<String>,
-    protocol: Option<Protocol>,
     online: Option<bool>,
-    last_seen: Option<SystemTime>,
-    candidate: Option<Credentials>,
-    accepted: Option<Credentials>,
-    heard: u64,
+    at: Option<SystemTime>,
 }
 
-#[derive(Debug, Default)]
-struct Pages {
-    ids: HashMap<CameraId, ById>,
-    hosts: HashMap<String, Host>,
-    lockout: Lockout,
-    heard: u64,
-}
-
-/// The directory and the guard.
 #[derive(Debug)]
+struct Pages {
+    directory: Directory,
+    guard: Guard,
+    seen: BTreeMap<Host, Seen>,
+    configured: Vec<ConfiguredLogin>,
+    own_asked: Option<Instant>,
+}
+
+/// Tells this machine's addresses. Takes microseconds.
+pub type OwnAddresses = Box<dyn Fn() -> Vec<OwnAddress> + Send + Sync>;
+
+/// The directory and the guard. Locked for moments only, never while a camera is asked.
 pub struct Book {
-    configured: Mutex<Vec<ConfiguredLogin>>,
     pages: Mutex<Pages>,
+    allow_loopback: bool,
+    own: OwnAddresses,
 }
 
 impl Book {
     /// With the logins of the configuration.
-    pub fn new(configured: Vec<ConfiguredLogin>) -> Self {
+    pub fn new(configured: Vec<ConfiguredLogin>, allow_loopback: bool, own: OwnAddresses) -> Self {
         Self {
-            configured: Mutex::new(configured),
-            pages: Mutex::default(),
+            pages: Mutex::new(Pages {
+                directory: Directory::default(),
+                guard: Guard::new(),
+                seen: BTreeMap::new(),
+                configured,
+                own_asked: None,
+            }),
+            allow_loopback,
+            own,
         }
     }
 
-    /// Takes down what a command says of its camera.
-    pub fn learn(&self, ask: &CameraAsk) {
-        let mut pages = self.pages();
-        pages.heard += 1;
-        let heard = pages.heard;
-        if let Some(id) = &ask.camera_id {
-            make_room(&mut pages.ids, id, |known| known.heard);
-            let known = pages.ids.entry(id.clone()).or_default();
-            if ask.host.is_some() && known.host != ask.host {
-                // Another address: what was known of the old one does not hold for it.
-                *known = ById::default();
-                known.host.clone_from(&ask.host);
-            }
-            known.port = ask.port.or(known.port);
-            known.channel = ask.channel.or(known.channel);
-            known.heard = heard;
-        }
-        let host = ask.host.clone().or_else(|| {
-            let id = ask.camera_id.as_ref()?;
-            pages.ids.get(id)?.host.clone()
-        });
-        let Some(host) = host else {
-            return;
-        };
-        make_room(&mut pages.hosts, &host, |known| known.heard);
-        let known = pages.hosts.entry(host).or_default();
-        known.heard = heard;
-        known.port = ask.port.or(known.port);
-        if ask.vendor.is_some() {
-            known.vendor.clone_from(&ask.vendor);
-        }
-        if ask.login.is_some() && ask.login != known.accepted {
-            known.candidate.clone_from(&ask.login);
-        }
-    }
-
-    /// Where a command's camera is; takes down what it says of it. 20004 where nothing is known.
+    /// Takes down what a command says, and tells where its camera is.
     pub fn place(&self, ask: &CameraAsk) -> Result<Place, Fault> {
-        self.learn(ask);
-        let pages = self.pages();
-        let known = ask.camera_id.as_ref().and_then(|id| pages.ids.get(id));
-        let host = ask
-            .host
-            .as_ref()
-            .or_else(|| known.and_then(|k| k.host.as_ref()))
-            .ok_or_else(|| {
-                Fault::new(
-                    ErrorCode::NotFound,
-                    "nothing is known of this camera: send ip, username and password with the \
-                     command (port and vendorType too, where they are not 80 and ONVIF)",
-                )
-            })?;
-        let port = ask
-            .port
-            .or(known.and_then(|k| k.port))
-            .or_else(|| pages.hosts.get(host).and_then(|h| h.port))
-            .unwrap_or(HTTP_PORT);
-        let channel = ask.channel.or(known.and_then(|k| k.channel)).unwrap_or(1);
-        Ok(Place {
-            host: host.clone(),
-            port,
-            channel,
-        })
+        let id = ask.name()?;
+        let mut pages = self.fresh_pages();
+        pages.directory.learn(&id, ask.said.clone())?;
+        let target = pages.directory.resolve(&id)?;
+        Ok(place_of(&target))
     }
 
-    /// The vendor of the camera at an address.
-    pub fn vendor(&self, host: &str, ip: IpAddr) -> Option<String> {
-        let pages = self.pages();
-        if let Some(vendor) = pages.hosts.get(host).and_then(|h| h.vendor.clone()) {
-            return Some(vendor);
-        }
-        let ids = ids_at(&pages, host);
-        self.configured()
-            .iter()
-            .find(|c| c.matches.holds(host, Some(ip), &ids))
-            .and_then(|c| c.vendor.clone())
+    /// Takes down what a stream's source tells of its camera.
+    pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) {
+        self.fresh_pages().directory.learn_source(id, source);
     }
 
-    /// The logins to try at an address, the first first; `None` = none is known, as a stranger.
-    /// 10001 where all of them are guarded. `stop`: those that have worked come first, guarded or
-    /// not.
-    pub fn logins(
-        &self,
-        host: &str,
-        ip: IpAddr,
-        stop: bool,
-        now: Instant,
-    ) -> Result<Vec<Option<Credentials>>, CameraError> {
-        let pages = self.pages();
-        let known = pages.hosts.get(host);
-        let candidate = known.and_then(|h| h.candidate.clone());
-        let accepted = known.and_then(|h| h.accepted.clone());
-        let ids = ids_at(&pages, host);
-        let configured = self
-            .configured()
-            .iter()
-            .find(|c| c.matches.holds(host, Some(ip), &ids))
-            .map(|c| c.login.clone());
-        let mut all: Vec<Credentials> = Vec::new();
-        let in_order = if stop {
-            [accepted, candidate, configured]
+    /// A stream's login was taken by its camera, or refused.
+    pub fn stream_login(&self, ip: IpAddr, login: &Login, taken: bool) {
+        let now = Now::read();
+        let guard = &mut self.pages().guard;
+        if taken {
+            guard.accepted(ip, login, now);
         } else {
-            [candidate, accepted, configured]
-        };
-        for login in in_order.into_iter().flatten() {
-            if !all.contains(&login) {
-                all.push(login);
-            }
+            guard.refused(ip, login, None, now);
         }
-        if all.is_empty() {
-            return Ok(vec![None]);
-        }
-        let mut guarded = None;
-        let mut allowed = Vec::new();
-        for login in all {
-            match pages.lockout.until(ip, &login, stop, now) {
-                None => allowed.push(Some(login)),
-                Some(until) => {
-                    guarded = Some(guarded.map_or(until, |soonest: Instant| soonest.min(until)));
-                }
-            }
-        }
-        if allowed.is_empty() {
-            let wait = guarded.map_or(0, |until| until.saturating_duration_since(now).as_secs());
-            let at = SystemTime::now() + std::time::Duration::from_secs(wait);
-            return Err(CameraError::LoginRefused(LoginRefusal {
-                tried: false,
-                unlock_after: None,
-                tries_left: None,
-                words: format!(
-                    "guarded until {}: this login was refused before, and another try could lock \
-                     the account",
-                    crate::util::time::rfc3339(at)
-                ),
-            }));
-        }
-        Ok(allowed)
     }
 
-    /// A camera has taken a login.
-    pub fn accepted(&self, host: &str, ip: IpAddr, login: &Credentials) {
-        let mut pages = self.pages();
-        pages.lockout.accepted(ip, login);
-        if let Some(known) = pages.hosts.get_mut(host)
-            && known.accepted.as_ref() != Some(login)
-        {
-            known.accepted = Some(login.clone());
-            if known.candidate.as_ref() == Some(login) {
-                known.candidate = None;
+    /// What is known of a camera, by the id of the command that is being carried out, or by its
+    /// address where that id has moved on.
+    pub fn target(&self, id: &CameraId, host: &Host) -> Result<Target, Fault> {
+        let mut pages = self.fresh_pages();
+        match pages.directory.resolve(id) {
+            Ok(target) if target.host == *host => Ok(target),
+            _ => {
+                let address = Id::parse("ip", &host.to_string())?;
+                pages.directory.resolve(&address)
             }
         }
     }
 
-    /// A camera has refused a login.
-    pub fn refused(&self, ip: IpAddr, login: &Credentials, refusal: &LoginRefusal, now: Instant) {
-        if refusal.tried {
-            let mut pages = self.pages();
-            pages.lockout.refused(ip, login, refusal.unlock_after, now);
+    /// Judges what a name resolves to.
+    pub fn check(&self, ip: IpAddr) -> Result<IpAddr, Fault> {
+        self.fresh_pages().directory.rules().check(ip)
+    }
+
+    /// Asks the guard; each pass is followed by one [`tried`](Self::tried). A login that is
+    /// guarded is no candidate any more.
+    pub fn may_try(
+        &self,
+        id: &CameraId,
+        host: &Host,
+        ip: IpAddr,
+        login: &Login,
+        stop: bool,
+    ) -> Result<(), CameraError> {
+        let purpose = if stop { Purpose::Stop } else { Purpose::Other };
+        let pages = &mut *self.pages();
+        pages
+            .guard
+            .may_try(ip, login, purpose, Now::read())
+            .map_err(|fault| {
+                pages.directory.refused(id, host, login);
+                CameraError::LoginRefused(LoginRefusal {
+                    tried: false,
+                    unlock_after: None,
+                    tries_left: None,
+                    words: fault.message,
+                })
+            })
+    }
+
+    /// How a try ended: taken, refused, or nobody knows.
+    pub fn tried(&self, id: &CameraId, host: &Host, ip: IpAddr, login: &Login, end: &Tried) {
+        let now = Now::read();
+        let pages = &mut *self.pages();
+        match end {
+            Tried::Taken => {
+                pages.guard.accepted(ip, login, now);
+                pages.directory.accepted(id, host, login);
+            }
+            Tried::Refused(unlock) => {
+                pages.guard.refused(ip, login, *unlock, now);
+                pages.directory.refused(id, host, login);
+            }
+            Tried::Unknown => pages.guard.unknown(ip, login, now),
         }
+    }
+
+    /// A camera has been found to speak a protocol.
+    pub fn learn_protocol(&self, id: &CameraId, protocol: Protocol) {
+        self.pages().directory.learn_protocol(id, protocol);
     }
 
     /// A camera has answered, or has not.
-    pub fn seen(&self, host: &str, protocol: Option<Protocol>, online: bool) {
-        let mut pages = self.pages();
-        if let Some(known) = pages.hosts.get_mut(host) {
-            known.online = Some(online);
+    pub fn seen(&self, host: &Host, online: bool) {
+        self.with_seen(host, |seen| {
+            seen.online = Some(online);
             if online {
-                known.protocol = protocol;
-                known.last_seen = Some(SystemTime::now());
+                seen.at = Some(SystemTime::now());
             }
-        }
+        });
     }
 
     /// A camera has told its model.
-    pub fn model(&self, host: &str, model: Option<&str>) {
-        if let Some(known) = self.pages().hosts.get_mut(host) {
-            known.model = model.map(str::to_owned);
-        }
+    pub fn model(&self, host: &Host, model: Option<&str>) {
+        self.with_seen(host, |seen| seen.model = model.map(str::to_owned));
     }
 
-    /// The cameras that are known, by id, then those without one by address.
+    fn with_seen(&self, host: &Host, change: impl FnOnce(&mut Seen)) {
+        let seen = &mut self.pages().seen;
+        if seen.len() >= MAX_SEEN && !seen.contains_key(host) {
+            let oldest = seen
+                .iter()
+                .min_by_key(|(_, seen)| seen.at)
+                .map(|(host, _)| host.clone());
+            if let Some(oldest) = oldest {
+                seen.remove(&oldest);
+            }
+        }
+        change(seen.entry(host.clone()).or_default());
+    }
+
+    /// The cameras that are known, by id.
     pub fn known(&self) -> Vec<KnownCamera> {
         let pages = self.pages();
-        let show = |id: Option<&CameraId>, host: &str, port: Option<u16>| {
-            let known = pages.hosts.get(host);
-            KnownCamera {
-                camera_id: id.cloned(),
-                host: host.to_owned(),
-                port: port
-                    .or_else(|| known.and_then(|h| h.port))
-                    .unwrap_or(HTTP_PORT),
-                vendor: known.and_then(|h| h.vendor.clone()),
-                model: known.and_then(|h| h.model.clone()),
-                protocol: known.and_then(|h| h.protocol),
-                online: known.and_then(|h| h.online),
-                last_seen: known.and_then(|h| h.last_seen),
-            }
-        };
-        let mut named: Vec<KnownCamera> = pages
-            .ids
-            .iter()
-            .filter_map(|(id, known)| Some(show(Some(id), known.host.as_deref()?, known.port)))
-            .collect();
-        named.sort_by(|a, b| a.camera_id.cmp(&b.camera_id));
-        let mut nameless: Vec<KnownCamera> = pages
-            .hosts
-            .keys()
-            .filter(|host| named.iter().all(|k| k.host != **host))
-            .map(|host| show(None, host, None))
-            .collect();
-        nameless.sort_by(|a, b| a.host.cmp(&b.host));
-        named.extend(nameless);
-        named
+        pages
+            .directory
+            .known()
+            .map(|(id, host, port, vendor, protocol)| {
+                let seen = pages.seen.get(host);
+                let by_address = id.as_str() == host.to_string();
+                KnownCamera {
+                    camera_id: (!by_address).then(|| id.clone()),
+                    host: host.clone(),
+                    port,
+                    vendor: vendor.map(|v| v.as_str().to_owned()),
+                    model: seen.and_then(|s| s.model.clone()),
+                    protocol,
+                    online: seen.and_then(|s| s.online),
+                    last_seen: seen.and_then(|s| s.at),
+                }
+            })
+            .collect()
     }
 
-    fn pages(&self) -> std::sync::MutexGuard<'_, Pages> {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn configured(&self) -> std::sync::MutexGuard<'_, Vec<ConfiguredLogin>> {
-        self.configured
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// With rules that know this machine's addresses: they change with every lease.
+    fn fresh_pages(&self) -> MutexGuard<'_, Pages> {
+        let mut pages = self.pages();
+        let now = Instant::now();
+        if pages
+            .own_asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= OWN_EVERY)
+        {
+            pages.own_asked = Some(now);
+            let rules = AddressRules {
+                allow_loopback: self.allow_loopback,
+                own: (self.own)(),
+            };
+            if *pages.directory.rules() != rules {
+                let configured = pages.configured.clone();
+                pages.directory.configure(rules, configured);
+            }
+        }
+        pages
     }
 }
 
-fn ids_at<'a>(pages: &'a Pages, host: &str) -> Vec<&'a CameraId> {
-    pages
-        .ids
-        .iter()
-        .filter(|(_, known)| known.host.as_deref() == Some(host))
-        .map(|(id, _)| id)
-        .collect()
+/// How a login's try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// The camera has let us in.
+    Taken,
+    /// It has not; locked for so long, where it says.
+    Refused(Option<Duration>),
+    /// It did not come to that.
+    Unknown,
 }
 
-fn make_room<K, V>(map: &mut HashMap<K, V>, key: &K, heard: impl Fn(&V) -> u64)
-where
-    K: Clone + Eq + std::hash::Hash,
-{
-    if map.len() < MAX_KNOWN || map.contains_key(key) {
-        return;
-    }
-    let oldest = map
-        .iter()
-        .min_by_key(|(_, known)| heard(known))
-        .map(|(key, _)| key.clone());
-    if let Some(oldest) = oldest {
-        map.remove(&oldest);
-    }
-}
-
-/// A login as a payload carries it: both or none.
-pub fn login(
-    username: Option<&str>,
-    password: Option<&Secret>,
-) -> Result<Option<Credentials>, Fault> {
-    match (username, password) {
-        (None, None) => Ok(None),
-        (Some(user), Some(password)) => Credentials::new(user, password.clone()).map(Some),
-        (Some(_), None) => Err(Fault::new(
-            ErrorCode::ParamMissing,
-            "password is missing: username and password go together",
-        )),
-        (None, Some(_)) => Err(Fault::new(
-            ErrorCode::ParamMissing,
-            "username is missing: username and password go together",
-        )),
+fn place_of(target: &Target) -> Place {
+    Place {
+        host: target.host.clone(),
+        port: target.port,
+        channel: u16::try_from(target.channel).unwrap_or(1),
     }
 }

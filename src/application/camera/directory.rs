@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::address::{AddressRules, Host};
 use super::login::Login;
+use crate::domain::camera::Protocol;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::url;
@@ -22,25 +23,6 @@ const HTTP: u16 = 80;
 /// What some send as a camera's `port`, because lists of cameras have it there. No camera answers
 /// HTTP on it.
 const RTSP: u16 = 554;
-
-/// By which protocol a camera is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Hikvision's own.
-    Isapi,
-    /// Everybody's.
-    Onvif,
-}
-
-impl Protocol {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Isapi => "ISAPI",
-            Self::Onvif => "ONVIF",
-        }
-    }
-}
 
 /// Whose make a camera is, in upper case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -338,6 +320,18 @@ impl Directory {
             stop_login: accepted.or_else(|| login.clone()),
             login,
             host,
+        })
+    }
+
+    /// Every camera that is known: id, where it is, its HTTP port, its make, what it speaks.
+    #[allow(clippy::type_complexity)] // Read in one place.
+    pub fn known(
+        &self,
+    ) -> impl Iterator<Item = (&CameraId, &Host, u16, Option<&Vendor>, Option<Protocol>)> {
+        self.cameras.iter().filter_map(|(id, camera)| {
+            let host = camera.host.as_ref()?;
+            let port = camera.port.unwrap_or(HTTP);
+            Some((id, host, port, camera.vendor.as_ref(), camera.protocol))
         })
     }
 

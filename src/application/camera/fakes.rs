@@ -8,16 +8,13 @@ use crossbeam_channel::{Sender, unbounded};
 
 use super::{Book, CameraParts, CameraService, LanePolicy};
 use crate::domain::camera::{
-    AddressRules, CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway,
-    CameraTarget, Checked, LoginRefusal, PictureLimit, Protocol, ProtocolSupport, SnapshotMaker,
-    SnapshotWish,
+    CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
+    Checked, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo, Protocol,
+    ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
 };
-use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolEvent;
-use crate::domain::ptz::{
-    AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, PtzEvent, StopScope,
-};
+use crate::domain::ptz::{Drive, PtzEvent, Velocity};
 use crate::util::secret::Secret;
 
 /// What the fake cameras were asked, one line each.
@@ -40,10 +37,10 @@ pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<To
     let (told, events) = unbounded();
     let parts = CameraParts {
         gateway: Arc::new(FakeGateway(asked.clone())),
-        rules: Arc::new(FakeRules),
+        names: Arc::new(FakeNames),
         pictures: Arc::new(FakePictures),
         observer: Arc::new(FakeObserver(told)),
-        book: Arc::new(Book::new(Vec::new())),
+        book: Arc::new(Book::new(Vec::new(), false, Box::new(Vec::new))),
         policy: LanePolicy::default(),
     };
     (CameraService::new(parts), asked, events)
@@ -65,16 +62,9 @@ impl CameraGateway for FakeGateway {
     }
 }
 
-struct FakeRules;
+struct FakeNames;
 
-impl AddressRules for FakeRules {
-    fn check(&self, ip: IpAddr) -> Result<(), Fault> {
-        if ip.is_multicast() {
-            return Err(Fault::new(ErrorCode::ValidationFailed, "multicast"));
-        }
-        Ok(())
-    }
-
+impl NameLookup for FakeNames {
     fn lookup(&self, _: &str, _: Instant) -> Result<Vec<IpAddr>, CameraError> {
         Ok(vec![IpAddr::from([192, 168, 0, 9])])
     }
@@ -167,27 +157,27 @@ impl CameraDevice for FakeCamera {
     }
     fn move_at(
         &mut self,
-        v: HeadVelocity,
+        drive: Drive,
+        v: Velocity,
         limit: Duration,
         _: Instant,
     ) -> Result<MoveAccepted, CameraError> {
         self.note(&format!(
-            "move {} {} {} for {} ms",
-            v.pan.percent(),
-            v.tilt.percent(),
-            v.zoom.percent(),
+            "{drive:?} {} {} {} {} {} for {} ms",
+            v.pan,
+            v.tilt,
+            v.zoom,
+            v.focus,
+            v.iris,
             limit.as_millis()
         ))?;
         Ok(MoveAccepted::default())
     }
-    fn drive_lens(&mut self, lens: Lens, speed: AxisSpeed, _: Instant) -> Result<(), CameraError> {
-        self.note(&format!("{lens:?} {}", speed.percent()))
-    }
     fn focus_auto(&mut self, _: Instant) -> Result<(), CameraError> {
         self.note("auto focus")
     }
-    fn stop(&mut self, _: StopScope, _: bool, _: Instant) -> Result<(), CameraError> {
-        self.note("stop")
+    fn stop(&mut self, drive: Drive, _: StopWay, _: Instant) -> Result<(), CameraError> {
+        self.note(&format!("{drive:?} stop"))
     }
     fn motion(&mut self, _: Instant) -> Result<Motion, CameraError> {
         Ok(Motion::default())
@@ -206,12 +196,12 @@ impl CameraDevice for FakeCamera {
     }
     fn set_preset(
         &mut self,
-        preset: &str,
+        preset: Option<&str>,
         name: Option<&str>,
         _: Instant,
     ) -> Result<String, CameraError> {
-        self.note(&format!("set {preset} {name:?}"))?;
-        Ok(preset.to_owned())
+        self.note(&format!("set {preset:?} {name:?}"))?;
+        Ok(preset.unwrap_or("new").to_owned())
     }
     fn delete_preset(&mut self, preset: &str, _: Instant) -> Result<(), CameraError> {
         self.note(&format!("delete {preset}"))

@@ -5,6 +5,7 @@
 //! to log in). The threads around them send what the lane says.
 
 mod address;
+mod asking;
 mod book;
 mod contact;
 mod directory;
@@ -29,7 +30,7 @@ mod waiting;
 mod wires;
 
 pub use address::{AddressRules, Host, OwnAddress};
-pub use book::{Book, CameraAsk, KnownCamera, Place};
+pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
 pub use contact::{CheckReport, QueryData};
 pub use directory::{ConfiguredLogin, Directory, Said, Target, Vendor};
 pub use guard::{Guard, Purpose};

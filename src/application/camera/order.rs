@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use crate::domain::camera::StopWay;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::{PatrolEvent, PatrolStatus, Plan, TourId};
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEvent, Speed, Velocity, check_preset_id};
@@ -269,24 +270,6 @@ fn missing(field: &str) -> Fault {
 
 fn invalid(why: &str) -> Fault {
     Fault::new(ErrorCode::ParamInvalid, why)
-}
-
-/// How to make a camera stand still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StopWay {
-    /// The protocol's own stop.
-    Stop,
-    /// A movement of velocity zero, for cameras that refuse or ignore the other.
-    ZeroVelocity,
-}
-
-impl StopWay {
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Stop => Self::ZeroVelocity,
-            Self::ZeroVelocity => Self::Stop,
-        }
-    }
 }
 
 /// What is sent to the camera.

@@ -112,7 +112,7 @@ impl Running {
             lane: Lane::new(policy),
             policy,
             wires: Wires::new(Arc::clone(&start.contact), sender),
-            last_camera: start.contact.place().id(),
+            last_camera: start.contact.camera(),
             contact: start.contact,
             inputs: start.inputs,
             answers,
@@ -166,6 +166,7 @@ impl Running {
                 recv(inputs) -> input => match input {
                     Ok(Input::Command(command, reply)) => {
                         self.waiting.insert(command.id, (command.camera.clone(), reply));
+                        self.contact.named(&command.camera);
                         self.last_camera = command.camera.clone();
                         Event::Command(command)
                     }

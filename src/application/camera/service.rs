@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
+use super::address::Host;
 use super::book::{Book, CameraAsk, KnownCamera, Place};
 use super::contact::{Contact, QueryData};
+use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
 use super::running::{self, Flags, Input};
-use crate::domain::camera::{
-    AddressRules, CameraGateway, Credentials, LoginRefusal, Protocol, SnapshotMaker,
-};
+use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolStatus;
-use crate::domain::stream::CameraId;
+use crate::domain::stream::{CameraId, MediaUrl};
 
 /// Most cameras that have a lane at a time.
 const MAX_LANES: usize = 64;
@@ -35,8 +35,8 @@ const STOP_WAITS: Duration = Duration::from_secs(1);
 pub struct CameraParts {
     /// Opens devices.
     pub gateway: Arc<dyn CameraGateway>,
-    /// Where a camera may be.
-    pub rules: Arc<dyn AddressRules>,
+    /// Resolves host names.
+    pub names: Arc<dyn NameLookup>,
     /// Fits pictures, and takes them from streams.
     pub pictures: Arc<dyn SnapshotMaker>,
     /// Told of what lss does on its own.
@@ -120,11 +120,6 @@ impl CameraService {
     ) -> Result<CameraDone, Fault> {
         let shared = &self.shared;
         let camera = ask.name()?;
-        if let Some(host) = &ask.host
-            && let Ok(ip) = host.parse()
-        {
-            shared.parts.rules.check(ip)?;
-        }
         let urgent = matches!(order, Order::Stop(_));
         // A tour's other commands make no lane: there is no tour where there is none.
         let patrol_only = match &order {
@@ -134,7 +129,9 @@ impl CameraService {
         };
         let place = match shared.parts.book.place(ask) {
             Ok(place) => place,
-            Err(_) if patrol_only.is_some() => return without_lane(camera, patrol_only.as_ref()),
+            Err(fault) if patrol_only.is_some() && fault.code == ErrorCode::NotFound => {
+                return without_lane(camera, patrol_only.as_ref());
+            }
             Err(fault) => return Err(fault),
         };
         let (reply, done) = bounded(1);
@@ -155,7 +152,7 @@ impl CameraService {
                     None if patrol_only.is_some() => {
                         return without_lane(camera, patrol_only.as_ref());
                     }
-                    None => self.start_lane(&mut lanes, &place)?,
+                    None => self.start_lane(&mut lanes, &place, &camera)?,
                 };
                 match handle.queue.try_send(input) {
                     Ok(()) => return Ok(done),
@@ -188,35 +185,19 @@ impl CameraService {
         }
     }
 
-    /// What is known of a camera, without a command for it.
-    pub fn learn(&self, ask: &CameraAsk) {
-        let allowed = ask
-            .host
-            .as_deref()
-            .and_then(|host| host.parse().ok())
-            .is_none_or(|ip| self.shared.parts.rules.check(ip).is_ok());
-        if allowed {
-            self.shared.parts.book.learn(ask);
-        }
+    /// What a stream's source tells of its camera.
+    pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) {
+        self.shared.parts.book.learn_source(id, source);
     }
 
     /// A stream's login was taken by its camera, or refused: accounts lock for every protocol at
     /// once. Names are not looked up for this.
-    pub fn stream_login(&self, host: &str, login: &Credentials, taken: bool) {
-        let Ok(ip) = host.parse() else {
-            return;
-        };
-        let book = &self.shared.parts.book;
-        if taken {
-            book.accepted(host, ip, login);
-        } else {
-            let refusal = LoginRefusal {
-                tried: true,
-                unlock_after: None,
-                tries_left: None,
-                words: String::new(),
-            };
-            book.refused(ip, login, &refusal, Instant::now());
+    pub fn stream_login(&self, source: &MediaUrl, taken: bool) {
+        if let Ok(Host::Ip(ip)) = Host::parse("sourceUrl", source.host())
+            && let Some((user, password)) = source.credentials()
+            && let Ok(login) = Login::parse(&user, &password)
+        {
+            self.shared.parts.book.stream_login(ip, &login, taken);
         }
     }
 
@@ -287,7 +268,12 @@ impl CameraService {
         &self.shared.ended
     }
 
-    fn start_lane<'a>(&self, lanes: &'a mut Lanes, place: &Place) -> Result<&'a LaneHandle, Fault> {
+    fn start_lane<'a>(
+        &self,
+        lanes: &'a mut Lanes,
+        place: &Place,
+        camera: &CameraId,
+    ) -> Result<&'a LaneHandle, Fault> {
         let shared = &self.shared;
         let alive = shared
             .alive
@@ -307,7 +293,7 @@ impl CameraService {
         flags
             .link_down
             .store(shared.link_down.load(Ordering::Relaxed), Ordering::Relaxed);
-        let contact = Contact::new(place.clone(), Arc::clone(shared));
+        let contact = Contact::new(place.clone(), camera.clone(), Arc::clone(shared));
         running::start(running::Start {
             contact: Arc::new(contact),
             inputs,

@@ -1,7 +1,8 @@
 //! Replies: documents read into values. Pure. What a camera leaves out stays `None`.
 
-use crate::domain::camera::{AudioCapabilities, PtzCapabilities, VideoCapabilities};
-use crate::domain::ptz::{Position, PresetInfo, is_function_preset};
+use crate::domain::camera::{
+    AudioCapabilities, Position, PresetInfo, PtzCapabilities, VideoCapabilities, is_function_preset,
+};
 use crate::infrastructure::xml::{Element, as_bool, as_number};
 
 /// Who the device is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::ptz::{AxisSpeed, HeadVelocity, Lens};
+use crate::domain::ptz::Velocity;
 use crate::infrastructure::http::camera_client::Resend;
 use crate::infrastructure::xml::XmlWriter;
 
@@ -62,12 +62,30 @@ impl Call {
     }
 }
 
-fn velocity_fields(w: &mut XmlWriter, velocity: HeadVelocity) {
+fn velocity_fields(w: &mut XmlWriter, velocity: Velocity) {
     // All three, always: an axis left out is not touched, so a stop without zoom would leave
     // the lens running.
-    w.leaf("pan", &velocity.pan.percent().to_string());
-    w.leaf("tilt", &velocity.tilt.percent().to_string());
-    w.leaf("zoom", &velocity.zoom.percent().to_string());
+    w.leaf("pan", &percent(velocity.pan));
+    w.leaf("tilt", &percent(velocity.tilt));
+    w.leaf("zoom", &percent(velocity.zoom));
+}
+
+/// What is out of range is refused by the camera: never sent.
+fn percent(speed: i8) -> String {
+    speed.clamp(-100, 100).to_string()
+}
+
+fn stands_still(velocity: Velocity) -> bool {
+    (velocity.pan, velocity.tilt, velocity.zoom) == (0, 0, 0)
+}
+
+/// The motors of a lens besides the zoom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lens {
+    /// − near, + far.
+    Focus,
+    /// − closed, + open.
+    Iris,
 }
 
 fn move_resend(stands_still: bool) -> Resend {
@@ -79,19 +97,19 @@ fn move_resend(stands_still: bool) -> Resend {
 }
 
 /// Moves until the next word.
-pub fn continuous(tree: PtzTree, channel: u16, velocity: HeadVelocity) -> Call {
+pub fn continuous(tree: PtzTree, channel: u16, velocity: Velocity) -> Call {
     let body = XmlWriter::document(|w| {
         w.element("PTZData", &[], |w| velocity_fields(w, velocity));
     });
     Call::put(
         format!("{}/continuous", tree.channel(channel)),
         body,
-        move_resend(velocity.is_zero()),
+        move_resend(stands_still(velocity)),
     )
 }
 
 /// Moves for a time.
-pub fn momentary(tree: PtzTree, channel: u16, velocity: HeadVelocity, time: Duration) -> Call {
+pub fn momentary(tree: PtzTree, channel: u16, velocity: Velocity, time: Duration) -> Call {
     let body = XmlWriter::document(|w| {
         w.element("PTZData", &[], |w| {
             velocity_fields(w, velocity);
@@ -103,24 +121,20 @@ pub fn momentary(tree: PtzTree, channel: u16, velocity: HeadVelocity, time: Dura
     Call::put(
         format!("{}/momentary", tree.channel(channel)),
         body,
-        move_resend(velocity.is_zero()),
+        move_resend(stands_still(velocity)),
     )
 }
 
 /// Drives focus or iris.
-pub fn lens(channel: u16, lens: Lens, speed: AxisSpeed) -> Call {
+pub fn lens(channel: u16, lens: Lens, speed: i8) -> Call {
     let (path, root, field) = match lens {
         Lens::Focus => ("focus", "FocusData", "focus"),
         Lens::Iris => ("iris", "IrisData", "iris"),
     };
     let body = XmlWriter::document(|w| {
-        w.element(root, &[], |w| w.leaf(field, &speed.percent().to_string()));
+        w.element(root, &[], |w| w.leaf(field, &percent(speed)));
     });
-    Call::put(
-        lens_path(channel, path),
-        body,
-        move_resend(speed == AxisSpeed::ZERO),
-    )
+    Call::put(lens_path(channel, path), body, move_resend(speed == 0))
 }
 
 /// Asks whether a lens motor is there.
@@ -299,13 +313,22 @@ pub fn picture(path: PicturePath, channel: u16, size: Option<(u32, u32)>) -> Cal
 mod tests {
     use super::*;
 
+    fn velocity(pan: i8, tilt: i8, zoom: i8) -> Velocity {
+        Velocity {
+            pan,
+            tilt,
+            zoom,
+            ..Velocity::ZERO
+        }
+    }
+
     fn text(call: &Call) -> &str {
         std::str::from_utf8(call.body.as_deref().unwrap()).unwrap()
     }
 
     #[test]
     fn moves_name_every_axis() {
-        let call = continuous(PtzTree::Direct, 1, HeadVelocity::new(-50, 0, 7).unwrap());
+        let call = continuous(PtzTree::Direct, 1, velocity(-50, 0, 7));
         assert_eq!(call.method, "PUT");
         assert_eq!(call.target, "/ISAPI/PTZCtrl/channels/1/continuous");
         assert_eq!(
@@ -313,7 +336,9 @@ mod tests {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><PTZData><pan>-50</pan><tilt>0</tilt><zoom>7</zoom></PTZData>"
         );
         assert_eq!(call.resend, Resend::WhenCrossed);
-        let stop = continuous(PtzTree::Proxy, 2, HeadVelocity::ZERO);
+        let wild = continuous(PtzTree::Direct, 1, velocity(-128, 127, 0));
+        assert!(text(&wild).contains("<pan>-100</pan><tilt>100</tilt>"));
+        let stop = continuous(PtzTree::Proxy, 2, Velocity::ZERO);
         assert_eq!(
             stop.target,
             "/ISAPI/ContentMgmt/PTZCtrlProxy/channels/2/continuous"
@@ -323,7 +348,7 @@ mod tests {
         let nudge = momentary(
             PtzTree::Direct,
             1,
-            HeadVelocity::new(40, 0, 0).unwrap(),
+            velocity(40, 0, 0),
             Duration::from_millis(300),
         );
         assert!(
@@ -346,10 +371,10 @@ mod tests {
 
     #[test]
     fn lenses_and_pictures() {
-        let near = lens(1, Lens::Focus, AxisSpeed::new(-60).unwrap());
+        let near = lens(1, Lens::Focus, -60);
         assert_eq!(near.target, "/ISAPI/System/Video/inputs/channels/1/focus");
         assert!(text(&near).ends_with("<FocusData><focus>-60</focus></FocusData>"));
-        let open = lens(1, Lens::Iris, AxisSpeed::new(60).unwrap());
+        let open = lens(1, Lens::Iris, 60);
         assert!(text(&open).ends_with("<IrisData><iris>60</iris></IrisData>"));
         assert_eq!(
             picture(PicturePath::Stream, 3, Some((704, 576))).target,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::body::{self, Call, PicturePath, PtzTree};
 use super::status::{Refusal, Trouble, judge, read_refusal};
 use crate::domain::camera::{CameraAddress, CameraError, Credentials};
+use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY};
 use crate::infrastructure::http::camera_client::{CameraClient, Request};
 use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use crate::infrastructure::http::response::Response;
-use crate::infrastructure::http::{CameraOptions, MAX_REPLY};
 use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
 
 /// Between two tries of a read that the camera was too busy for.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::body;
 use crate::domain::camera::{CameraAddress, CameraError};
-use crate::infrastructure::http::CameraOptions;
+use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use crate::infrastructure::http::digest::{Challenge, parse_challenges};
 use crate::infrastructure::http::response::Response;

@@ -3,17 +3,15 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{self, DeviceInfo, PtzChannel};
-use super::body::{self, Call};
+use super::body::{self, Call, Lens};
 use super::client::{IsapiClient, Memory};
 use super::status::Trouble;
 use crate::domain::camera::{
-    CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked,
-    Protocol, ProtocolSupport, SnapshotWish,
+    CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion,
+    MoveAccepted, PresetInfo, Protocol, ProtocolSupport, SnapshotWish, StopWay, is_function_preset,
 };
-use crate::domain::ptz::{
-    AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, StopScope, is_function_preset,
-};
-use crate::infrastructure::http::CameraOptions;
+use crate::domain::ptz::{Drive, Velocity};
+use crate::infrastructure::http::camera::CameraOptions;
 
 /// A timed move that is longer than this is cut short by some models.
 const LONGEST_MOMENTARY: Duration = Duration::from_secs(2);
@@ -106,6 +104,40 @@ impl IsapiCamera {
             Err(Trouble::Refused(refusal)) if refusal.sub == "notsupport" => Some(false),
             _ => None,
         }
+    }
+
+    /// Pan, tilt and zoom. A short movement is given its end, where the camera can.
+    fn turn(
+        &mut self,
+        velocity: Velocity,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<MoveAccepted, CameraError> {
+        let channel = self.channel();
+        let timed = !velocity.is_zero()
+            && limit <= LONGEST_MOMENTARY
+            && !self.memory.with(|m| m.no_momentary);
+        if timed {
+            let made = self.client.in_tree(
+                |tree| body::momentary(tree, channel, velocity, limit),
+                deadline,
+            );
+            match made.map_err(CameraError::from) {
+                Ok(_) => {
+                    return Ok(MoveAccepted {
+                        ends_after: Some(limit),
+                    });
+                }
+                Err(CameraError::NotSupported(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.act_in_tree(|tree| body::continuous(tree, channel, velocity), deadline)?;
+        if timed {
+            // Only now is it known that it was the timed move that the camera can't.
+            self.memory.with(|m| m.no_momentary = true);
+        }
+        Ok(MoveAccepted::default())
     }
 
     fn capabilities(&mut self, deadline: Instant) -> CameraCapabilities {
@@ -201,44 +233,20 @@ impl CameraDevice for IsapiCamera {
 
     fn move_at(
         &mut self,
-        velocity: HeadVelocity,
+        drive: Drive,
+        velocity: Velocity,
         limit: Duration,
         deadline: Instant,
     ) -> Result<MoveAccepted, CameraError> {
         let channel = self.channel();
-        let timed = !velocity.is_zero()
-            && limit <= LONGEST_MOMENTARY
-            && !self.memory.with(|m| m.no_momentary);
-        if timed {
-            let made = self.client.in_tree(
-                |tree| body::momentary(tree, channel, velocity, limit),
-                deadline,
-            );
-            match made.map_err(CameraError::from) {
-                Ok(_) => {
-                    return Ok(MoveAccepted {
-                        ends_by_itself: Some(limit),
-                    });
-                }
-                Err(CameraError::NotSupported(_)) => {}
-                Err(error) => return Err(error),
+        match drive {
+            Drive::PanTiltZoom => return self.turn(velocity, limit, deadline),
+            Drive::Focus => {
+                self.act(&body::lens(channel, Lens::Focus, velocity.focus), deadline)?;
             }
-        }
-        self.act_in_tree(|tree| body::continuous(tree, channel, velocity), deadline)?;
-        if timed {
-            // Only now is it known that it was the timed move that the camera can't.
-            self.memory.with(|m| m.no_momentary = true);
+            Drive::Iris => self.act(&body::lens(channel, Lens::Iris, velocity.iris), deadline)?,
         }
         Ok(MoveAccepted::default())
-    }
-
-    fn drive_lens(
-        &mut self,
-        lens: Lens,
-        speed: AxisSpeed,
-        deadline: Instant,
-    ) -> Result<(), CameraError> {
-        self.act(&body::lens(self.channel(), lens, speed), deadline)
     }
 
     fn focus_auto(&mut self, deadline: Instant) -> Result<(), CameraError> {
@@ -260,28 +268,10 @@ impl CameraDevice for IsapiCamera {
         self.act(&call, deadline)
     }
 
-    fn stop(
-        &mut self,
-        scope: StopScope,
-        _insist: bool,
-        deadline: Instant,
-    ) -> Result<(), CameraError> {
-        // ISAPI knows one way of stopping, so insisting changes nothing.
-        let channel = self.channel();
-        let mut result = self.act_in_tree(
-            |tree| body::continuous(tree, channel, HeadVelocity::ZERO),
-            deadline,
-        );
-        for (wanted, lens) in [(scope.focus, Lens::Focus), (scope.iris, Lens::Iris)] {
-            if !wanted {
-                continue;
-            }
-            match self.drive_lens(lens, AxisSpeed::ZERO, deadline) {
-                Ok(()) | Err(CameraError::NotSupported(_)) => {}
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        result
+    fn stop(&mut self, drive: Drive, _way: StopWay, deadline: Instant) -> Result<(), CameraError> {
+        // ISAPI knows one way of stopping: velocity zero.
+        self.move_at(drive, Velocity::ZERO, Duration::ZERO, deadline)?;
+        Ok(())
     }
 
     fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError> {
@@ -327,10 +317,13 @@ impl CameraDevice for IsapiCamera {
 
     fn set_preset(
         &mut self,
-        preset: &str,
+        preset: Option<&str>,
         name: Option<&str>,
         deadline: Instant,
     ) -> Result<String, CameraError> {
+        let preset = preset.ok_or_else(|| {
+            CameraError::NotSupported("storing a preset without a number (presetId)".to_owned())
+        })?;
         let number = self.own_preset(preset, deadline)?;
         let channel = self.channel();
         let unnamed = format!("Preset {number}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::camera::{CameraError, LoginRefusal};
-use crate::infrastructure::http::camera_words;
+use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::http::response::Response;
 use crate::infrastructure::xml::{self, Element, XmlError};
 

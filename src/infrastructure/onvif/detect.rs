@@ -6,7 +6,7 @@ use super::envelope::envelope;
 use super::reply;
 use super::request::{self, Service};
 use crate::domain::camera::{CameraAddress, CameraError};
-use crate::infrastructure::http::CameraOptions;
+use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use crate::infrastructure::xml::MAX_DOCUMENT;
 

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::answer::media::{self, Profile};
 use super::answer::ptz;
-use super::client::{OnvifClient, Trouble};
+use super::client::OnvifClient;
 use super::memory::{Learnt, Memory};
+use super::outcome::Trouble;
 use super::reply::FaultKind;
-use super::request::{self, ImagingChange, MoveForm, Service};
-use super::{address, lens, presets, probe};
+use super::request::{self, ImagingChange, Service};
+use super::{address, lens, movement, presets, probe};
 use crate::domain::camera::{
-    CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Protocol, SnapshotWish,
+    CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion, MoveAccepted,
+    PresetInfo, Protocol, SnapshotWish, StopWay,
 };
-use crate::domain::ptz::{
-    AxisSpeed, HeadVelocity, Lens, Motion, MoveAccepted, PresetInfo, StopScope,
-};
-use crate::infrastructure::http::CameraOptions;
+use crate::domain::ptz::{Drive, Velocity};
+use crate::infrastructure::http::camera::CameraOptions;
 
 /// One client of one ONVIF device. See [`CameraDevice`].
 pub struct OnvifCamera {
@@ -128,146 +128,7 @@ impl OnvifCamera {
         act(self, &again)
     }
 
-    /// The time to give a move, within what the camera takes; `None` where it takes none.
-    fn move_time(
-        &mut self,
-        profile: &Profile,
-        limit: Duration,
-        deadline: Instant,
-    ) -> Result<Option<Duration>, Trouble> {
-        let known = self.memory().with(|m| m.move_times);
-        let times = match known {
-            Some(times) => times,
-            None => self.ask_move_times(profile, deadline)?,
-        };
-        // Whole seconds, because many read nothing else.
-        Ok(times.map(|(min, max)| {
-            let up = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
-            Duration::from_secs(up).clamp(min, max)
-        }))
-    }
-
-    fn ask_move_times(
-        &mut self,
-        profile: &Profile,
-        deadline: Instant,
-    ) -> Result<Option<(Duration, Duration)>, Trouble> {
-        let token = profile.ptz.as_ref().and_then(|p| p.token.clone());
-        let times = match token {
-            None => None,
-            Some(token) => {
-                let asked = request::configuration_options(&token);
-                match self.client.call(&asked, deadline) {
-                    Ok(content) => ptz::configuration_options(&content).timeout,
-                    Err(Trouble::Fault(_) | Trouble::NotHere(_)) => None,
-                    Err(trouble) => return Err(trouble),
-                }
-            }
-        };
-        // In whole seconds, inside the range that was told.
-        let times = times.and_then(|(min, max)| {
-            let up = min.as_secs() + u64::from(min.subsec_nanos() > 0);
-            let (min, max) = (Duration::from_secs(up), Duration::from_secs(max.as_secs()));
-            (min <= max).then_some((min, max))
-        });
-        self.memory().with(|m| m.move_times = Some(times));
-        Ok(times)
-    }
-
-    fn try_move(
-        &mut self,
-        profile: &Profile,
-        velocity: HeadVelocity,
-        limit: Duration,
-        deadline: Instant,
-    ) -> Result<MoveAccepted, Trouble> {
-        let timeout = if velocity.is_zero() {
-            None
-        } else {
-            self.move_time(profile, limit, deadline)?
-        };
-        let mut form = MoveForm {
-            timeout,
-            moving_axes_only: self.memory().with(|m| m.moving_axes_only),
-        };
-        let mut first = None;
-        loop {
-            let operation = request::continuous_move(&profile.token, velocity, form);
-            match self.client.call(&operation, deadline) {
-                Ok(_) => break,
-                Err(trouble) if trouble.kind() == Some(FaultKind::BadForm) => {
-                    first.get_or_insert(trouble);
-                }
-                Err(trouble) => return Err(trouble),
-            }
-            // Not the movement is refused but the way it is written.
-            if form.timeout.is_some() {
-                form.timeout = None;
-            } else if !form.moving_axes_only && !velocity.is_zero() {
-                form.moving_axes_only = true;
-            } else {
-                return Err(first.unwrap_or_else(|| {
-                    CameraError::Device("move refused in every form".to_owned()).into()
-                }));
-            }
-        }
-        self.memory().with(|m| {
-            m.moving_axes_only = form.moving_axes_only;
-            if timeout.is_some() && form.timeout.is_none() {
-                m.move_times = Some(None);
-            }
-        });
-        let default = profile.ptz.as_ref().and_then(|p| p.default_timeout);
-        Ok(MoveAccepted {
-            ends_by_itself: form
-                .timeout
-                .or(default)
-                .filter(|d| !velocity.is_zero() && !d.is_zero()),
-        })
-    }
-
-    /// `Stop`, and zero velocity where `Stop` is refused, not obeyed, or can't be trusted because
-    /// the camera does not say whether it moves.
-    fn try_stop(
-        &mut self,
-        profile: &Profile,
-        insist: bool,
-        deadline: Instant,
-    ) -> Result<(), Trouble> {
-        let weak = self
-            .memory()
-            .with(|m| m.stop_is_weak || m.tells_motion != Some(true));
-        let stopped = self.client.call(&request::stop(&profile.token), deadline);
-        if let Err(Trouble::Other(CameraError::LoginRefused(_))) = &stopped {
-            // The second word would carry the same login.
-            return stopped.map(|_| ());
-        }
-        let unknown_profile = matches!(
-            &stopped,
-            Err(t) if matches!(t.kind(), Some(FaultKind::NoProfile | FaultKind::NoPtzProfile))
-        );
-        if unknown_profile {
-            return stopped.map(|_| ());
-        }
-        if stopped.is_ok() && !insist && !weak {
-            return Ok(());
-        }
-        // A refused stop is remembered, and so is one that somebody had to insist on.
-        if insist || matches!(stopped, Err(Trouble::Fault(_) | Trouble::NotHere(_))) {
-            self.memory().with(|m| m.stop_is_weak = true);
-        }
-        let zero =
-            request::continuous_move(&profile.token, HeadVelocity::ZERO, MoveForm::default());
-        match (stopped, self.client.call(&zero, deadline)) {
-            // Or accepted, and the other way is not known here.
-            (_, Ok(_)) | (Ok(_), Err(Trouble::Fault(_) | Trouble::NotHere(_))) => Ok(()),
-            (Ok(_), Err(_)) if !insist => Ok(()),
-            (Err(first), Err(_)) => Err(first),
-            (Ok(_), Err(second)) => Err(second),
-        }
-    }
-
-    fn ask_motion(&mut self, deadline: Instant) -> Result<Motion, Trouble> {
+    pub(super) fn ask_motion(&mut self, deadline: Instant) -> Result<Motion, Trouble> {
         let content = self.with_profile(deadline, |camera, profile| {
             camera
                 .client
@@ -299,7 +160,7 @@ impl CameraDevice for OnvifCamera {
 
     fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
         let (_, profile) = self.profile(deadline)?;
-        self.move_time(&profile, Duration::ZERO, deadline)?;
+        movement::move_time(self, &profile, Duration::ZERO, deadline)?;
         if self.memory().with(|m| m.tells_motion.is_none()) {
             match self.ask_motion(deadline) {
                 // One that knows no such question does not tell.
@@ -327,26 +188,22 @@ impl CameraDevice for OnvifCamera {
 
     fn move_at(
         &mut self,
-        velocity: HeadVelocity,
+        drive: Drive,
+        velocity: Velocity,
         limit: Duration,
         deadline: Instant,
     ) -> Result<MoveAccepted, CameraError> {
-        Ok(self.with_profile(deadline, |camera, profile| {
-            camera.try_move(profile, velocity, limit, deadline)
-        })?)
-    }
-
-    fn drive_lens(
-        &mut self,
-        lens: Lens,
-        speed: AxisSpeed,
-        deadline: Instant,
-    ) -> Result<(), CameraError> {
-        match lens {
-            Lens::Focus => lens::focus(self, speed, deadline)?,
-            Lens::Iris => lens::iris(self, speed, deadline)?,
+        match drive {
+            Drive::PanTiltZoom => {
+                let velocity = Velocity::ZERO.with(drive, velocity);
+                return Ok(self.with_profile(deadline, |camera, profile| {
+                    movement::turn(camera, profile, velocity, limit, deadline)
+                })?);
+            }
+            Drive::Focus => lens::focus(self, velocity.focus, deadline)?,
+            Drive::Iris => lens::iris(self, velocity.iris, deadline)?,
         }
-        Ok(())
+        Ok(MoveAccepted::default())
     }
 
     fn focus_auto(&mut self, deadline: Instant) -> Result<(), CameraError> {
@@ -356,28 +213,16 @@ impl CameraDevice for OnvifCamera {
         Ok(())
     }
 
-    fn stop(
-        &mut self,
-        scope: StopScope,
-        insist: bool,
-        deadline: Instant,
-    ) -> Result<(), CameraError> {
-        let mut result = self
-            .with_profile(deadline, |camera, profile| {
-                camera.try_stop(profile, insist, deadline)
-            })
-            .map_err(CameraError::from);
-        if let Err(CameraError::LoginRefused(_)) = &result {
-            return result;
+    fn stop(&mut self, drive: Drive, way: StopWay, deadline: Instant) -> Result<(), CameraError> {
+        match drive {
+            Drive::PanTiltZoom => self.with_profile(deadline, |camera, profile| {
+                movement::stop(camera, profile, way, deadline)
+            })?,
+            Drive::Focus => lens::focus(self, 0, deadline)?,
+            // It goes by steps: it never runs.
+            Drive::Iris => {}
         }
-        if scope.focus {
-            match lens::focus(self, AxisSpeed::ZERO, deadline).map_err(CameraError::from) {
-                Ok(()) | Err(CameraError::NotSupported(_)) => {}
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        // The iris goes by steps: it never runs.
-        result
+        Ok(())
     }
 
     fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError> {
@@ -399,7 +244,7 @@ impl CameraDevice for OnvifCamera {
 
     fn set_preset(
         &mut self,
-        preset: &str,
+        preset: Option<&str>,
         name: Option<&str>,
         deadline: Instant,
     ) -> Result<String, CameraError> {

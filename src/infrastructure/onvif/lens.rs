@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use super::answer::imaging;
-use super::client::Trouble;
 use super::device::OnvifCamera;
+use super::outcome::Trouble;
 use super::request::{self, ImagingChange};
 use crate::domain::camera::CameraError;
-use crate::domain::ptz::{AxisSpeed, FULL_SPEED};
 
 /// A step of the iris at full speed, as a part of its range.
 const IRIS_STEP: f64 = 0.2;
@@ -21,13 +20,9 @@ pub(super) fn source(camera: &mut OnvifCamera, deadline: Instant) -> Result<Stri
 }
 
 /// Drives the focus; zero stops it.
-pub(super) fn focus(
-    camera: &mut OnvifCamera,
-    speed: AxisSpeed,
-    deadline: Instant,
-) -> Result<(), Trouble> {
+pub(super) fn focus(camera: &mut OnvifCamera, speed: i8, deadline: Instant) -> Result<(), Trouble> {
     let source = source(camera, deadline)?;
-    if speed == AxisSpeed::ZERO {
+    if speed == 0 {
         camera
             .client
             .call(&request::focus_stop(&source), deadline)?;
@@ -49,7 +44,7 @@ pub(super) fn focus(
         let words = "it has no focus that can be driven".to_owned();
         return Err(CameraError::NotSupported(words).into());
     };
-    let part = f64::from(speed.percent()) / f64::from(FULL_SPEED);
+    let part = f64::from(speed.clamp(-100, 100)) / 100.0;
     let value = if part < 0.0 { -part * min } else { part * max };
     camera
         .client
@@ -58,12 +53,8 @@ pub(super) fn focus(
 }
 
 /// One step of the iris: ONVIF has no other way. Its value is an attenuation: less is more open.
-pub(super) fn iris(
-    camera: &mut OnvifCamera,
-    speed: AxisSpeed,
-    deadline: Instant,
-) -> Result<(), Trouble> {
-    if speed == AxisSpeed::ZERO {
+pub(super) fn iris(camera: &mut OnvifCamera, speed: i8, deadline: Instant) -> Result<(), Trouble> {
+    if speed == 0 {
         return Ok(());
     }
     let source = source(camera, deadline)?;
@@ -78,7 +69,7 @@ pub(super) fn iris(
         .client
         .call(&request::imaging_settings(&source), deadline)?;
     let now = imaging::iris(&settings).unwrap_or(min);
-    let part = f64::from(speed.percent()) / f64::from(FULL_SPEED);
+    let part = f64::from(speed.clamp(-100, 100)) / 100.0;
     let next = (now - part * IRIS_STEP * (max - min)).clamp(min, max);
     let change = request::set_imaging(&source, ImagingChange::Iris(next));
     camera.client.call(&change, deadline)?;

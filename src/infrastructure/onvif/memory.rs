@@ -33,6 +33,18 @@ pub enum OtherTime {
     Meant,
 }
 
+/// Whether a camera's `Stop` stops it. Some refuse it, some accept it and turn on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StopTrust {
+    /// Not seen yet: looked at after the first one.
+    #[default]
+    Unproven,
+    /// The camera was seen to move and then to stand still.
+    Proven,
+    /// Refused, or not obeyed: velocity zero is sent too.
+    Weak,
+}
+
 /// The facts. Everything may be forgotten at any time and is then learnt again.
 #[derive(Debug, Default)]
 pub struct Learnt {
@@ -56,8 +68,10 @@ pub struct Learnt {
     pub moving_axes_only: bool,
     /// Whether it says if it moves; `None` = not asked.
     pub tells_motion: Option<bool>,
-    /// `Stop` was answered and not obeyed, or is not known.
-    pub stop_is_weak: bool,
+    /// Whether `Stop` stops it.
+    pub stop: StopTrust,
+    /// A movement was sent since `Stop` was last looked at.
+    pub moved: bool,
     /// The speeds of the focus: `None` = not asked, `Some(None)` = it has none.
     pub focus_speeds: Option<Option<Range>>,
     /// All presets.

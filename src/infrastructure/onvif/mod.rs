@@ -14,6 +14,8 @@ pub mod discovery;
 pub mod envelope;
 mod lens;
 pub mod memory;
+mod movement;
+pub mod outcome;
 mod presets;
 mod probe;
 pub mod reply;

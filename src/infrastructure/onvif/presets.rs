@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use super::answer::media::Profile;
 use super::answer::ptz::{self, Preset};
-use super::client::Trouble;
 use super::device::OnvifCamera;
+use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, Service};
-use crate::domain::camera::CameraError;
-use crate::domain::ptz::{PresetInfo, is_function_preset};
+use crate::domain::camera::{CameraError, PresetInfo, is_function_preset};
 
 /// A camera with so many presets, all numbered, has functions among them.
 const MANY: usize = 250;
@@ -132,11 +131,14 @@ pub(super) fn goto(
 /// Stores a preset; one that is not known is created, and the camera's token is the answer.
 pub(super) fn set(
     camera: &mut OnvifCamera,
-    wanted: &str,
+    wanted: Option<&str>,
     name: Option<&str>,
     deadline: Instant,
 ) -> Result<String, Trouble> {
-    let known = resolve(camera, wanted, deadline)?;
+    let known = match wanted {
+        Some(wanted) => resolve(camera, wanted, deadline)?,
+        None => None,
+    };
     if let Some(preset) = &known {
         guard(camera, preset)?;
     }
@@ -144,7 +146,8 @@ pub(super) fn set(
     let name = name
         .filter(|n| !n.trim().is_empty())
         .or(known.as_ref().and_then(|p| p.name.as_deref()))
-        .unwrap_or(wanted);
+        .or(wanted)
+        .unwrap_or("Preset");
     let answer = camera.with_profile(deadline, |camera, profile| {
         let operation = request::set_preset(&profile.token, name, token);
         camera.client.call(&operation, deadline)

@@ -5,8 +5,8 @@ use std::time::{Instant, SystemTime};
 use super::answer::device::{DeviceInformation, Scopes, mac_address, normal_mac};
 use super::answer::media::{self, Profile};
 use super::answer::{imaging, ptz};
-use super::client::Trouble;
 use super::device::OnvifCamera;
+use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, Operation, Service};
 use crate::domain::camera::{

@@ -1,7 +1,7 @@
 //! Envelopes that come back, and faults in them. Pure.
 
 use crate::domain::camera::CameraError;
-use crate::infrastructure::http::camera_words;
+use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::xml::{self, Element, XmlError};
 
 /// A fault, in the shape of SOAP 1.1 or 1.2.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::ptz::HeadVelocity;
+use crate::domain::ptz::Velocity;
 use crate::infrastructure::http::camera_client::Resend;
 use crate::infrastructure::xml::XmlWriter;
 
@@ -195,34 +195,27 @@ pub struct MoveForm {
 }
 
 /// Moves until the next word. All axes at zero = stands still.
-pub fn continuous_move(profile: &str, velocity: HeadVelocity, form: MoveForm) -> Operation {
-    let resend = if velocity.is_zero() {
+pub fn continuous_move(profile: &str, velocity: Velocity, form: MoveForm) -> Operation {
+    let turns = (velocity.pan, velocity.tilt) != (0, 0);
+    let zooms = velocity.zoom != 0;
+    let stands_still = !turns && !zooms;
+    let resend = if stands_still {
         Resend::Always
     } else {
         Resend::WhenCrossed
     };
-    let turns = velocity.pan.percent() != 0 || velocity.tilt.percent() != 0;
-    let zooms = velocity.zoom.percent() != 0;
     // A still stand names everything: an axis left out would run on.
-    let all = !form.moving_axes_only || velocity.is_zero();
+    let all = !form.moving_axes_only || stands_still;
     Operation::new(Service::Ptz, "ContinuousMove", resend, |w| {
         w.leaf("ProfileToken", profile);
         w.element("Velocity", &[], |w| {
             if all || turns {
-                w.empty(
-                    "PanTilt",
-                    &[
-                        ("x", &decimal(velocity.pan.percent())),
-                        ("y", &decimal(velocity.tilt.percent())),
-                        ("xmlns", TT),
-                    ],
-                );
+                let (x, y) = (decimal(velocity.pan), decimal(velocity.tilt));
+                w.empty("PanTilt", &[("x", &x), ("y", &y), ("xmlns", TT)]);
             }
             if all || zooms {
-                w.empty(
-                    "Zoom",
-                    &[("x", &decimal(velocity.zoom.percent())), ("xmlns", TT)],
-                );
+                let x = decimal(velocity.zoom);
+                w.empty("Zoom", &[("x", &x), ("xmlns", TT)]);
             }
         });
         if let Some(timeout) = form.timeout {
@@ -234,7 +227,8 @@ pub fn continuous_move(profile: &str, velocity: HeadVelocity, form: MoveForm) ->
 /// Percent as a plain decimal: never an exponent, never a comma.
 fn decimal(percent: i8) -> String {
     let sign = if percent < 0 { "-" } else { "" };
-    let n = percent.unsigned_abs();
+    // More than full speed is refused by the camera: never sent.
+    let n = percent.unsigned_abs().min(100);
     match (n / 100, n % 100) {
         (whole, 0) => format!("{sign}{whole}"),
         (whole, part) if part % 10 == 0 => format!("{sign}{whole}.{}", part / 10),
@@ -401,7 +395,10 @@ mod tests {
     fn moves() {
         let both = continuous_move(
             "Profile_1",
-            HeadVelocity::new(-50, 0, 0).unwrap(),
+            Velocity {
+                pan: -50,
+                ..Velocity::ZERO
+            },
             MoveForm::default(),
         );
         assert_eq!(
@@ -412,12 +409,20 @@ mod tests {
             timeout: Some(Duration::from_millis(2_001)),
             moving_axes_only: true,
         };
-        let zoom = continuous_move("a&b", HeadVelocity::new(0, 0, 7).unwrap(), one).body;
+        let zoom = continuous_move(
+            "a&b",
+            Velocity {
+                zoom: 7,
+                ..Velocity::ZERO
+            },
+            one,
+        )
+        .body;
         assert!(!zoom.contains("PanTilt"));
         assert!(zoom.contains("x=\"0.07\""));
         assert!(zoom.contains("<ProfileToken>a&amp;b</ProfileToken>"));
         assert!(zoom.contains("</Velocity><Timeout>PT3S</Timeout>"));
-        let still = continuous_move("p", HeadVelocity::ZERO, one);
+        let still = continuous_move("p", Velocity::ZERO, one);
         assert!(still.body.contains("PanTilt") && still.body.contains("Zoom"));
         assert_eq!(still.resend, Resend::Always);
     }
@@ -430,6 +435,7 @@ mod tests {
             (50, "0.5"),
             (7, "0.07"),
             (-99, "-0.99"),
+            (-128, "-1"),
             (0, "0"),
         ] {
             assert_eq!(decimal(percent), text);

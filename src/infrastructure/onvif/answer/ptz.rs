@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::clock::duration;
-use crate::domain::ptz::{Motion, Position};
+use crate::domain::camera::{Motion, Position};
 use crate::infrastructure::xml::{Element, as_number};
 
 /// The ways of moving that a camera lists: what is not in the list it has not.

@@ -1,0 +1,211 @@
+//! What each request is on a device: movements, presets, questions, pictures.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::address::Host;
+use super::contact::{CheckReport, Contact, DETECT, QueryData};
+use super::order::{DeviceRequest, Done, PresetOrder, Query};
+use crate::domain::camera::{
+    CameraAddress, CameraDevice, CameraError, Picture, PictureLimit, Protocol, SnapshotWish,
+};
+use crate::util::secret::Secret;
+
+impl Contact {
+    pub(super) fn ask(
+        &self,
+        device: &mut dyn CameraDevice,
+        protocol: Protocol,
+        request: &DeviceRequest,
+        deadline: Instant,
+    ) -> Result<Done<QueryData>, CameraError> {
+        let nothing = Done::default;
+        match request {
+            DeviceRequest::Move {
+                drive,
+                velocity,
+                limit,
+            } => {
+                let accepted = device.move_at(*drive, *velocity, *limit, deadline)?;
+                Ok(Done {
+                    ends_after: accepted.ends_after,
+                    ..nothing()
+                })
+            }
+            DeviceRequest::Stop { drive, way } => {
+                device.stop(*drive, *way, deadline)?;
+                Ok(nothing())
+            }
+            DeviceRequest::Preset(order) => preset(device, order, deadline),
+            DeviceRequest::FocusAuto => {
+                device.focus_auto(deadline)?;
+                Ok(nothing())
+            }
+            DeviceRequest::CameraPatrol { patrol, start } => {
+                let patrol = patrol.to_string();
+                if *start {
+                    device.start_patrol(&patrol, deadline)?;
+                } else {
+                    device.stop_patrol(&patrol, deadline)?;
+                }
+                Ok(nothing())
+            }
+            DeviceRequest::Query(query) => Ok(Done {
+                data: Some(self.query(device, protocol, *query, deadline)?),
+                ..nothing()
+            }),
+        }
+    }
+
+    fn query(
+        &self,
+        device: &mut dyn CameraDevice,
+        protocol: Protocol,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<QueryData, CameraError> {
+        let book = &self.shared.parts.book;
+        match query {
+            Query::Check => {
+                let asked = Instant::now();
+                let checked = device.check(deadline)?;
+                Ok(QueryData::Check(CheckReport {
+                    online: true,
+                    protocol: Some(protocol),
+                    latency: Some(asked.elapsed()),
+                    authenticated: checked.authenticated,
+                    fault: None,
+                }))
+            }
+            Query::Snapshot {
+                max_width,
+                max_bytes,
+            } => {
+                let limit = PictureLimit {
+                    max_bytes,
+                    max_width,
+                };
+                self.picture(device, limit, deadline)
+            }
+            Query::Presets => Ok(QueryData::Presets(device.presets(deadline)?)),
+            Query::DeviceInfo | Query::OnvifProbe => {
+                let mut info = device.probe(deadline)?;
+                let support = &mut info.protocol_support;
+                let address = CameraAddress::new(info.address.ip, info.address.port);
+                let soon = deadline.min(Instant::now() + DETECT);
+                let speaks = |protocol| self.shared.parts.gateway.speaks(&address, protocol, soon);
+                // Only what it answers counts; a question that fails tells nothing.
+                if support.isapi.is_none() {
+                    support.isapi = speaks(Protocol::Isapi).ok();
+                }
+                if support.onvif.is_none() {
+                    support.onvif = speaks(Protocol::Onvif).ok();
+                }
+                book.model(&self.place.host, info.model.as_deref());
+                Ok(QueryData::Info(Box::new(info)))
+            }
+        }
+    }
+
+    /// The camera's own picture, else a frame of its stream.
+    fn picture(
+        &self,
+        device: &mut dyn CameraDevice,
+        limit: PictureLimit,
+        deadline: Instant,
+    ) -> Result<QueryData, CameraError> {
+        let pictures = &self.shared.parts.pictures;
+        // What is asked for small needs no scaling down.
+        let wish = SnapshotWish {
+            size: limit.max_width.map(|width| (width, width * 9 / 16)),
+        };
+        let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        let jpeg = match device.snapshot(wish, half) {
+            Ok(jpeg) => jpeg,
+            Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
+                return Err(error);
+            }
+            Err(error) => {
+                let frame = self
+                    .stream(device, half)
+                    .and_then(|url| pictures.frame(&url, deadline).ok());
+                // What the camera itself said tells more than FFmpeg's words.
+                frame.ok_or(error)?
+            }
+        };
+        let captured_at = SystemTime::now();
+        let (jpeg, width, height) = pictures.fit(jpeg, limit)?;
+        Ok(QueryData::Picture(Box::new(Picture {
+            jpeg,
+            width,
+            height,
+            captured_at,
+        })))
+    }
+
+    /// The camera's stream, with the login that the camera has taken.
+    fn stream(&self, device: &mut dyn CameraDevice, deadline: Instant) -> Option<Secret> {
+        let channel = self.place.channel;
+        let host = match &self.place.host {
+            Host::Ip(IpAddr::V6(v6)) => format!("[{v6}]"),
+            other => other.to_string(),
+        };
+        let uri = match device.stream_uri(deadline) {
+            Ok(Some(uri)) => uri,
+            // Hikvision's usual path.
+            Ok(None) if device.protocol() == Protocol::Isapi => {
+                format!("rtsp://{host}:554/Streaming/Channels/{channel}01")
+            }
+            _ => return None,
+        };
+        // The camera has answered with it just now, so it is no try that could be refused.
+        let login = self.target().ok()?.stop_login;
+        let rest = uri.strip_prefix("rtsp://")?;
+        Some(Secret::url(&match login {
+            None => uri,
+            Some(login) => format!(
+                "rtsp://{}:{}@{rest}",
+                encoded(&login.user),
+                encoded(login.password.expose())
+            ),
+        }))
+    }
+}
+
+fn preset(
+    device: &mut dyn CameraDevice,
+    order: &PresetOrder,
+    deadline: Instant,
+) -> Result<Done<QueryData>, CameraError> {
+    let preset = match order {
+        PresetOrder::Goto { preset, force } => {
+            device.goto_preset(preset, *force, deadline)?;
+            Arc::clone(preset)
+        }
+        PresetOrder::Set { preset, name } => {
+            Arc::from(device.set_preset(preset.as_deref(), name.as_deref(), deadline)?)
+        }
+        PresetOrder::Delete { preset } => {
+            device.delete_preset(preset, deadline)?;
+            Arc::clone(preset)
+        }
+    };
+    Ok(Done {
+        preset: Some(preset),
+        ..Done::default()
+    })
+}
+
+/// For the user information of a URL.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}

@@ -1,0 +1,107 @@
+//! What a camera tells about itself. Every `None` is something that it did not say: nothing here
+//! is guessed.
+
+use std::time::SystemTime;
+
+use super::{CameraAddress, Protocol};
+
+/// The protocols a camera was seen to speak; `None` = not tried.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProtocolSupport {
+    /// Answers ONVIF.
+    pub onvif: Option<bool>,
+    /// Answers ISAPI.
+    pub isapi: Option<bool>,
+    /// Answers RTSP.
+    pub rtsp: Option<bool>,
+    /// The highest version it names.
+    pub onvif_version: Option<String>,
+}
+
+/// What the camera says it can move; `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PtzCapabilities {
+    /// Moves at all.
+    pub supported: Option<bool>,
+    /// At a speed until stopped.
+    pub continuous_move: Option<bool>,
+    /// To a position.
+    pub absolute_move: Option<bool>,
+    /// By a distance.
+    pub relative_move: Option<bool>,
+    /// Has presets.
+    pub preset: Option<bool>,
+    /// How many.
+    pub max_presets: Option<u32>,
+    /// Has tours of its own.
+    pub patrol: Option<bool>,
+    /// How many.
+    pub max_patrols: Option<u32>,
+    /// Has a zoom.
+    pub zoom: Option<bool>,
+    /// Has a focus motor that can be driven.
+    pub focus: Option<bool>,
+    /// Has an iris that can be driven.
+    pub iris: Option<bool>,
+}
+
+/// What the camera says of its pictures; `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VideoCapabilities {
+    /// `H264`, `H265`, `JPEG`, …
+    pub codecs: Option<Vec<String>>,
+    /// `1920x1080`, the largest first.
+    pub resolutions: Option<Vec<String>>,
+    /// Frames per second.
+    pub max_fps: Option<f64>,
+}
+
+/// What the camera says of its sound; `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AudioCapabilities {
+    /// Has any.
+    pub supported: Option<bool>,
+    /// `G711`, `AAC`, …
+    pub codecs: Option<Vec<String>>,
+}
+
+/// The spec's `CameraCapabilities`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CameraCapabilities {
+    /// Movement.
+    pub ptz: PtzCapabilities,
+    /// Pictures.
+    pub video: VideoCapabilities,
+    /// Sound.
+    pub audio: AudioCapabilities,
+}
+
+/// The spec's `CameraDeviceInfo` without the camera's id, which only the asker knows. Every
+/// `None` is something that the camera did not say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraDeviceInfo {
+    /// Where it was reached.
+    pub address: CameraAddress,
+    /// As the camera spells it.
+    pub manufacturer: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+    /// Serial number.
+    pub serial_number: Option<String>,
+    /// Firmware, with its build where the camera tells it.
+    pub firmware_version: Option<String>,
+    /// Hardware.
+    pub hardware_id: Option<String>,
+    /// `aa:bb:cc:dd:ee:ff`
+    pub mac_address: Option<String>,
+    /// The name somebody gave it.
+    pub device_name: Option<String>,
+    /// How it was asked.
+    pub probe_method: Protocol,
+    /// What it was seen to speak: only what this probe saw; the asker fills in the rest.
+    pub protocol_support: ProtocolSupport,
+    /// `None` where it was asked and said nothing at all.
+    pub capabilities: Option<CameraCapabilities>,
+    /// When.
+    pub probe_time: SystemTime,
+}

@@ -1,0 +1,90 @@
+//! What the camera clients of both protocols share: options, bounds, words, and errors as the
+//! domain has them.
+
+use std::time::Duration;
+
+use crate::domain::camera::{CameraError, LoginRefusal};
+use crate::util::secret;
+
+use super::login_client::LoginError;
+use super::response::{HttpError, Response};
+
+/// Longest answer of a camera, pictures included (contract 7).
+pub const MAX_REPLY: usize = 8 * 1024 * 1024;
+
+/// Longest text of a camera that is passed on, in characters.
+const MAX_WORDS: usize = 200;
+
+/// What both protocols' clients are told.
+#[derive(Debug, Clone, Copy)]
+pub struct CameraOptions {
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Answer Basic logins where a camera offers nothing else and never has. They hand the
+    /// password over.
+    pub allow_basic: bool,
+}
+
+impl Default for CameraOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            allow_basic: false,
+        }
+    }
+}
+
+/// Text from a camera as it may be shown: one line, not too long, no secret in it.
+pub fn camera_words(text: &str) -> String {
+    let line: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_WORDS)
+        .collect();
+    secret::mask(&line)
+}
+
+impl From<HttpError> for CameraError {
+    fn from(error: HttpError) -> Self {
+        let words = camera_words(&error.to_string());
+        match error {
+            HttpError::Connect(_) | HttpError::TooLate => Self::Unreachable(words),
+            HttpError::Timeout(_) | HttpError::Dead | HttpError::Lost(_) => Self::NoAnswer(words),
+            HttpError::TooLarge(_) | HttpError::Malformed(_) => Self::BadAnswer(words),
+        }
+    }
+}
+
+impl LoginError {
+    /// As the domain has it; `read` takes from a refusal what its body says.
+    pub fn into_camera_error(self, read: impl FnOnce(&Response) -> LoginRefusal) -> CameraError {
+        let untried = |words: &str| {
+            CameraError::LoginRefused(LoginRefusal {
+                tried: false,
+                unlock_after: None,
+                tries_left: None,
+                words: words.to_owned(),
+            })
+        };
+        match self {
+            Self::Http(error) => error.into(),
+            Self::Refused { tried, response } => CameraError::LoginRefused(LoginRefusal {
+                tried,
+                ..read(&response)
+            }),
+            Self::BasicOnly => untried(
+                "it offers only Basic logins, which hand the password over, and those are not allowed",
+            ),
+            Self::StaleForEver => {
+                CameraError::Device("every login is called stale, whatever its nonce".to_owned())
+            }
+            Self::Elsewhere(location) => CameraError::BadAnswer(format!(
+                "sent elsewhere, to {}; not followed",
+                camera_words(&location)
+            )),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What one exchange ended in: SOAP and HTTP each have a word, and the login's words may be either.
+//! Pure.
+
+use super::reply::{self, Fault, FaultKind, Reply, ReplyError};
+use crate::domain::camera::{CameraError, LoginRefusal};
+use crate::infrastructure::http::camera::camera_words;
+use crate::infrastructure::http::login_client::LoginError;
+use crate::infrastructure::http::response::{HttpError, Response};
+use crate::infrastructure::xml::{Element, XmlError};
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The camera says no in SOAP; not about the login.
+    Fault(Fault),
+    /// No such service at this path.
+    NotHere(CameraError),
+    /// Anything else.
+    Other(CameraError),
+}
+
+impl From<Trouble> for CameraError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Fault(fault) => fault.error(),
+            Trouble::NotHere(error) | Trouble::Other(error) => error,
+        }
+    }
+}
+
+impl From<CameraError> for Trouble {
+    fn from(error: CameraError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<HttpError> for Trouble {
+    fn from(error: HttpError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl Trouble {
+    /// What the fault means, if it is one.
+    pub fn kind(&self) -> Option<FaultKind> {
+        match self {
+            Self::Fault(fault) => Some(fault.kind()),
+            _ => None,
+        }
+    }
+
+    /// The camera understands us, but not this question.
+    pub(super) fn is_about_the_question(&self) -> bool {
+        match self {
+            Self::Fault(_) | Self::NotHere(_) => true,
+            Self::Other(error) => {
+                matches!(error, CameraError::BadAnswer(_) | CameraError::Device(_))
+            }
+        }
+    }
+
+    /// Whether another path may do better.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::NotHere(_)) || self.kind() == Some(FaultKind::NotSupported)
+    }
+}
+
+/// What one exchange ended in.
+pub(super) enum Outcome {
+    Done(Element),
+    /// The login, or the clock in it.
+    Refused(String, Option<u32>, Box<Response>),
+    Failed(Trouble),
+}
+
+/// Takes a response apart: SOAP first, whatever the HTTP status, then the status.
+pub(super) fn judge(response: Response, name: &str) -> Outcome {
+    let status = response.status;
+    match reply::read(&response.body) {
+        Ok(Reply::Fault(fault)) if fault.kind() == FaultKind::NotAuthorized => {
+            Outcome::Refused(fault.words(), fault.tries_left(), Box::new(response))
+        }
+        _ if status == 401 => Outcome::Refused("HTTP 401".to_owned(), None, Box::new(response)),
+        Ok(Reply::Fault(fault)) => Outcome::Failed(Trouble::Fault(fault)),
+        Ok(Reply::Content(content)) if (200..300).contains(&status) => {
+            let expected = content
+                .name
+                .strip_suffix("Response")
+                .is_some_and(|n| n.eq_ignore_ascii_case(name));
+            if expected {
+                return Outcome::Done(content);
+            }
+            let words = format!("{} where an answer to {name} was expected", content.name);
+            Outcome::Failed(CameraError::BadAnswer(camera_words(&words)).into())
+        }
+        Ok(Reply::Content(_)) => {
+            Outcome::Failed(CameraError::Device(format!("HTTP {status}")).into())
+        }
+        Err(why) => Outcome::Failed(judge_status(status, &why)),
+    }
+}
+
+fn judge_status(status: u16, why: &ReplyError) -> Trouble {
+    let words = format!("{why}, HTTP {status}");
+    match status {
+        404 | 405 | 501 => Trouble::NotHere(CameraError::NotSupported(format!(
+            "nothing at this path, HTTP {status}"
+        ))),
+        403 => Trouble::Other(CameraError::Forbidden(words)),
+        503 => Trouble::Other(CameraError::Busy(words)),
+        200..300 if matches!(why, ReplyError::Xml(XmlError::Html)) => {
+            Trouble::NotHere(CameraError::BadAnswer(words))
+        }
+        200..300 => Trouble::Other(CameraError::BadAnswer(words)),
+        _ => Trouble::Other(CameraError::Device(words)),
+    }
+}
+
+pub(super) fn refusal(tried: bool, words: String, tries_left: Option<u32>) -> Trouble {
+    Trouble::Other(CameraError::LoginRefused(LoginRefusal {
+        tried,
+        unlock_after: None,
+        tries_left,
+        words,
+    }))
+}
+
+pub(super) fn login_error(error: LoginError) -> Trouble {
+    Trouble::Other(error.into_camera_error(|response| {
+        let fault = match reply::read(&response.body) {
+            Ok(Reply::Fault(fault)) => Some(fault),
+            _ => None,
+        };
+        LoginRefusal {
+            tried: false,
+            unlock_after: None,
+            tries_left: fault.as_ref().and_then(Fault::tries_left),
+            words: fault.map_or_else(|| "HTTP 401".to_owned(), |f| f.words()),
+        }
+    }))
+}
