@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lss::config::{LoadRequest, UnknownKeys, closest};
+use lss::daemon::probe::ProbeRequest;
 
 /// Shown for `--help`.
 pub const HELP: &str = "\
@@ -12,16 +13,21 @@ lss, the Local Sender Service: pushes IP cameras to WHIP endpoints from a gatewa
 usage:
   lss [run] [--config FILE] [--standalone]
   lss check-config [--config FILE] [--standalone]
+  lss probe IP[:PORT] [--user U] [--json]
   lss version
 
 commands:
   run            run the daemon (the default)
   check-config   validate the configuration, print what is in effect, secrets masked
+  probe          ask one camera what it is and what it can; its password comes from
+                 LSS_CAMERA_PASSWORD, or is typed, or read from stdin
   version        print version, target and commit
 
 options:
   --config FILE  the configuration file; default LSS_CONFIG, then /etc/lss/lss.yaml if it exists
   --standalone   neither RCS nor Ably: the local REST API alone
+  --user U       the camera's user; without one it is asked as a stranger
+  --json         for programs
   -h, --help     print this
   -V, --version  as `lss version`
 
@@ -30,6 +36,9 @@ environment, which wins over the file:
   LSS_NODE_NAME, LSS_MAX_TASKS, FFMPEG_PATH, LSS_API_TOKEN
   LSS_LOG        error, warn, info, debug, trace or off
   LSS_CONFIG     the configuration file
+
+environment of `lss probe`:
+  LSS_CAMERA_PASSWORD
 
 exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration
 ";
@@ -41,6 +50,8 @@ pub enum Command {
     Run(LoadRequest),
     /// Validate and print.
     CheckConfig(LoadRequest),
+    /// Ask one camera.
+    Probe(ProbeRequest),
     /// Print the version.
     Version,
     /// Print [`HELP`].
@@ -48,9 +59,16 @@ pub enum Command {
 }
 
 /// Commands as they are typed.
-const COMMANDS: [&str; 3] = ["run", "check-config", "version"];
+const COMMANDS: [&str; 4] = ["run", "check-config", "probe", "version"];
 /// Options as they are typed.
-const OPTIONS: [&str; 4] = ["--config", "--standalone", "--help", "--version"];
+const OPTIONS: [&str; 6] = [
+    "--config",
+    "--standalone",
+    "--user",
+    "--json",
+    "--help",
+    "--version",
+];
 
 /// Takes the arguments, the program's name first.
 ///
@@ -62,6 +80,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut command: Option<String> = None;
     let mut config: Option<PathBuf> = None;
     let mut standalone = false;
+    let mut address: Option<String> = None;
+    let mut user: Option<String> = None;
+    let mut json = false;
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -76,6 +97,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 }
             }
             Long("standalone") => standalone = true,
+            Long("json") => json = true,
+            Long("user") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                user = Some(value.to_string_lossy().into_owned());
+            }
+            Value(word) if command.as_deref() == Some("probe") && address.is_none() => {
+                address = Some(word.to_string_lossy().into_owned());
+            }
             Value(word) if command.is_none() => {
                 command = Some(word.to_string_lossy().into_owned());
             }
@@ -90,6 +119,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let given = config.is_some() || standalone;
+    if command.as_deref() == Some("probe") {
+        if given {
+            return Err("probe takes --user and --json only".to_owned());
+        }
+        let address = address.ok_or("probe needs the camera's address: lss probe IP[:PORT]")?;
+        return Ok(Command::Probe(ProbeRequest {
+            address,
+            user,
+            json,
+        }));
+    }
+    if user.is_some() || json {
+        return Err("--user and --json belong to probe".to_owned());
+    }
     let request = |unknown_keys| LoadRequest {
         path: config,
         standalone,
@@ -164,6 +207,32 @@ mod tests {
     }
 
     #[test]
+    fn probe_takes_an_address_and_never_a_password() {
+        let probe = |address: &str, user: Option<&str>, json| {
+            Ok(Command::Probe(ProbeRequest {
+                address: address.to_owned(),
+                user: user.map(str::to_owned),
+                json,
+            }))
+        };
+        assert_eq!(parsed("probe 10.0.0.1"), probe("10.0.0.1", None, false));
+        assert_eq!(
+            parsed("probe --json 10.0.0.1:81 --user admin"),
+            probe("10.0.0.1:81", Some("admin"), true)
+        );
+        for bad in [
+            "probe",
+            "probe a b",
+            "probe a --password x",
+            "probe a --config x",
+            "run --json",
+            "--user x",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn version_and_help() {
         for line in ["version", "--version", "-V", "run --version"] {
             assert_eq!(parsed(line), Ok(Command::Version), "{line}");
@@ -183,7 +252,7 @@ mod tests {
             ),
             (
                 "doctor",
-                "unknown command `doctor`: known are run, check-config, version",
+                "unknown command `doctor`: known are run, check-config, probe, version",
             ),
             (
                 "--confg x",
@@ -191,7 +260,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --help, --version",
+                "unknown option `-x`: known are --config, --standalone, --user, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -214,7 +283,7 @@ mod tests {
         for word in COMMANDS.iter().chain(&OPTIONS) {
             assert!(HELP.contains(word), "{word}");
         }
-        for word in ["doctor", "scan", "probe", "relay"] {
+        for word in ["doctor", "scan", "relay"] {
             assert!(!HELP.contains(word), "{word}");
         }
     }

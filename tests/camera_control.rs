@@ -531,3 +531,40 @@ fn loopback_is_no_camera_unless_allowed() {
     assert_eq!((status, &answer["code"]), (400, &json!(20005)), "{answer}");
     assert!(camera.log().is_empty());
 }
+
+#[test]
+fn probe_from_the_command_line() {
+    let camera = dome();
+    let rules = GateRules::default();
+    let probe = |args: &[&str], password: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_lss"))
+            .args(["probe", &camera.addr.to_string()])
+            .args(args)
+            .env("LSS_CAMERA_PASSWORD", password)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, out, err) = probe(&["--user", &rules.user, "--json"], &rules.password);
+    assert_eq!(code, Some(0), "{err}");
+    let info: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&info["model"], &info["probeMethod"]),
+        (&json!("DS-2DF7276"), &json!("ISAPI"))
+    );
+    let (code, out, _) = probe(&["--user", &rules.user], &rules.password);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("model:") && out.contains("DS-2DF7276"),
+        "{out}"
+    );
+    let (code, out, err) = probe(&["--user", &rules.user], "canary-wrong");
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("10001") && !err.contains("canary"), "{err}");
+}

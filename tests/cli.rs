@@ -76,7 +76,10 @@ fn help_goes_to_stdout() {
 fn bad_arguments_are_2_with_a_hint() {
     for (args, words) in [
         (&["chek-config"][..], "did you mean check-config?"),
-        (&["frobnicate"], "known are run, check-config, version"),
+        (
+            &["frobnicate"],
+            "known are run, check-config, probe, version",
+        ),
         (&["--standalon"], "did you mean --standalone?"),
         (&["run", "x"], "unexpected argument"),
         (&["--config"], "--config"),

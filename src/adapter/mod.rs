@@ -2,7 +2,7 @@
 //! commands. Turns wire shapes into requests to the application and its answers into wire
 //! shapes. Knows no process, no camera protocol and no cloud socket.
 
-mod camera_wire;
+pub mod camera_wire;
 pub mod command;
 pub mod decode;
 pub mod rest;

@@ -3,6 +3,7 @@
 
 mod cameras;
 mod lock;
+pub mod probe;
 mod signals;
 mod startup;
 mod streams;

@@ -25,6 +25,8 @@ mod order;
 mod running;
 mod service;
 #[cfg(test)]
+mod service_tests;
+#[cfg(test)]
 mod sim;
 mod waiting;
 mod wires;

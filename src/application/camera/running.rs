@@ -89,6 +89,8 @@ struct Running {
     waiting: HashMap<CommandId, (CameraId, Sender<CameraReply>)>,
     link_down: bool,
     stopping: bool,
+    /// Let go for want of room: no command comes any more.
+    cut: bool,
     /// For the lane that takes over after a panic.
     moving: Drives,
     next_request: RequestId,
@@ -121,6 +123,7 @@ impl Running {
             waiting: HashMap::new(),
             link_down: false,
             stopping: false,
+            cut: false,
             moving: Drives::NONE,
             next_request: RequestId(1),
             _alive: start.alive,
@@ -137,7 +140,9 @@ impl Running {
                 *since
             };
             let idle_at = since.map(|since| since + IDLE);
-            if quiet && (self.stopping || idle_at.is_some_and(|at| Instant::now() >= at)) {
+            if quiet
+                && (self.stopping || self.cut || idle_at.is_some_and(|at| Instant::now() >= at))
+            {
                 let place = self.contact.place();
                 if self
                     .contact
@@ -171,10 +176,10 @@ impl Running {
                         Event::Command(command)
                     }
                     Ok(Input::Look) => Event::Look,
-                    // Let go for want of room: what came before is finished.
+                    // What came before is finished.
                     Err(_) => {
                         inputs = never();
-                        self.stopping |= quiet;
+                        self.cut = true;
                         Event::Look
                     }
                 },

@@ -246,6 +246,13 @@ impl CameraService {
         self.shared.lanes().map.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn has_quiet(&self) -> bool {
+        let lanes = self.shared.lanes();
+        let mut handles = lanes.map.values();
+        handles.any(|handle| handle.flags.quiet_since().is_some())
+    }
+
     /// Ends patrols, stops what moves, refuses all but stops of cameras that have a lane. Does
     /// not wait: [`ended`](Self::ended) tells when every camera stands, at the latest after 6 s.
     pub fn shut_down(&self) {
