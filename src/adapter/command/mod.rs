@@ -6,6 +6,7 @@
 //! for stops. Knows no websocket.
 
 mod events;
+pub mod heartbeat;
 mod pending;
 mod request;
 mod wire;
