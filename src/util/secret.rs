@@ -14,8 +14,7 @@ use zeroize::Zeroizing;
 
 use super::url;
 
-/// What stands where a secret was.
-pub const MASK: &str = "***";
+pub use super::url::MASK;
 
 /// Values shorter than this are masked by type only: masking a two-letter password by value would
 /// blank half of every log line and so betray it.

@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+/// What stands where a secret was.
+pub const MASK: &str = "***";
+
 /// How many characters of a path are shown, its leading `/` included (contract 11).
 pub const SHOWN_PATH: usize = 6;
 
@@ -252,7 +255,7 @@ pub fn encode_userinfo(text: &str) -> String {
 /// and the rest hidden. A text that is no URL is hidden whole.
 pub fn mask(url: &str) -> String {
     let Ok(parts) = split(url) else {
-        return super::secret::MASK.to_owned();
+        return MASK.to_owned();
     };
     let mut out = format!("{}://", parts.scheme);
     if parts.userinfo.is_some() {

@@ -5,7 +5,10 @@
 //! thread ([`Owner`]) never waits for anything but its own queues; what it decides stands in
 //! [`Table`], a machine without threads, processes or clock.
 
+mod effect;
+mod entry;
 mod owner;
+mod policy;
 mod retry;
 mod run;
 mod service;
@@ -14,9 +17,11 @@ mod table;
 mod table_tests;
 mod validate;
 
+pub use effect::Effect;
 pub use owner::{Control, Owner};
+pub use policy::Policy;
 pub use service::{
     FirstTry, FirstTryEnd, MAX_WAITING, StopDone, StreamRequest, StreamService, TaskLog,
 };
-pub use table::{Effect, Policy, Table};
+pub use table::Table;
 pub use validate::{AudioAsk, StartCommand, StreamRules, VideoAsk};

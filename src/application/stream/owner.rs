@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, at, never, select_biased};
 
+use super::effect::Effect;
 use super::service::StreamRequest;
-use super::table::{Effect, Table};
+use super::table::Table;
 use crate::domain::gateway::{ProcessGateway, RunEvent, TaskObserver};
 use crate::domain::stream::{StopReason, StreamStatus, TaskEvent, TaskEventKind};
 use crate::util::time::Now;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::table::Policy;
+use super::policy::Policy;
 use crate::domain::gateway::RunId;
 use crate::domain::stream::{Diagnosis, Progress};
 

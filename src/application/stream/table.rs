@@ -6,20 +6,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
+use super::effect::Effect;
+use super::entry::{
+    Entry, Waiting, classified, crash, ended_by_stop, refuse_waiting, reply, signal_effect, unknown,
+};
+use super::policy::Policy;
 use super::retry::{Account, HEALTHY, Next};
-use super::run::{EndWhy, Run, Signal, Verdict};
+use super::run::{EndWhy, Run, Verdict};
 use super::service::{FirstTryEnd, StreamRequest, TaskLog};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{
-    ChildEvent, ChildExit, Launch, RunEvent, RunId, RunLog, StartedRun, Uplink,
-};
+use crate::domain::gateway::{ChildEvent, ChildExit, Launch, RunEvent, RunId, StartedRun, Uplink};
 use crate::domain::stream::{
-    Cause, Diagnosis, ExitRecord, RetryLimit, StopReason, StreamSpec, StreamStatus, StreamTask,
-    TaskEvent, TaskEventKind, TaskId,
+    Cause, Diagnosis, StopReason, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
 };
 use crate::util::time::Now;
 
@@ -27,78 +29,6 @@ use crate::util::time::Now;
 const KEPT_ENDED: usize = 100;
 /// Runs whose logs are kept, a task.
 const KEPT_LOGS: usize = 3;
-/// Ended runs in `exitHistory`.
-const KEPT_EXITS: usize = 5;
-
-/// The numbers of the configuration.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// Most active tasks.
-    pub max_tasks: usize,
-    /// A process must have lived so long to count as streaming.
-    pub start_confirm: Duration,
-    /// Not streaming by then = a failed try.
-    pub start_timeout: Duration,
-    /// No progress for so long = a stall.
-    pub stall_timeout: Duration,
-    /// SIGKILL so long after the first SIGTERM.
-    pub stop_timeout: Duration,
-    /// Where a task names no limit.
-    pub max_retries: RetryLimit,
-}
-
-impl Default for Policy {
-    /// The spec's and the contract's defaults.
-    fn default() -> Self {
-        Self {
-            max_tasks: 4,
-            start_confirm: Duration::from_secs(2),
-            start_timeout: Duration::from_secs(15),
-            stall_timeout: Duration::from_secs(10),
-            stop_timeout: Duration::from_secs(10),
-            max_retries: RetryLimit::Times(3),
-        }
-    }
-}
-
-/// What the owner's thread has to do, in this order.
-#[derive(Debug)]
-pub enum Effect {
-    /// Start a child, and report by [`Table::started`].
-    Start(RunId, Launch),
-    /// SIGTERM to its group.
-    Terminate(RunId),
-    /// SIGKILL to its group.
-    Kill(RunId),
-    /// Collect it.
-    Reap(RunId),
-    /// Tell the observers.
-    Event(Box<TaskEvent>),
-}
-
-/// A START that waits until the child before it is reaped.
-struct Waiting {
-    spec: StreamSpec,
-    launch: Launch,
-    first_try: Option<Sender<FirstTryEnd>>,
-}
-
-struct Entry {
-    task: StreamTask,
-    launch: Launch,
-    run: Option<Run>,
-    /// While RECONNECTING without a process.
-    retry_at: Option<Instant>,
-    account: Account,
-    worked_before: bool,
-    runs: u64,
-    logs: VecDeque<(u64, Arc<dyn RunLog>)>,
-    first_try: Option<Sender<FirstTryEnd>>,
-    stop_waiters: Vec<Sender<Result<StreamTask, Fault>>>,
-    behind: Option<Box<Waiting>>,
-    /// Order of acceptance, for "newest first".
-    number: u64,
-}
 
 /// All tasks.
 pub struct Table {
@@ -697,150 +627,4 @@ impl Table {
             .find(|(_, e)| e.run.as_ref().is_some_and(|r| r.id == run))
             .map(|(id, _)| id.clone())
     }
-}
-
-impl Entry {
-    fn is_being_stopped(&self) -> bool {
-        self.run
-            .as_ref()
-            .is_some_and(|r| r.ending() == Some(&EndWhy::Stop))
-    }
-
-    /// One that is being stopped for another START of its own id keeps its place for it.
-    fn takes_a_place(&self) -> bool {
-        self.task.status.is_active()
-    }
-
-    fn healthy_at(&self) -> Option<Instant> {
-        let run = self.run.as_ref()?;
-        (self.account.counted > 0 && run.ending().is_none())
-            .then_some(run.streaming_since? + HEALTHY)
-    }
-
-    fn deadline(&self, policy: &Policy) -> Option<Instant> {
-        let run = self.run.as_ref().map(|run| run.deadline(policy));
-        [run, self.retry_at, self.healthy_at()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn streaming(&mut self, at: SystemTime, out: &mut Vec<Effect>) {
-        let first = self.task.started_at.is_none();
-        self.task.started_at.get_or_insert(at);
-        self.task.error = None;
-        self.worked_before = true;
-        self.task.status = StreamStatus::Streaming;
-        let kind = if first {
-            TaskEventKind::Started
-        } else {
-            TaskEventKind::StatusUpdate
-        };
-        self.tell(kind, at, out);
-        self.answer_first_try(None);
-    }
-
-    fn become_(&mut self, next: StreamStatus, at: SystemTime, out: &mut Vec<Effect>) {
-        debug_assert!(
-            self.task.status.may_become(next),
-            "{:?} -> {next:?}",
-            self.task.status
-        );
-        self.task.status = next;
-        let kind = match next {
-            StreamStatus::Stopped => TaskEventKind::Stopped,
-            StreamStatus::Error => TaskEventKind::Error,
-            _ => TaskEventKind::StatusUpdate,
-        };
-        self.tell(kind, at, out);
-    }
-
-    fn tell(&self, kind: TaskEventKind, at: SystemTime, out: &mut Vec<Effect>) {
-        out.push(Effect::Event(Box::new(TaskEvent {
-            kind,
-            at,
-            task: self.task.clone(),
-        })));
-    }
-
-    fn book_exit(
-        &mut self,
-        code: Option<i32>,
-        signal: Option<i32>,
-        diagnosis: Option<&Diagnosis>,
-        at: SystemTime,
-    ) {
-        let history = &mut self.task.exit_history;
-        history.push(ExitRecord {
-            at,
-            code,
-            signal,
-            error_code: diagnosis.map_or(ErrorCode::Success, |d| d.cause.code()),
-            cause: diagnosis.map_or_else(|| "ended as asked".to_owned(), |d| d.detail.clone()),
-        });
-        if history.len() > KEPT_EXITS {
-            history.remove(0);
-        }
-    }
-
-    /// `None` = it streams (or a file was played to its end).
-    fn answer_first_try(&mut self, fault: Option<&Fault>) {
-        let Some(to) = self.first_try.take() else {
-            return;
-        };
-        reply(
-            &to,
-            match fault {
-                None => Ok(self.task.clone()),
-                Some(fault) => Err((fault.clone(), Some(Box::new(self.task.clone())))),
-            },
-        );
-    }
-
-    fn answer_stop(&mut self, answer: &Result<StreamTask, Fault>) {
-        for waiter in self.stop_waiters.drain(..) {
-            reply(&waiter, answer.clone());
-        }
-    }
-}
-
-/// A diagnosis that says something; "crashed" and "timed out" say less than what we saw ourselves.
-fn classified(said: Option<Diagnosis>) -> Option<Diagnosis> {
-    said.filter(|d| !matches!(d.cause, Cause::EngineCrash | Cause::EngineTimeout))
-}
-
-fn crash() -> Diagnosis {
-    Diagnosis {
-        cause: Cause::EngineCrash,
-        detail: "the process ended and nothing says why; the task's log may tell more".to_owned(),
-    }
-}
-
-fn signal_effect(signal: Signal, run: RunId) -> Effect {
-    match signal {
-        Signal::Terminate => Effect::Terminate(run),
-        Signal::Kill => Effect::Kill(run),
-    }
-}
-
-fn refuse_waiting(id: &TaskId, first_try: Option<Sender<FirstTryEnd>>) {
-    if let Some(to) = first_try {
-        reply(&to, Err((ended_by_stop(id), None)));
-    }
-}
-
-fn ended_by_stop(id: &TaskId) -> Fault {
-    Fault::new(
-        ErrorCode::TaskInvalidState,
-        format!("task {id} was stopped before it streamed"),
-    )
-}
-
-fn unknown(id: &TaskId) -> Fault {
-    Fault::new(ErrorCode::TaskNotFound, format!("there is no task {id}"))
-}
-
-/// Reply channels have room for one; a caller that has gone away is no fault.
-fn reply<T>(to: &Sender<T>, answer: T) {
-    let _ = to.try_send(answer);
 }

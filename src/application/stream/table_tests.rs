@@ -8,8 +8,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use proptest::prelude::*;
 
+use super::effect::Effect;
+use super::policy::Policy;
 use super::service::{FirstTryEnd, StreamRequest};
-use super::table::{Effect, Policy, Table};
+use super::table::Table;
 use super::validate::{StartCommand, StreamRules};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
