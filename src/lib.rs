@@ -6,4 +6,5 @@
 pub mod application;
 pub mod config;
 pub mod domain;
+pub mod infrastructure;
 pub mod util;
