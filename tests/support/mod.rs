@@ -1,0 +1,3 @@
+//! Stand-ins for the peers of lss.
+
+pub mod ably;
