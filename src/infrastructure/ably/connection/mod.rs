@@ -394,3 +394,6 @@ impl Machine {
         RequestId(self.requests)
     }
 }
+
+#[cfg(test)]
+mod tests;
