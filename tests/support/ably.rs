@@ -1,0 +1,3 @@
+//! An Ably stand-in: a strict server ([`model`]) and the sockets around it.
+
+pub mod model;
