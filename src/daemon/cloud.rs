@@ -17,15 +17,17 @@ use crate::config::Config;
 use crate::domain::gateway::{CloudMessage, NodeSource, TaskObserver, Uplink};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::node::{Camera, LssNode};
-use crate::infrastructure::ably::client::{
-    AblyClient, AblyEvent, AblyHandle, AblyLogin, AblySettings, AblyStatus, TokenSource,
+use crate::infrastructure::ably::client::{AblyClient, AblyEvent, Auth, ClientSettings};
+use crate::infrastructure::ably::connection::types::{
+    ChannelState, ConnectionState, Status, Timing,
 };
-use crate::infrastructure::ably::connection::types::{ChannelState, ConnectionState, Timing};
 use crate::infrastructure::ably::data::Data;
-use crate::infrastructure::ably::endpoint::Hosts;
-use crate::infrastructure::ably::line::{
-    self, AblyLine, REGISTRY_CHANNEL, commands_channel,
-};
+use crate::infrastructure::ably::frame::ErrorInfo;
+use crate::infrastructure::ably::handle::AblyHandle;
+use crate::infrastructure::ably::helper::TokenSource;
+use crate::infrastructure::ably::line::{self, AblyLine, REGISTRY_CHANNEL, commands_channel};
+use crate::infrastructure::http::agent::{Timeouts, agent};
+use crate::infrastructure::http::names::Names;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rcs::RcsUplink;
 use crate::util::time::Now;
@@ -42,7 +44,7 @@ const PRESENCE_LOOKS: Duration = Duration::from_millis(250);
 /// The line, before anything hangs on it.
 pub struct Line {
     handle: AblyHandle,
-    line: AblyLine,
+    speaker: AblyLine,
     events: Receiver<AblyEvent>,
     node_id: String,
     failing: Arc<AtomicBool>,
@@ -61,38 +63,49 @@ impl Line {
     pub fn open(config: &Config) -> io::Result<Self> {
         let node_id = config.node.node_id();
         let ably = &config.ably;
-        let login = match (&ably.auth_url, &ably.api_key) {
-            (Some(url), _) => AblyLogin::Tokens(TokenSource {
+        let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+        let auth = match (&ably.auth_url, &ably.api_key) {
+            (Some(url), _) => Auth::Url(TokenSource {
                 url: url.clone(),
                 headers: ably.auth_headers.clone(),
             }),
-            (None, Some(key)) => AblyLogin::Key(key.clone()),
+            (None, Some(key)) => Auth::Key(key.clone()),
             (None, None) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "neither ably.api_key nor ably.auth_url is set",
-                ));
+                return Err(invalid("neither ably.api_key nor ably.auth_url is set"));
             }
         };
-        let settings = AblySettings {
-            hosts: Hosts::of(&ably.endpoint, ably.fallback_hosts.as_deref()),
-            port: ably.port,
-            tls: ably.tls,
-            trust: Arc::new(TrustStore::new(ably.ca_file.clone())),
-            login,
-            connectivity_check_url: ably.connectivity_check_url.clone(),
+        let roots = TrustStore::new(ably.ca_file.clone())
+            .roots()
+            .map_err(|why| invalid(&why.to_string()))?;
+        let tls = if ably.tls {
+            Some(roots.rustls().map_err(|why| invalid(&why.to_string()))?)
+        } else {
+            None
+        };
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(4),
+            read: Duration::from_secs(10),
+        };
+        let settings = ClientSettings {
             client_id: ably.client_id.clone(),
+            auth,
+            endpoint: ably.endpoint.clone(),
+            port: ably.port,
+            fallback_hosts: ably.fallback_hosts.clone(),
+            tls,
+            http: agent(timeouts, roots.ureq(), Names::default()),
+            connectivity_check_url: ably.connectivity_check_url.clone(),
             commands: commands_channel(&node_id),
             registry: REGISTRY_CHANNEL.to_owned(),
-            presence: None,
             agent: concat!("lss/", env!("CARGO_PKG_VERSION")).to_owned(),
-            urgent: Arc::new(|message| line::text(message).is_some_and(|text| is_urgent(&text))),
+            urgent: Arc::new(|message| is_urgent(&line::text(message))),
             timing: Timing::default(),
         };
         let (tx, events) = bounded(EVENTS);
-        let handle = AblyClient::start(settings, tx)?;
+        let handle =
+            AblyClient::start(settings, tx).map_err(|why| io::Error::other(why.to_string()))?;
         Ok(Self {
-            line: AblyLine::new(handle.clone(), &node_id),
+            speaker: AblyLine::new(handle.clone(), &node_id),
             handle,
             events,
             node_id,
@@ -103,7 +116,7 @@ impl Line {
     /// Tells the line of every change of a task.
     pub fn observer(&self) -> Box<dyn TaskObserver> {
         Box::new(TaskEvents {
-            line: Arc::new(self.line.clone()),
+            line: Arc::new(self.speaker.clone()),
             node_id: self.node_id.clone(),
         })
     }
@@ -127,7 +140,7 @@ impl Line {
         let (messages, incoming) = bounded(COMMANDS);
         let door = CommandDoor {
             streams,
-            line: Arc::new(self.line.clone()),
+            line: Arc::new(self.speaker.clone()),
             node_id: self.node_id.clone(),
         };
         let commands = door.start(incoming)?;
@@ -163,8 +176,11 @@ impl Cloud {
         while Instant::now() < deadline && both.iter().any(|t| !t.is_finished()) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        if !self.handle.close(deadline) {
-            log::warn!("the cloud's line did not close in time; presence leaves by itself within seconds");
+        let patience = deadline.saturating_duration_since(Instant::now());
+        if !self.handle.close(patience) {
+            log::warn!(
+                "the cloud's line did not close in time; presence leaves by itself within seconds"
+            );
         }
     }
 }
@@ -247,10 +263,10 @@ impl Bridge {
                 // nothing but its own queues.
                 let _ = self.messages.send(line::message(&delivery));
             }
-            AblyEvent::ContinuityLost { rewinding, .. } => {
+            AblyEvent::ContinuityLost { rewinding } => {
                 log::warn!(rewinding = rewinding; "commands may have been lost while the line was down; what the service still holds is fetched");
             }
-            AblyEvent::PublishRefused { channel, why, .. } => {
+            AblyEvent::Refused { channel, why, .. } => {
                 log::error!(channel = channel.as_str(); "the cloud's line refused a message: {why}");
             }
             AblyEvent::ClonedMachineId(true) => {
@@ -263,7 +279,8 @@ impl Bridge {
             AblyEvent::Connection(_)
             | AblyEvent::Channel(..)
             | AblyEvent::PresenceRefused(_)
-            | AblyEvent::LinkLost => {}
+            | AblyEvent::LinkLost
+            | AblyEvent::Ended => {}
         }
     }
 
@@ -274,7 +291,7 @@ impl Bridge {
         if json.len() > self.room() {
             json = heartbeat::heartbeat(&node, false, now);
         }
-        self.line.line.heartbeat(json);
+        self.line.speaker.heartbeat(&json);
     }
 
     /// Enters presence once RCS knows us (or `anyway`), and tells it again when it has changed.
@@ -299,12 +316,11 @@ impl Bridge {
 
     /// Bytes of a payload, with some left for the rest of the message.
     fn room(&self) -> usize {
-        self.line.handle.max_message_size().saturating_sub(256)
+        self.line.speaker.max_size().saturating_sub(256)
     }
 
     fn tell_health(&self) {
-        let status = self.line.handle.status();
-        let machine = &status.machine;
+        let machine = &self.line.handle.status();
         let failing = matches!(
             machine.connection.state,
             ConnectionState::Disconnected | ConnectionState::Suspended | ConnectionState::Failed
@@ -313,40 +329,34 @@ impl Bridge {
         let up = machine.connection.state == ConnectionState::Connected
             && machine.commands.state == ChannelState::Attached
             && !machine.cloned;
-        let part = if up {
-            PartStatus::Up
-        } else {
-            PartStatus::Down
-        };
-        let words = in_words(&status);
+        let part = if up { PartStatus::Up } else { PartStatus::Down };
+        let words = in_words(machine);
         self.health.set(Part::Ably, part, &words, Now::read().wall);
     }
 }
 
 /// States, why, and how much waits: what an operator wants to know of the line.
-fn in_words(status: &AblyStatus) -> String {
-    let machine = &status.machine;
-    let mut words = String::new();
-    if machine.cloned {
-        words.push_str("another device uses this machine id; ");
-    }
-    words.push_str("connection ");
-    words.push_str(machine.connection.state.name());
-    if let Some(why) = &machine.connection.reason {
-        words.push_str(&format!(" ({why})"));
-    }
-    words.push_str(&format!(", command channel {}", machine.commands.state.name()));
-    if let Some(why) = &machine.commands.reason {
-        words.push_str(&format!(" ({why})"));
-    }
-    words.push_str(&format!(
-        ", registry {}{}; retries {}, results waiting {}, messages waiting {}, continuity lost {}",
+fn in_words(machine: &Status) -> String {
+    let why = |reason: &Option<ErrorInfo>| match reason {
+        Some(why) => format!(" ({why})"),
+        None => String::new(),
+    };
+    format!(
+        "{}connection {}{}, command channel {}{}, registry {}{}; retries {}, results waiting {}, messages waiting {}, continuity lost {}",
+        if machine.cloned {
+            "another device uses this machine id; "
+        } else {
+            ""
+        },
+        machine.connection.state.name(),
+        why(&machine.connection.reason),
+        machine.commands.state.name(),
+        why(&machine.commands.reason),
         machine.registry.state.name(),
         if machine.present { " (present)" } else { "" },
         machine.retries,
         machine.results_waiting,
         machine.publishes_waiting,
         machine.continuity_lost,
-    ));
-    words
+    )
 }

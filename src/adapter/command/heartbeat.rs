@@ -94,7 +94,7 @@ mod tests {
             status: NodeStatus::Online,
             active_tasks: vec![(
                 "task_001".into(),
-                UNIX_EPOCH + Duration::from_millis(1_706_601_600_000),
+                UNIX_EPOCH + Duration::from_secs(1_706_601_600),
             )],
             registered_at: None,
             last_heartbeat: None,

@@ -46,7 +46,7 @@ impl CommandDoor {
     pub fn start(self, messages: Receiver<CloudMessage>) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new()
             .name("commands".to_owned())
-            .spawn(move || pending::serve(self, &messages))
+            .spawn(move || pending::serve(&self, &messages))
     }
 
     /// Takes one message: `Some` is an answer that is still to come.
@@ -65,23 +65,20 @@ impl CommandDoor {
                 return None;
             }
         };
-        let slot = match self.line.reserve(request.is_stop()) {
-            Some(slot) => slot,
-            None => {
-                let stop = request.is_stop();
-                let full = Fault::new(
-                    ErrorCode::NodeBusy,
-                    "too many results wait for the cloud to take them; try again later",
-                );
-                log::error!(command = request.about.command.as_str(); "{}", full.message);
-                if stop {
-                    // Done all the same; its answer has no place.
-                    let _ = self.execute(&request);
-                } else if let Some(slot) = self.line.reserve(true) {
-                    self.answer(slot, &request.about, Outcome::Refused(full));
-                }
-                return None;
+        let Some(slot) = self.line.reserve(request.is_stop()) else {
+            let stop = request.is_stop();
+            let full = Fault::new(
+                ErrorCode::NodeBusy,
+                "too many results wait for the cloud to take them; try again later",
+            );
+            log::error!(command = request.about.command.as_str(); "{}", full.message);
+            if stop {
+                // Done all the same; its answer has no place.
+                let _ = self.execute(&request);
+            } else if let Some(slot) = self.line.reserve(true) {
+                self.answer(slot, &request.about, Outcome::Refused(full));
             }
+            return None;
         };
         log::info!(
             command = request.about.command.as_str(), message = message.id.as_str(),

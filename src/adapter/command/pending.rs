@@ -68,7 +68,7 @@ impl Pending {
 }
 
 /// The loop of the thread `commands`.
-pub fn serve(door: CommandDoor, messages: &Receiver<CloudMessage>) {
+pub fn serve(door: &CommandDoor, messages: &Receiver<CloudMessage>) {
     let mut waiting: Vec<Pending> = Vec::new();
     let mut open = true;
     while open || !waiting.is_empty() {

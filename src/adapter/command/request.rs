@@ -82,11 +82,11 @@ pub struct Unreadable {
 }
 
 /// Reads a message.
-pub fn read(message: &CloudMessage) -> Result<Request, Unreadable> {
+pub fn read(message: &CloudMessage) -> Result<Request, Box<Unreadable>> {
     let mut about = About::default();
     match read_into(message.text.expose(), &mut about) {
         Ok(command) => Ok(Request { about, command }),
-        Err(fault) => Err(Unreadable { about, fault }),
+        Err(fault) => Err(Box::new(Unreadable { about, fault })),
     }
 }
 
