@@ -7,6 +7,7 @@
 
 mod events;
 pub mod heartbeat;
+mod overtaken;
 mod pending;
 mod request;
 mod wire;
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 
 pub use events::TaskEvents;
+use overtaken::Overtaken;
 use pending::{Outcome, Pending};
 use request::{Command, Request};
 use wire::CommandResult;
@@ -50,7 +52,7 @@ impl CommandDoor {
     }
 
     /// Takes one message: `Some` is an answer that is still to come.
-    fn take(&self, message: &CloudMessage) -> Option<Pending> {
+    fn take(&self, message: &CloudMessage, stops: &mut Overtaken) -> Option<Pending> {
         let request = match request::read(message) {
             Ok(request) => request,
             Err(unreadable) => {
@@ -73,6 +75,7 @@ impl CommandDoor {
             );
             log::error!(command = request.about.command.as_str(); "{}", full.message);
             if stop {
+                let _ = stops.pass(&request, message.sent_at);
                 // Done all the same; its answer has no place.
                 let _ = self.execute(&request);
             } else if let Some(slot) = self.line.reserve(true) {
@@ -85,6 +88,10 @@ impl CommandDoor {
             task = request.about.task_id.as_deref().unwrap_or(""), replayed = message.replayed;
             "command from the cloud"
         );
+        if let Err(fault) = stops.pass(&request, message.sent_at) {
+            self.answer(slot, &request.about, Outcome::Refused(fault));
+            return None;
+        }
         match self.execute(&request) {
             Execution::Done(outcome) => {
                 self.answer(slot, &request.about, outcome);

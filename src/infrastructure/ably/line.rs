@@ -167,6 +167,7 @@ pub fn message(delivery: &Delivery) -> CloudMessage {
         id: message.id.clone().unwrap_or_default(),
         name: message.name.clone().unwrap_or_default(),
         text: Secret::unlisted(text(message)),
+        sent_at: message.timestamp,
         age: delivery.age(std::time::Instant::now()),
         replayed: delivery.replayed,
     }
