@@ -58,8 +58,8 @@ impl Site {
         format!("lss:{}:commands", self.daemon.node_id)
     }
 
-    fn send(&self, command: &str, payload: Value) -> String {
-        let data = json!({ "command": command, "payload": payload }).to_string();
+    fn send(&self, command: &str, payload: impl Into<Value>) -> String {
+        let data = json!({ "command": command, "payload": payload.into() }).to_string();
         self.ably.publish(
             &self.commands(),
             &json!({ "name": "command", "data": data, "encoding": "json" }),

@@ -38,12 +38,14 @@ const EVENTS: usize = 256;
 const COMMANDS: usize = 256;
 /// Presence waits at most so long for the first registration (contract 13).
 const PRESENCE_WAITS: Duration = Duration::from_secs(10);
+/// A client that can't be started is tried again after so long.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// How often it looks whether that has come; only until then.
 const PRESENCE_LOOKS: Duration = Duration::from_millis(250);
 
 /// The line, before anything hangs on it.
 pub struct Line {
-    handle: AblyHandle,
+    settings: ClientSettings,
     speaker: AblyLine,
     events: Receiver<AblyEvent>,
     node_id: String,
@@ -52,7 +54,7 @@ pub struct Line {
 
 /// The line with everything that hangs on it.
 pub struct Cloud {
-    handle: AblyHandle,
+    speaker: AblyLine,
     stop: Sender<()>,
     bridge: JoinHandle<()>,
     commands: JoinHandle<()>,
@@ -101,12 +103,10 @@ impl Line {
             urgent: Arc::new(|message| is_urgent(&line::text(message))),
             timing: Timing::default(),
         };
-        let (tx, events) = bounded(EVENTS);
-        let handle =
-            AblyClient::start(settings, tx).map_err(|why| io::Error::other(why.to_string()))?;
+        let (handle, events) = connect(&settings)?;
         Ok(Self {
-            speaker: AblyLine::new(handle.clone(), &node_id),
-            handle,
+            settings,
+            speaker: AblyLine::new(handle, &node_id),
             events,
             node_id,
             failing: Arc::new(AtomicBool::new(false)),
@@ -145,7 +145,7 @@ impl Line {
         };
         let commands = door.start(incoming)?;
         let (stop, stopped) = bounded(1);
-        let handle = self.handle.clone();
+        let speaker = self.speaker.clone();
         let interval = config.ably.heartbeat_interval;
         let bridge = Bridge {
             line: self,
@@ -158,7 +158,7 @@ impl Line {
             .name("cloud".to_owned())
             .spawn(move || bridge.run(interval, &stopped))?;
         Ok(Cloud {
-            handle,
+            speaker,
             stop,
             bridge,
             commands,
@@ -177,12 +177,19 @@ impl Cloud {
             std::thread::sleep(Duration::from_millis(5));
         }
         let patience = deadline.saturating_duration_since(Instant::now());
-        if !self.handle.close(patience) {
+        if !self.speaker.handle().close(patience) {
             log::warn!(
                 "the cloud's line did not close in time; presence leaves by itself within seconds"
             );
         }
     }
+}
+
+fn connect(settings: &ClientSettings) -> io::Result<(AblyHandle, Receiver<AblyEvent>)> {
+    let (tx, events) = bounded(EVENTS);
+    let handle =
+        AblyClient::start(settings.clone(), tx).map_err(|why| io::Error::other(why.to_string()))?;
+    Ok((handle, events))
 }
 
 struct Both {
@@ -239,8 +246,7 @@ impl Bridge {
             select! {
                 recv(self.line.events) -> event => match event {
                     Ok(event) => self.event(event),
-                    // The client has ended; so does its bridge.
-                    Err(_) => break,
+                    Err(_) => self.replace_client(),
                 },
                 recv(looks) -> _ => self.presence(Instant::now() >= enter_by),
                 recv(beat) -> _ => {
@@ -254,6 +260,31 @@ impl Bridge {
             self.tell_health();
         }
         self.heartbeat();
+    }
+
+    /// The client has ended, and nobody asked it to: a fault of lss. A new one takes its place.
+    fn replace_client(&mut self) {
+        log::error!(
+            "the cloud's line has ended by a fault of lss and is opened anew; results that were not delivered are lost"
+        );
+        self.health.set(
+            Part::Ably,
+            PartStatus::Down,
+            "ended by a fault of lss, opened anew",
+            Now::read().wall,
+        );
+        match connect(&self.line.settings) {
+            Ok((handle, events)) => {
+                self.line.speaker.replace(handle);
+                self.line.events = events;
+                self.entered = None;
+            }
+            Err(why) => {
+                log::error!("the cloud's line can't be opened: {why}");
+                // Tried again at the next turn that finds the old channel closed.
+                std::thread::sleep(OPEN_AGAIN);
+            }
+        }
     }
 
     fn event(&mut self, event: AblyEvent) {
@@ -309,7 +340,7 @@ impl Bridge {
             json = heartbeat::presence(&node, false);
         }
         if let Ok(value) = serde_json::from_str(&json) {
-            self.line.handle.set_presence(Data::Json(value));
+            self.line.speaker.handle().set_presence(Data::Json(value));
         }
         self.entered = Some(told);
     }
@@ -320,7 +351,7 @@ impl Bridge {
     }
 
     fn tell_health(&self) {
-        let machine = &self.line.handle.status();
+        let machine = &self.line.speaker.handle().status();
         let failing = matches!(
             machine.connection.state,
             ConnectionState::Disconnected | ConnectionState::Suspended | ConnectionState::Failed

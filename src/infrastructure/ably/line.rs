@@ -1,8 +1,8 @@
 //! The domain's line to the cloud on top of the Ably client: which channel a thing goes to, and
 //! under which name (spec; contract 5).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ pub const REGISTRY_CHANNEL: &str = "lss:registry";
 /// One node's line.
 #[derive(Debug, Clone)]
 pub struct AblyLine {
-    handle: AblyHandle,
+    /// Another one once a client has ended by a fault.
+    handle: Arc<RwLock<AblyHandle>>,
     status: Arc<str>,
     ids: Arc<Ids>,
 }
@@ -72,10 +73,23 @@ impl AblyLine {
     /// Speaks for that node.
     pub fn new(handle: AblyHandle, node_id: &str) -> Self {
         Self {
-            handle,
+            handle: Arc::new(RwLock::new(handle)),
             status: status_channel(node_id).into(),
             ids: Arc::new(Ids::new()),
         }
+    }
+
+    /// The client that carries the line now.
+    pub fn handle(&self) -> AblyHandle {
+        self.handle
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A new client carries the line from now on. What the old one had not delivered is lost.
+    pub fn replace(&self, handle: AblyHandle) {
+        *self.handle.write().unwrap_or_else(PoisonError::into_inner) = handle;
     }
 
     /// The node's heartbeat; only the newest waits.
@@ -85,7 +99,7 @@ impl AblyLine {
 
     /// What a payload may have now, in bytes, its message's name included.
     pub fn max_size(&self) -> usize {
-        self.handle.status().max_message_size
+        self.handle().status().max_message_size
     }
 
     fn publish(&self, channel: &str, name: &str, json: &str, kind: PublishKind) {
@@ -98,7 +112,7 @@ impl AblyLine {
             id: self.ids.next(),
             kind,
         };
-        if let Err(why) = self.handle.publish(outgoing) {
+        if let Err(why) = self.handle().publish(outgoing) {
             log::warn!(channel = channel, name = name; "not told to the cloud: {why}");
         }
     }
@@ -111,7 +125,7 @@ impl CloudLine for AblyLine {
         } else {
             Priority::Ordinary
         };
-        let place = self.handle.reserve(priority)?;
+        let place = self.handle().reserve(priority)?;
         Some(Box::new(LineSlot {
             place,
             line: self.clone(),
