@@ -98,6 +98,13 @@ impl Channel {
         self.now.state == ChannelState::Attached
     }
 
+    /// An answer that is waited for is waited for until then at least.
+    pub(super) fn wait_until(&mut self, until: Instant) {
+        if let Some(at) = &mut self.answer_by {
+            *at = (*at).max(until);
+        }
+    }
+
     /// Whether its messages count: attached, or on the way out only in order to rewind, when the
     /// service still sends and what it sends would otherwise depend on the rewind alone.
     fn is_receiving(&self) -> bool {

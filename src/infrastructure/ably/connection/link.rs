@@ -412,9 +412,17 @@ impl Machine {
         current
     }
 
-    /// The reader rests because nobody takes what it reads: silence proves nothing meanwhile.
+    /// The reader rests because nobody takes what it reads: silence proves nothing meanwhile, and
+    /// what the server is to answer is waited for anew.
     pub(super) fn pardon_silence(&mut self, now: Now) {
+        let until = now.mono + self.settings.timing.request;
         self.link.heard_at = now.mono;
+        self.pardoned_at = now.mono;
+        if let Some(at) = &mut self.link.round.until {
+            *at = (*at).max(until);
+        }
+        self.commands.wait_until(until);
+        self.registry.wait_until(until);
     }
 
     /// Drops a transport that no longer answers, and reconnects.

@@ -60,6 +60,8 @@ pub struct Machine {
     presence: Presence,
     outbox: Outbox,
     watch: Watch,
+    /// When it was last said that nobody listens.
+    pardoned_at: Instant,
     clock: ServerClock,
     clock_asked: Option<RequestId>,
     clock_due: Option<Instant>,
@@ -85,6 +87,7 @@ impl Machine {
             presence: Presence::default(),
             outbox: Outbox::new(DEFAULT_MAX_MESSAGE_SIZE),
             watch: Watch::default(),
+            pardoned_at: now.mono,
             clock: ServerClock::default(),
             clock_asked: None,
             clock_due: Some(now.mono),
@@ -305,7 +308,8 @@ impl Machine {
     fn unanswered_since(&self) -> Option<Instant> {
         let outbox = self.outbox.unanswered_since(self.link.transport);
         let presence = self.presence.unanswered_since();
-        outbox.into_iter().chain(presence).min()
+        let oldest = outbox.into_iter().chain(presence).min();
+        oldest.map(|at| at.max(self.pardoned_at))
     }
 
     /// What follows from any input: frames that may go now.
