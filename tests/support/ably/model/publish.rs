@@ -53,6 +53,13 @@ impl Model {
     }
 
     fn answer(&mut self, socket: SocketId, serial: u64, fault: Option<Value>, now: i64) {
+        if fault.is_some() {
+            // Should the refusal get lost, it is processed when it comes again.
+            let conn = self.sockets[&socket].conn.clone();
+            if let Some(conn) = self.conns.get_mut(&conn) {
+                conn.processed.remove(&serial);
+            }
+        }
         if spend(&mut self.faults.lose_acks) {
             return;
         }
