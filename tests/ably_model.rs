@@ -16,7 +16,6 @@ mod happenings;
 #[path = "ably_model/sim.rs"]
 mod sim;
 #[path = "support/mod.rs"]
-#[allow(dead_code)]
 mod support;
 
 use proptest::prelude::*;

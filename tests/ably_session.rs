@@ -15,7 +15,6 @@ mod login;
 #[path = "ably_session/session.rs"]
 mod session;
 #[path = "support/mod.rs"]
-#[allow(dead_code)]
 mod support;
 
 use std::sync::{Arc, Mutex};

@@ -3,6 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
+use crate::domain::gateway::HealthSink;
 use crate::domain::health::{Overall, Part, PartHealth, PartStatus};
 
 /// The board. One writer a part; a write that changes nothing keeps `since`.
@@ -99,6 +100,12 @@ impl HealthBoard {
             reasons.push((Part::Ffmpeg, "stopping".to_owned()));
         }
         reasons
+    }
+}
+
+impl HealthSink for HealthBoard {
+    fn report(&self, part: Part, status: PartStatus, reason: &str, at: SystemTime) {
+        self.set(part, status, reason, at);
     }
 }
 

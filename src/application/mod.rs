@@ -1,4 +1,5 @@
 //! What lss does: tasks, node, health. Knows the domain and its gateways, no protocol.
 
 pub mod health;
+pub mod node;
 pub mod stream;

@@ -1,10 +1,196 @@
 //! File and environment → one validated [`Config`]. Knows no layer.
+//!
+//! [`load`] reads the file that the command line, the environment or the default names; [`parse`]
+//! is its pure part. Both report every fault at once, each with file, line and key, and none with
+//! a value in it. The same call serves a reload: it changes nothing outside itself.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::util::secret::Secret;
+
+mod assemble;
+pub mod effective;
+mod fault;
+mod load;
+mod reader;
+mod suggest;
+mod tree;
+mod value;
+
+pub use fault::{ConfigFault, Place};
+pub use load::{DEFAULT_PATH, load, process_env};
+pub use suggest::closest;
+
+/// What [`load`] needs to know. Kept in [`Loaded`], so that a reload asks the same question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// `--config`; this file must exist. `None` = `LSS_CONFIG`, which must exist too, else
+    /// [`DEFAULT_PATH`] if there is one.
+    pub path: Option<PathBuf>,
+    /// `--standalone`; wins over `mode`.
+    pub standalone: bool,
+    /// What an unknown key is.
+    pub unknown_keys: UnknownKeys,
+}
+
+/// What an unknown key is: `run` must start with a newer version's file, `check-config` is asked
+/// to find slips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// A fault.
+    Fault,
+    /// A warning.
+    Warn,
+}
+
+/// A configuration that may be used, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// To be logged; none keeps lss from running.
+    pub warnings: Vec<ConfigFault>,
+    /// The file that was read; `None` = there is none.
+    pub path: Option<PathBuf>,
+    /// The environment variables that had a say.
+    pub env_used: Vec<&'static str>,
+    /// What was asked for.
+    pub request: LoadRequest,
+}
+
+/// Asks for an environment variable.
+pub type EnvReader<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a token, password or certificate file, at most so many bytes, or says what is wrong with
+/// it in words that go behind "names a file that".
+pub type FileReader<'a> = &'a dyn Fn(&Path, usize) -> Result<FileText, String>;
+
+/// A file's content. No `Debug`: it may be a password.
+#[derive(Clone)]
+pub struct FileText {
+    /// As it is.
+    pub bytes: Vec<u8>,
+    /// Whether its mode lets every user of the machine read it.
+    pub world_readable: bool,
+}
+
+/// The configuration file. No `Debug`: it holds secrets.
+#[derive(Clone, Copy)]
+pub struct ConfigFile<'a> {
+    /// As faults shall name it; relative paths in it count from its directory.
+    pub name: &'a str,
+    /// Its content.
+    pub bytes: &'a [u8],
+    /// Whether its mode lets every user of the machine read it.
+    pub world_readable: bool,
+}
+
+/// Everything that [`parse`] looks at.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The file, if there is one.
+    pub file: Option<ConfigFile<'a>>,
+    /// The environment, which wins over the file.
+    pub env: EnvReader<'a>,
+    /// Files that the file names.
+    pub files: FileReader<'a>,
+    /// The machine id of a standalone node that is given none.
+    pub host_name: &'a str,
+    /// As in [`LoadRequest`].
+    pub standalone: bool,
+    /// As in [`LoadRequest`].
+    pub unknown_keys: UnknownKeys,
+}
+
+impl<'a> Input<'a> {
+    /// A file alone: no environment, no other files, unknown keys are faults.
+    pub fn new(name: &'a str, bytes: &'a [u8]) -> Self {
+        Self {
+            file: Some(ConfigFile {
+                name,
+                bytes,
+                world_readable: false,
+            }),
+            env: &|_| None,
+            files: &|_, _| Err("can't be read here".to_owned()),
+            host_name: "localhost",
+            standalone: false,
+            unknown_keys: UnknownKeys::Fault,
+        }
+    }
+}
+
+/// What [`parse`] gives.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The configuration.
+    pub config: Config,
+    /// To be logged.
+    pub warnings: Vec<ConfigFault>,
+    /// The environment variables that had a say.
+    pub env_used: Vec<&'static str>,
+}
+
+/// Reads and validates. Touches nothing but its arguments.
+///
+/// # Errors
+/// Every fault, in the order of the file's lines; then those of the environment and of the whole.
+pub fn parse(input: &Input<'_>) -> Result<Parsed, Vec<ConfigFault>> {
+    let read = match &input.file {
+        Some(file) => tree::parse(file.name, file.bytes),
+        None => tree::Parsed {
+            root: Some(Vec::new()),
+            faults: Vec::new(),
+        },
+    };
+    let mut faults = read.faults;
+    let readable = read.root.is_some();
+    let entries = read.root.unwrap_or_default();
+    let mut reader = reader::Reader::new(input);
+    let config = assemble_from(&mut reader, &entries, input);
+    reader.finish();
+    // What an unreadable file does not say is no fault; what the environment says may be one.
+    let told = |fault: &ConfigFault| readable || matches!(fault.place, Place::Env(_));
+    faults.extend(reader.faults.into_iter().filter(told));
+    faults.sort_by_key(ConfigFault::order);
+    if readable && faults.is_empty() {
+        Ok(Parsed {
+            config,
+            warnings: reader.warnings,
+            env_used: reader.env_used,
+        })
+    } else {
+        Err(faults)
+    }
+}
+
+fn assemble_from<'a>(
+    reader: &mut reader::Reader<'a>,
+    entries: &'a [tree::Entry],
+    input: &Input<'_>,
+) -> Config {
+    let root = reader.root(entries);
+    let facts = assemble::Facts {
+        standalone: input.standalone,
+        host_name: input.host_name,
+    };
+    assemble::assemble(reader, &root, &facts)
+}
+
+/// Every key there is, dotted, sections too: for documents and the tests that keep them complete.
+pub fn known_keys() -> Vec<String> {
+    let mut input = Input::new("", b"");
+    input.standalone = true;
+    let mut reader = reader::Reader::new(&input);
+    let _ = assemble_from(&mut reader, &[], &input);
+    reader
+        .known
+        .into_iter()
+        .filter(|key| !matches!(key.as_str(), "lss.rcs" | "lss.camera"))
+        .collect()
+}
 
 /// With the cloud, or alone (contract 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +257,7 @@ pub struct Ably {
     pub tls: bool,
     /// `fallback_hosts`; `None` = derived from the endpoint.
     pub fallback_hosts: Option<Vec<String>>,
-    /// `connectivity_check_url`
+    /// `connectivity_check_url`; empty = no such check.
     pub connectivity_check_url: String,
     /// `auth_url`
     pub auth_url: Option<Secret>,
@@ -229,6 +415,7 @@ pub enum LogFormat {
 pub struct Log {
     /// `format`
     pub format: LogFormat,
-    /// `LSS_LOG`: `error`, `warn`, `info` (default), `debug`, `trace`.
+    /// `level`, or `LSS_LOG`: `error`, `warn`, `info` (default), `debug`, `trace`, `off`. In the
+    /// file too, because a reload can't change the environment.
     pub level: log::LevelFilter,
 }

@@ -4,11 +4,16 @@
 //! whatever the engine, and the owner never asks whether a pid is alive: it is told by events.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use super::error::Fault;
+use super::health::{Part, PartStatus};
+use super::node::LssNode;
 use super::stream::{Diagnosis, Progress, StreamSpec, TaskEvent, TaskMode};
 use crate::util::secret::Secret;
+use crate::util::time::Now;
 
 /// One run of one child process. Never reused while the daemon lives, so what an old run still
 /// sends is recognised and dropped.
@@ -110,6 +115,9 @@ pub trait ProcessGateway {
     fn kill(&mut self, run: RunId);
     /// Collects an exited run: ends what is left of its group, and frees its pid.
     fn reap(&mut self, run: RunId);
+    /// The last call: waits until what ended runs left behind (WHIP sessions) is tidied up, at
+    /// most until `deadline`.
+    fn finish(&mut self, deadline: std::time::Instant);
 }
 
 /// Told of every change of a task. Must not wait.
@@ -123,4 +131,49 @@ pub trait Uplink: Send + Sync {
     /// `true` only if every cloud peer that is configured was last seen failing; `false` when
     /// none is configured, for then nothing is known.
     fn is_down(&self) -> bool;
+}
+
+/// Where a part says how it is. Must not wait.
+pub trait HealthSink: Send + Sync {
+    /// `reason` carries no secret; empty when there is nothing to say.
+    fn report(&self, part: Part, status: PartStatus, reason: &str, at: SystemTime);
+}
+
+/// The node as the cloud's clients tell of it, and where they note that the cloud has heard it.
+/// Must not wait.
+pub trait NodeSource: Send + Sync {
+    /// A picture of the node as it is now.
+    fn node(&self, now: Now) -> LssNode;
+    /// RCS has taken a registration.
+    fn registered(&self, at: SystemTime);
+    /// RCS has taken a heartbeat.
+    fn heartbeat_taken(&self, at: SystemTime);
+    /// The address of the site's uplink has been asked for.
+    fn public_ip_found(&self, ip: IpAddr);
+}
+
+/// What the operating system says of the machine at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SystemSample {
+    /// Kernel name and release.
+    pub os: String,
+    /// Processors that are online.
+    pub cpu_cores: usize,
+    /// Bytes; 0 where the system does not say.
+    pub total_memory: u64,
+    /// Bytes.
+    pub available_memory: u64,
+    /// Percent of the machine's processors in use since an earlier sample, at the first one since
+    /// boot; `None` where the system does not say.
+    pub cpu_usage: Option<f64>,
+    /// Percent of the machine's memory in use.
+    pub memory_usage: Option<f64>,
+    /// The address under which the site's network knows this machine.
+    pub node_ip: Option<IpAddr>,
+}
+
+/// Looks at the machine.
+pub trait SystemProbe: Send + Sync {
+    /// Takes microseconds: reads what the kernel has at hand.
+    fn sample(&self, now: Instant) -> SystemSample;
 }

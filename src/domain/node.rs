@@ -113,7 +113,8 @@ pub struct LssNode {
     pub last_heartbeat: Option<SystemTime>,
     /// The machine.
     pub system: SystemInfo,
-    /// Percent of the machine's processors in use since the last look; `None` at the first.
+    /// Percent of the machine's processors in use since the last look, at the first since boot;
+    /// `None` where the system does not say.
     pub cpu_usage: Option<f64>,
     /// Percent of the machine's memory in use.
     pub memory_usage: Option<f64>,

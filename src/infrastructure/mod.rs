@@ -1,4 +1,9 @@
-//! The world outside: one folder a protocol, none of which knows another, the application or the
-//! adapters.
+//! The world outside: sockets, processes, the operating system. Implements the domain's gateways
+//! and knows neither the application nor an adapter.
 
 pub mod ably;
+pub mod child;
+pub mod ffmpeg;
+pub mod http;
+pub mod rcs;
+pub mod system;

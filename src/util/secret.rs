@@ -14,8 +14,7 @@ use zeroize::Zeroizing;
 
 use super::url;
 
-/// What stands where a secret was.
-pub const MASK: &str = "***";
+pub use super::url::MASK;
 
 /// Values shorter than this are masked by type only: masking a two-letter password by value would
 /// blank half of every log line and so betray it.
@@ -61,6 +60,13 @@ impl Secret {
             }
         }
         Self::register(value, needles)
+    }
+
+    /// A text that is hidden by type like any other, but not masked by value where it turns up:
+    /// for the harmless parts of something that carries secrets elsewhere, an argument like
+    /// `-c:v` in a command line. Masking those by value would blank half of every log line.
+    pub fn unlisted(value: impl Into<String>) -> Self {
+        Self::register(value.into(), Vec::new())
     }
 
     fn register(value: String, needles: Vec<(String, String)>) -> Self {
@@ -152,6 +158,13 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new("topsecret-1")), "***");
+    }
+
+    #[test]
+    fn an_unlisted_one_is_hidden_by_type_only() {
+        let arg = Secret::unlisted("-keyint_min");
+        assert_eq!(format!("{arg:?}"), "***");
+        assert_eq!(mask("option -keyint_min"), "option -keyint_min");
     }
 
     #[test]

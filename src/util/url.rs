@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+/// What stands where a secret was.
+pub const MASK: &str = "***";
+
 /// How many characters of a path are shown, its leading `/` included (contract 11).
 pub const SHOWN_PATH: usize = 6;
 
@@ -103,15 +106,14 @@ pub fn split(url: &str) -> Result<UrlParts<'_>, UrlError> {
     if host.is_empty() {
         return Err(UrlError::NoHost);
     }
-    let is_v6 = host.contains(':');
-    let allowed = |c: char| {
-        if is_v6 {
-            c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '%') || c.is_ascii_alphanumeric()
-        } else {
-            c.is_alphanumeric() || matches!(c, '.' | '-' | '_')
-        }
+    let fits = if host.contains(':') {
+        // With a zone or without. What is no address is half a password, more likely than not.
+        let (address, zone) = host.split_once('%').unwrap_or((host, "x"));
+        address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty() && is_name(zone)
+    } else {
+        is_name(host)
     };
-    if !host.chars().all(allowed) {
+    if !fits {
         return Err(UrlError::BadHost);
     }
     Ok(UrlParts {
@@ -121,6 +123,11 @@ pub fn split(url: &str) -> Result<UrlParts<'_>, UrlError> {
         port,
         path,
     })
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
 fn split_port(host_port: &str) -> Result<(&str, Option<u16>), UrlError> {
@@ -155,6 +162,52 @@ pub fn is_loopback_host(host: &str) -> bool {
         || host
             .parse::<std::net::IpAddr>()
             .is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The address that a host name literally is, in every form that the system's resolver takes:
+/// `10.0.0.1`, `167772161`, `0x7f.1`, `fe80::1%eth0`; IPv4 inside IPv6 comes out as IPv4. `None`
+/// for a name.
+pub fn literal_ip(host: &str) -> Option<std::net::IpAddr> {
+    use std::net::{IpAddr, Ipv4Addr};
+    let bare = host.split('%').next().unwrap_or(host);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Some(ip.to_canonical());
+    }
+    let mut numbers = Vec::with_capacity(4);
+    for part in host.split('.') {
+        let (digits, radix) = match part.as_bytes() {
+            [b'0', b'x' | b'X', ..] => (part.get(2..)?, 16),
+            [b'0', _, ..] => (part.get(1..)?, 8),
+            _ => (part, 10),
+        };
+        numbers.push(u32::from_str_radix(digits, radix).ok()?);
+    }
+    let (&last, heads) = numbers.split_last()?;
+    let bytes_left = 4usize.checked_sub(heads.len()).filter(|n| *n > 0)?;
+    if bytes_left < 4 && u64::from(last) >= 1 << (8 * bytes_left) {
+        return None;
+    }
+    let mut address = last;
+    for (at, &head) in heads.iter().enumerate() {
+        let byte = u32::from(u8::try_from(head).ok()?);
+        address |= byte << (24 - 8 * at);
+    }
+    Some(IpAddr::V4(Ipv4Addr::from(address)))
+}
+
+/// Whether a host is an address that no media source has: multicast, broadcast, unspecified, or
+/// the cloud's metadata service (contract 3). Names are not resolved here.
+pub fn is_no_source_host(host: &str) -> bool {
+    match literal_ip(host) {
+        Some(std::net::IpAddr::V4(v4)) => {
+            v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_unspecified()
+                || v4.octets() == [169, 254, 169, 254]
+        }
+        Some(std::net::IpAddr::V6(v6)) => v6.is_multicast() || v6.is_unspecified(),
+        None => false,
+    }
 }
 
 /// Percent-decodes; a `%` that is not followed by two hex digits stays as it is, so that raw
@@ -202,7 +255,7 @@ pub fn encode_userinfo(text: &str) -> String {
 /// and the rest hidden. A text that is no URL is hidden whole.
 pub fn mask(url: &str) -> String {
     let Ok(parts) = split(url) else {
-        return super::secret::MASK.to_owned();
+        return MASK.to_owned();
     };
     let mut out = format!("{}://", parts.scheme);
     if parts.userinfo.is_some() {
@@ -309,6 +362,11 @@ mod tests {
         assert_eq!(split("rtsp://h:0/"), Err(UrlError::BadPort));
         assert_eq!(split("rtsp://h:99999/"), Err(UrlError::BadPort));
         assert_eq!(split("rtsp://[::1/"), Err(UrlError::BadHost));
+        assert_eq!(
+            split("rtsp://a:b@half:a:password/x"),
+            Err(UrlError::BadHost)
+        );
+        assert!(split("rtsp://[fe80::1%eth0]/x").is_ok());
         assert_eq!(split("rtsp://ho st/"), Err(UrlError::BadHost));
         assert_eq!(split("rtsp://h/\r\nX: y"), Err(UrlError::Control));
     }
@@ -317,6 +375,43 @@ mod tests {
     fn decoding_keeps_stray_percent_signs() {
         assert_eq!(decode("a%40b%zz%"), "a@b%zz%");
         assert_eq!(decode(&encode_userinfo("p@ß #%")), "p@ß #%");
+    }
+
+    #[test]
+    fn addresses_in_every_form_the_resolver_takes() {
+        for metadata in [
+            "169.254.169.254",
+            "2852039166",
+            "0xa9fea9fe",
+            "0251.0376.0251.0376",
+            "169.254.43518",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(is_no_source_host(metadata), "{metadata}");
+        }
+        for bad in [
+            "224.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "0",
+            "::",
+            "ff02::1%eth0",
+        ] {
+            assert!(is_no_source_host(bad), "{bad}");
+        }
+        for good in [
+            "127.0.0.1",
+            "::1",
+            "192.168.0.64",
+            "camera-7",
+            "1.2.3.4.5",
+            "0x",
+            "1.2.3.256",
+            "",
+        ] {
+            assert!(!is_no_source_host(good), "{good}");
+        }
+        assert_eq!(literal_ip("127.1"), "127.0.0.1".parse().ok());
     }
 
     #[test]
@@ -331,5 +426,30 @@ mod tests {
         );
         let once = mask_all("see https://w.example/abcdefghi: x");
         assert_eq!(mask_all(&once), once, "masking twice changes nothing");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn neither_password_nor_path_survives(
+            // As people type passwords: no `/`, which ends the authority, and nothing that ends a
+            // URL in running text (those are masked by value, see `secret`).
+            head in "[^/\\s\"'<>`|…\\p{Cc}]{0,12}",
+            tail in "[^/\\s\"'<>`|…\\p{Cc}]{0,12}",
+            before in "[^:]{0,20}",
+            after in "\\PC{0,20}",
+        ) {
+            for url in [
+                format!("rtsp://admin:{head}cAnary7f{tail}@10.0.0.9:554/Streaming/101"),
+                format!("https://whip.example/live/{head}cAnary7f{tail}"),
+            ] {
+                let masked = mask_all(&format!("{before} {url} {after}"));
+                proptest::prop_assert!(!masked.contains("cAnary7f"), "{url} -> {masked}");
+            }
+        }
+
+        #[test]
+        fn any_text_is_masked_without_a_panic(text in "\\PC{0,80}") {
+            let _ = (split(&text), mask(&text), mask_all(&text), literal_ip(&text));
+        }
     }
 }

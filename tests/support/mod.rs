@@ -1,3 +1,15 @@
-//! Stand-ins for the peers of lss.
+//! Stand-ins and tools that integration tests share.
+#![allow(dead_code)] // Each test binary uses a part of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // Tests: a fault ends them.
+#![allow(clippy::print_stderr, missing_docs)]
 
 pub mod ably;
+pub mod certs;
+pub mod daemon;
+pub mod logs;
+pub mod rcs;

@@ -2,12 +2,26 @@
 //!
 //! [`StreamService`] is what doors (REST, Ably) hold: it validates, has the engine prepare the
 //! command line on the caller's thread, and sends a message with a reply channel. The owner's
-//! thread never waits for anything but its own queue.
+//! thread ([`Owner`]) never waits for anything but its own queues; what it decides stands in
+//! [`Table`], a machine without threads, processes or clock.
 
+mod effect;
+mod entry;
+mod owner;
+mod policy;
+mod retry;
+mod run;
 mod service;
+mod table;
+#[cfg(test)]
+mod table_tests;
 mod validate;
 
+pub use effect::Effect;
+pub use owner::{Control, Owner};
+pub use policy::Policy;
 pub use service::{
     FirstTry, FirstTryEnd, MAX_WAITING, StopDone, StreamRequest, StreamService, TaskLog,
 };
+pub use table::Table;
 pub use validate::{AudioAsk, StartCommand, StreamRules, VideoAsk};

@@ -188,21 +188,10 @@ fn file_source(text: &str, rules: &StreamRules) -> Result<Source, Fault> {
     Ok(Source::File(text.to_owned()))
 }
 
-/// Literal addresses that no source may have (contract 3). Names are resolved by the engine.
+/// Addresses that no source may have, in any spelling (contract 3). Names are not looked up: what
+/// they stand for may change between the look and FFmpeg's own.
 fn refuse_bad_address(field: &str, host: &str) -> Result<(), Fault> {
-    let Ok(ip) = host.parse::<std::net::IpAddr>() else {
-        return Ok(());
-    };
-    let bad = match ip {
-        std::net::IpAddr::V4(v4) => {
-            v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.is_unspecified()
-                || v4.octets() == [169, 254, 169, 254]
-        }
-        std::net::IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
-    };
-    if bad {
+    if url::is_no_source_host(host) {
         return Err(Fault::new(
             ErrorCode::ValidationFailed,
             format!("{field} names a multicast, broadcast or metadata address"),

@@ -1,0 +1,8 @@
+//! The doors lss is spoken to through: the local REST API, and what it shares with the cloud's
+//! commands. Turns wire shapes into requests to the application and its answers into wire
+//! shapes. Knows no process, no camera protocol and no cloud socket.
+
+pub mod decode;
+pub mod rest;
+mod shown_command;
+pub mod wire;

@@ -1,0 +1,383 @@
+//! The routes: what is asked → what the application is asked → what is answered, in the
+//! contract's order of checks (contract 2, 10). Knows no socket and no HTTP server.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::guard::{Access, Credentials};
+use super::late::{Deferred, Late};
+use super::reply::Reply;
+use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, ReadyJson};
+use crate::adapter::decode::{self, Fields};
+use crate::adapter::wire::{Audience, TaskJson, start_command};
+use crate::application::health::HealthBoard;
+use crate::application::stream::StreamService;
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::node::LssNode;
+use crate::domain::stream::StreamTask;
+use crate::util::url;
+
+/// Makes a picture of the node when somebody asks.
+pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
+
+/// What every handler may use.
+pub struct Api {
+    pub streams: StreamService,
+    pub health: Arc<HealthBoard>,
+    pub node: NodePicture,
+    pub node_id: String,
+    pub started: Instant,
+    pub access: RwLock<Arc<Access>>,
+    pub late: Late,
+    pub late_limit: Duration,
+    pub refusing: AtomicBool,
+}
+
+/// One request, as the gate let it through.
+#[derive(Debug, Default)]
+pub struct Call {
+    pub method: String,
+    /// Path and query, as sent.
+    pub target: String,
+    pub host: Option<String>,
+    pub origin: Option<String>,
+    pub authorization: Option<String>,
+    pub content_type: Option<String>,
+    /// Empty if `oversize`.
+    pub body: Vec<u8>,
+    /// The body was over the limit.
+    pub oversize: bool,
+}
+
+impl Call {
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(p, _)| p)
+    }
+
+    fn query(&self, name: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (url::decode(key) == name).then(|| url::decode(value))
+        })
+    }
+}
+
+/// An answer, now or later.
+pub enum Answer {
+    /// There it is.
+    Now(Reply),
+    /// When another thread is done.
+    Later(Deferred),
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Now(reply)
+    }
+}
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
+    Start,
+    Stop,
+    Task,
+    TaskLog,
+    ActiveTasks,
+    Tasks,
+    Node,
+    Maintenance,
+    Health,
+    Live,
+    Ready,
+    OpenApi,
+}
+
+/// Method, path with `{id}` for a variable segment, and what it does. The one list of routes.
+const ROUTES: &[(&str, &str, Op)] = &[
+    ("POST", "/api/stream/start", Op::Start),
+    ("POST", "/api/stream/stop", Op::Stop),
+    ("GET", "/api/stream/task/{id}", Op::Task),
+    ("GET", "/api/stream/task/{id}/log", Op::TaskLog),
+    ("GET", "/api/stream/tasks/active", Op::ActiveTasks),
+    ("GET", "/api/stream/tasks", Op::Tasks),
+    ("GET", "/api/stream/node", Op::Node),
+    ("PUT", "/api/stream/node/maintenance", Op::Maintenance),
+    ("GET", "/api/stream/health", Op::Health),
+    ("GET", "/livez", Op::Live),
+    ("GET", "/readyz", Op::Ready),
+    ("GET", "/api/openapi.json", Op::OpenApi),
+];
+
+/// Answered whatever Host and token, and while stopping: they are for those who watch.
+fn is_open(op: Op) -> bool {
+    matches!(op, Op::Health | Op::Live | Op::Ready)
+}
+
+/// Answers a request.
+pub fn answer(api: &Api, call: &Call) -> Answer {
+    checked(api, call).unwrap_or_else(|refusal| Answer::Now(*refusal))
+}
+
+fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
+    let matching: Vec<(&str, Op, String)> = ROUTES
+        .iter()
+        .filter_map(|(method, template, op)| {
+            matches(template, call.path()).map(|id| (*method, *op, id))
+        })
+        .collect();
+    if !matching.iter().any(|(_, op, _)| is_open(*op)) {
+        let access = Arc::clone(&api.access.read().unwrap_or_else(PoisonError::into_inner));
+        access.check(&Credentials {
+            host: call.host.as_deref(),
+            origin: call.origin.as_deref(),
+            authorization: call.authorization.as_deref(),
+        })?;
+        if api.refusing.load(Ordering::Relaxed) {
+            return Err(Box::new(Reply::fault(&Fault::new(
+                ErrorCode::Unavailable,
+                "the node is stopping",
+            ))));
+        }
+    }
+    if matching.is_empty() {
+        return Err(Box::new(Reply::fault(&Fault::new(
+            ErrorCode::NotFound,
+            "no such route; GET /api/openapi.json lists them all",
+        ))));
+    }
+    let method = if call.method == "HEAD" {
+        "GET"
+    } else {
+        &call.method
+    };
+    let Some((_, op, id)) = matching.iter().find(|(m, _, _)| *m == method) else {
+        let mut allowed: Vec<&str> = matching.iter().map(|(m, _, _)| *m).collect();
+        if allowed.contains(&"GET") {
+            allowed.push("HEAD");
+        }
+        let allowed = allowed.join(", ");
+        let fault = Fault::new(
+            ErrorCode::BadRequest,
+            format!("this route takes {allowed} only"),
+        );
+        return Err(Box::new(
+            Reply::fault_as(405, &fault).with("Allow", allowed),
+        ));
+    };
+    check_body(call)?;
+    run(api, call, *op, id).map_err(|fault| Box::new(Reply::fault(&fault)))
+}
+
+/// The variable segment, decoded (empty where there is none), if `path` is what `template` says.
+fn matches(template: &str, path: &str) -> Option<String> {
+    let mut id = String::new();
+    let mut segments = path.split('/');
+    for expected in template.split('/') {
+        let segment = segments.next()?;
+        if expected == "{id}" && !segment.is_empty() {
+            id = url::decode(segment);
+        } else if expected != segment {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(id)
+}
+
+fn check_body(call: &Call) -> Result<(), Box<Reply>> {
+    if call.body.is_empty() && !call.oversize {
+        return Ok(());
+    }
+    let is_json = call
+        .content_type
+        .as_deref()
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    if !is_json {
+        let fault = Fault::new(
+            ErrorCode::BadRequest,
+            "the body must be JSON: Content-Type: application/json",
+        );
+        return Err(Box::new(Reply::fault_as(415, &fault)));
+    }
+    if call.oversize {
+        let fault = Fault::new(ErrorCode::BadRequest, "the body is over 256 KiB");
+        return Err(Box::new(Reply::fault_as(413, &fault)));
+    }
+    Ok(())
+}
+
+fn run(api: &Api, call: &Call, op: Op, id: &str) -> Result<Answer, Fault> {
+    Ok(match op {
+        Op::Start => start(api, &call.body)?.into(),
+        Op::Stop => stop(api, &call.body)?,
+        Op::Task => shown(&api.streams.get(Some(id))?).into(),
+        Op::TaskLog => task_log(api, call, id)?.into(),
+        Op::ActiveTasks => list(api, true)?.into(),
+        Op::Tasks => list(api, false)?.into(),
+        Op::Node => Reply::ok(&NodeJson::new((api.node)())).into(),
+        Op::Maintenance => maintenance(api, &call.body)?.into(),
+        Op::Health => health(api).into(),
+        Op::Live => Reply::ok(&LiveJson { live: true }).into(),
+        Op::Ready => ready(api).into(),
+        Op::OpenApi => Reply::document(include_str!("openapi.json")).into(),
+    })
+}
+
+fn shown(task: &StreamTask) -> Reply {
+    Reply::ok(&TaskJson::new(task, Audience::Local))
+}
+
+fn start(api: &Api, body: &[u8]) -> Result<Reply, Fault> {
+    let value = decode::parse(body)?;
+    let command = start_command(&Fields::of(&value, "the body")?)?;
+    Ok(shown(&api.streams.start(&command)?))
+}
+
+fn stop(api: &Api, body: &[u8]) -> Result<Answer, Fault> {
+    let value = decode::parse(body)?;
+    let fields = Fields::of(&value, "the body")?;
+    let force = fields.flag("force")?.unwrap_or(false);
+    let place = api.late.place();
+    // A stop is carried out even if nobody can wait for its end.
+    let done = api.streams.stop(fields.text("taskId")?, force)?;
+    let Some(place) = place else {
+        return Err(Fault::new(
+            ErrorCode::NodeBusy,
+            "the stop is under way, but too many callers wait for one; \
+             GET /api/stream/task/{taskId} tells when it is done",
+        ));
+    };
+    let overdue = Fault::new(
+        ErrorCode::TaskStopFailed,
+        "the process has not ended in time; lss goes on ending it",
+    );
+    Ok(Answer::Later(Deferred::new(
+        place,
+        done,
+        api.late_limit,
+        overdue,
+        |outcome| match outcome {
+            Ok(task) => shown(&task),
+            Err(fault) => Reply::fault(&fault),
+        },
+    )))
+}
+
+fn list(api: &Api, active_only: bool) -> Result<Reply, Fault> {
+    let tasks = api.streams.list(active_only)?;
+    let shown: Vec<TaskJson> = tasks
+        .iter()
+        .map(|task| TaskJson::new(task, Audience::Local))
+        .collect();
+    Ok(Reply::ok(&shown))
+}
+
+fn task_log(api: &Api, call: &Call, id: &str) -> Result<Reply, Fault> {
+    let run = match call.query("run") {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            Fault::new(
+                ErrorCode::ParamInvalid,
+                "run must be the number of a run, 1 = the task's first",
+            )
+        })?),
+    };
+    Ok(Reply::ok(&LogJson::new(id, api.streams.log(id, run)?)))
+}
+
+fn maintenance(api: &Api, body: &[u8]) -> Result<Reply, Fault> {
+    let value = decode::parse(body)?;
+    let fields = Fields::of(&value, "the body")?;
+    let enabled = fields
+        .flag("enabled")?
+        .ok_or_else(|| fields.missing("enabled"))?;
+    api.streams.set_maintenance(enabled)?;
+    Ok(Reply::ok(&MaintenanceJson { enabled }))
+}
+
+fn health(api: &Api) -> Reply {
+    let uptime = api.started.elapsed();
+    Reply::ok(&HealthJson::new(&api.health, &api.node_id, uptime))
+}
+
+fn ready(api: &Api) -> Reply {
+    let missing = api.health.not_ready();
+    let shown = ReadyJson::new(&api.health, missing.is_empty());
+    if missing.is_empty() {
+        return Reply::ok(&shown);
+    }
+    let reasons: Vec<String> = missing
+        .iter()
+        .map(|(part, reason)| format!("{}: {reason}", part.name()))
+        .collect();
+    let fault = Fault::new(
+        ErrorCode::NodeNotReady,
+        format!("not ready: {}", reasons.join("; ")),
+    );
+    Reply::fault_with(503, &fault, Some(&shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let of = |path| matches("/api/stream/task/{id}/log", path);
+        assert_eq!(of("/api/stream/task/a/log").as_deref(), Some("a"));
+        assert_eq!(of("/api/stream/task/a%2fb%20/log"), Some("a/b ".into()));
+        for other in [
+            "/api/stream/task//log",
+            "/api/stream/task/a/log/",
+            "/api/stream/task/a",
+            "/api/stream/task/a/LOG",
+            "api/stream/task/a/log",
+            "//api/stream/task/a/log",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert_eq!(matches("/livez", "/livez").as_deref(), Some(""));
+        assert_eq!(matches("/livez", "/livez/"), None);
+    }
+
+    #[test]
+    fn queries() {
+        let call = Call {
+            target: "/x?a=1&r%75n=%32&run=3&flag".into(),
+            ..Call::default()
+        };
+        assert_eq!(call.path(), "/x");
+        assert_eq!(call.query("run").as_deref(), Some("2"));
+        assert_eq!(call.query("flag").as_deref(), Some(""));
+        assert_eq!(call.query("none"), None);
+    }
+
+    /// The description names the same routes as the table, no more and no fewer.
+    #[test]
+    fn the_description_is_complete() {
+        let described: serde_json::Value =
+            serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let mut described: Vec<(String, String)> = described["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(|method| {
+                    let path = path.replace("{taskId}", "{id}");
+                    (method.to_uppercase(), path)
+                })
+            })
+            .collect();
+        let mut served: Vec<(String, String)> = ROUTES
+            .iter()
+            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        described.sort();
+        served.sort();
+        assert_eq!(described, served);
+    }
+}

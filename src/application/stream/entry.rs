@@ -1,0 +1,217 @@
+//! One task in the table: its record, its live run, and who waits for it. The table decides; what
+//! follows from a decision for the task itself is done here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crossbeam_channel::Sender;
+
+use super::effect::Effect;
+use super::policy::Policy;
+use super::retry::{Account, HEALTHY};
+use super::run::{EndWhy, Run, Signal};
+use super::service::FirstTryEnd;
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::{Launch, RunId, RunLog};
+use crate::domain::stream::{
+    Cause, Diagnosis, ExitRecord, StreamSpec, StreamStatus, StreamTask, TaskEvent, TaskEventKind,
+    TaskId,
+};
+
+/// Ended runs in `exitHistory`.
+const KEPT_EXITS: usize = 5;
+
+/// A START that waits until the child before it is reaped.
+pub struct Waiting {
+    pub spec: StreamSpec,
+    pub launch: Launch,
+    pub first_try: Option<Sender<FirstTryEnd>>,
+}
+
+/// One task.
+pub struct Entry {
+    /// As it is shown.
+    pub task: StreamTask,
+    /// Its command line, the same for every try.
+    pub launch: Launch,
+    /// Its process, until that is reaped.
+    pub run: Option<Run>,
+    /// While RECONNECTING without a process.
+    pub retry_at: Option<Instant>,
+    /// Its failures.
+    pub account: Account,
+    /// It has streamed with these credentials.
+    pub worked_before: bool,
+    /// Runs so far.
+    pub runs: u64,
+    /// Number and log of the last runs, oldest first.
+    pub logs: VecDeque<(u64, Arc<dyn RunLog>)>,
+    /// Who waits for the end of the first try.
+    pub first_try: Option<Sender<FirstTryEnd>>,
+    /// Who waits for the reaping.
+    pub stop_waiters: Vec<Sender<Result<StreamTask, Fault>>>,
+    /// A START of the same id that waits for the reaping.
+    pub behind: Option<Box<Waiting>>,
+    /// Order of acceptance, for "newest first".
+    pub number: u64,
+}
+
+impl Entry {
+    /// By a STOP, and its process is not reaped yet.
+    pub fn is_being_stopped(&self) -> bool {
+        self.run
+            .as_ref()
+            .is_some_and(|r| r.ending() == Some(&EndWhy::Stop))
+    }
+
+    /// One that is being stopped for another START of its own id keeps its place for it.
+    pub fn takes_a_place(&self) -> bool {
+        self.task.status.is_active()
+    }
+
+    /// When a running healthy minute will be over, if that changes anything.
+    pub fn healthy_at(&self) -> Option<Instant> {
+        let run = self.run.as_ref()?;
+        (self.account.counted > 0 && run.ending().is_none())
+            .then_some(run.streaming_since? + HEALTHY)
+    }
+
+    /// The next moment at which it must be looked at.
+    pub fn deadline(&self, policy: &Policy) -> Option<Instant> {
+        let run = self.run.as_ref().map(|run| run.deadline(policy));
+        [run, self.retry_at, self.healthy_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Media leaves.
+    pub fn streaming(&mut self, at: SystemTime, out: &mut Vec<Effect>) {
+        let first = self.task.started_at.is_none();
+        self.task.started_at.get_or_insert(at);
+        self.task.error = None;
+        self.worked_before = true;
+        self.task.status = StreamStatus::Streaming;
+        let kind = if first {
+            TaskEventKind::Started
+        } else {
+            TaskEventKind::StatusUpdate
+        };
+        self.tell(kind, at, out);
+        self.answer_first_try(None);
+    }
+
+    /// Moves on in the contract's table, and says so.
+    pub fn become_(&mut self, next: StreamStatus, at: SystemTime, out: &mut Vec<Effect>) {
+        debug_assert!(
+            self.task.status.may_become(next),
+            "{:?} -> {next:?}",
+            self.task.status
+        );
+        self.task.status = next;
+        let kind = match next {
+            StreamStatus::Stopped => TaskEventKind::Stopped,
+            StreamStatus::Error => TaskEventKind::Error,
+            _ => TaskEventKind::StatusUpdate,
+        };
+        self.tell(kind, at, out);
+    }
+
+    /// Says what has changed.
+    pub fn tell(&self, kind: TaskEventKind, at: SystemTime, out: &mut Vec<Effect>) {
+        out.push(Effect::Event(Box::new(TaskEvent {
+            kind,
+            at,
+            task: self.task.clone(),
+        })));
+    }
+
+    /// Notes an ended run.
+    pub fn book_exit(
+        &mut self,
+        code: Option<i32>,
+        signal: Option<i32>,
+        diagnosis: Option<&Diagnosis>,
+        at: SystemTime,
+    ) {
+        let history = &mut self.task.exit_history;
+        history.push(ExitRecord {
+            at,
+            code,
+            signal,
+            error_code: diagnosis.map_or(ErrorCode::Success, |d| d.cause.code()),
+            cause: diagnosis.map_or_else(|| "ended as asked".to_owned(), |d| d.detail.clone()),
+        });
+        if history.len() > KEPT_EXITS {
+            history.remove(0);
+        }
+    }
+
+    /// `None` = it streams (or a file was played to its end).
+    pub fn answer_first_try(&mut self, fault: Option<&Fault>) {
+        let Some(to) = self.first_try.take() else {
+            return;
+        };
+        reply(
+            &to,
+            match fault {
+                None => Ok(self.task.clone()),
+                Some(fault) => Err((fault.clone(), Some(Box::new(self.task.clone())))),
+            },
+        );
+    }
+
+    /// Answers everyone who waits for the reaping.
+    pub fn answer_stop(&mut self, answer: &Result<StreamTask, Fault>) {
+        for waiter in self.stop_waiters.drain(..) {
+            reply(&waiter, answer.clone());
+        }
+    }
+}
+
+/// A diagnosis that says something; "crashed" and "timed out" say less than what we saw ourselves.
+pub fn classified(said: Option<Diagnosis>) -> Option<Diagnosis> {
+    said.filter(|d| !matches!(d.cause, Cause::EngineCrash | Cause::EngineTimeout))
+}
+
+/// For an end that nothing explains.
+pub fn crash() -> Diagnosis {
+    Diagnosis {
+        cause: Cause::EngineCrash,
+        detail: "the process ended and nothing says why; the task's log may tell more".to_owned(),
+    }
+}
+
+/// A signal as an effect.
+pub fn signal_effect(signal: Signal, run: RunId) -> Effect {
+    match signal {
+        Signal::Terminate => Effect::Terminate(run),
+        Signal::Kill => Effect::Kill(run),
+    }
+}
+
+/// Answers a START that a STOP overtook while it waited.
+pub fn refuse_waiting(id: &TaskId, first_try: Option<Sender<FirstTryEnd>>) {
+    if let Some(to) = first_try {
+        reply(&to, Err((ended_by_stop(id), None)));
+    }
+}
+
+/// 30106
+pub fn ended_by_stop(id: &TaskId) -> Fault {
+    Fault::new(
+        ErrorCode::TaskInvalidState,
+        format!("task {id} was stopped before it streamed"),
+    )
+}
+
+/// 30101
+pub fn unknown(id: &TaskId) -> Fault {
+    Fault::new(ErrorCode::TaskNotFound, format!("there is no task {id}"))
+}
+
+/// Reply channels have room for one; a caller that has gone away is no fault.
+pub fn reply<T>(to: &Sender<T>, answer: T) {
+    let _ = to.try_send(answer);
+}

@@ -1,0 +1,133 @@
+//! The owner's thread: feeds the [`Table`] and does what it decides. No decision is made here.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, at, never, select_biased};
+
+use super::effect::Effect;
+use super::service::StreamRequest;
+use super::table::Table;
+use crate::domain::gateway::{ProcessGateway, RunEvent, TaskObserver};
+use crate::domain::stream::{StopReason, StreamStatus, TaskEvent, TaskEventKind};
+use crate::util::time::Now;
+
+/// Orders from the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// End all tasks, then the thread.
+    ShutDown,
+    /// The same without grace.
+    KillAll,
+    /// Answer, to show that the loop turns.
+    Ping,
+}
+
+/// Everything the thread needs.
+pub struct Owner {
+    /// What it decides by.
+    pub table: Table,
+    /// What it runs children with. The parent-death signal of a child follows the thread that
+    /// spawned it: this one, which lives as long as there are children.
+    pub gateway: Box<dyn ProcessGateway>,
+    /// Told of every change.
+    pub observers: Vec<Box<dyn TaskObserver>>,
+    /// Orders; a closed channel is an order to end.
+    pub control: Receiver<Control>,
+    /// Told of the active tasks and of maintenance whenever they may have changed.
+    pub on_turn: Box<dyn FnMut(&Table) + Send>,
+}
+
+impl Owner {
+    /// Runs until shut down and idle. Child events go before deadlines, deadlines before
+    /// requests: a flood of requests must not starve them.
+    pub fn run(mut self, children: &Receiver<RunEvent>, mut requests: Receiver<StreamRequest>) {
+        let mut stopping = false;
+        let mut control = std::mem::replace(&mut self.control, never());
+        loop {
+            if stopping && self.table.is_idle() {
+                break;
+            }
+            let timer = self.table.next_deadline().map_or_else(never, at);
+            let effects = select_biased! {
+                recv(control) -> order => match order {
+                    Ok(Control::Ping) => Vec::new(),
+                    Ok(Control::KillAll) => {
+                        stopping = true;
+                        self.table.kill_all(Now::read())
+                    }
+                    Ok(Control::ShutDown) => {
+                        stopping = true;
+                        self.table.shut_down(Now::read())
+                    }
+                    Err(_) => {
+                        control = never();
+                        stopping = true;
+                        self.table.shut_down(Now::read())
+                    }
+                },
+                recv(children) -> event => match event {
+                    Ok(event) => self.table.child(event, Now::read()),
+                    Err(_) => break,
+                },
+                recv(timer) -> _ => self.table.tick(Now::read()),
+                recv(requests) -> request => match request {
+                    Ok(request) => self.table.request(request, Now::read()),
+                    // Every door is gone.
+                    Err(_) => {
+                        requests = never();
+                        stopping = true;
+                        self.table.shut_down(Now::read())
+                    }
+                },
+            };
+            self.perform(effects);
+            (self.on_turn)(&self.table);
+        }
+        self.gateway.finish(Instant::now() + Duration::from_secs(3));
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut queue: std::collections::VecDeque<Effect> = effects.into();
+        while let Some(effect) = queue.pop_front() {
+            match effect {
+                Effect::Start(run, launch) => {
+                    let outcome = self.gateway.start(run, &launch);
+                    queue.extend(self.table.started(run, outcome, Now::read()));
+                }
+                Effect::Terminate(run) => self.gateway.terminate(run),
+                Effect::Kill(run) => self.gateway.kill(run),
+                Effect::Reap(run) => self.gateway.reap(run),
+                Effect::Event(event) => {
+                    tell_log(&event);
+                    for observer in &self.observers {
+                        observer.task_changed(&event);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One line a change, for people.
+fn tell_log(event: &TaskEvent) {
+    let task = &event.task;
+    let id = task.spec.task_id.as_str();
+    let status = task.status.name();
+    let (level, words) = match (event.kind, task.status) {
+        (TaskEventKind::Started, _) => (log::Level::Info, "stream started"),
+        (TaskEventKind::Stopped, _) => (log::Level::Info, "stream stopped"),
+        (TaskEventKind::Error, _) => (log::Level::Error, "stream given up"),
+        (_, StreamStatus::Reconnecting) => (log::Level::Warn, "stream lost, trying again"),
+        (_, StreamStatus::Streaming) => (log::Level::Info, "stream is back"),
+        _ => (log::Level::Info, "stream starting"),
+    };
+    let code = task.error.as_ref().map_or(0, |f| f.code.number());
+    let why = task.error.as_ref().map_or("", |f| f.message.as_str());
+    let reason = task.stop_reason.map_or("", StopReason::name);
+    log::log!(
+        level,
+        task = id, status = status, pid = task.process_id.unwrap_or(0), retry = task.retry_count,
+        code = code, why = why, reason = reason;
+        "{words}"
+    );
+}

@@ -1,0 +1,375 @@
+//! One run of one child, as the owner sees it: when media counts as leaving, when it has stalled,
+//! and the ladder by which it is ended. Pure: time is an argument.
+
+use std::time::{Duration, Instant};
+
+use super::policy::Policy;
+use crate::domain::gateway::RunId;
+use crate::domain::stream::{Diagnosis, Progress};
+
+/// One SIGTERM does not end an FFmpeg that hangs in a read; a second one does (measured).
+const SECOND_TERMINATE: Duration = Duration::from_secs(2);
+/// An engine that says it has failed gets so long to end by itself.
+const FAILING_GRACE: Duration = Duration::from_secs(2);
+/// A killed process that does not go (it hangs in the kernel) is killed again this often.
+pub const KILL_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why we end a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndWhy {
+    /// STOP.
+    Stop,
+    /// The daemon ends.
+    Shutdown,
+    /// Not streaming within `start_timeout`.
+    StartTimeout,
+    /// No progress for `stall_timeout`.
+    Stall,
+    /// It said it has failed, but did not end.
+    Failing,
+}
+
+/// What to do to the process now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM to the group.
+    Terminate,
+    /// SIGKILL to the group.
+    Kill,
+}
+
+/// How far the ladder has been climbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rung {
+    TerminatedOnce,
+    TerminatedTwice,
+    Killed { times: u32 },
+}
+
+#[derive(Debug, Clone)]
+struct Ending {
+    why: EndWhy,
+    rung: Rung,
+    next_at: Instant,
+    kill_at: Instant,
+}
+
+/// A live run: its process is not reaped yet.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Which.
+    pub id: RunId,
+    /// What the engine has said of its failure.
+    pub failing: Option<Diagnosis>,
+    started: Instant,
+    session_up: bool,
+    progress: Progress,
+    /// When output last advanced; `None` until it first does.
+    advanced_at: Option<Instant>,
+    /// When it began to count as streaming.
+    pub streaming_since: Option<Instant>,
+    give_up_at: Option<Instant>,
+    ending: Option<Ending>,
+}
+
+/// What a run wants of its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing now.
+    Wait,
+    /// Media leaves: STREAMING.
+    Streaming,
+    /// It must be ended for this reason.
+    End(EndWhy),
+    /// Send this signal (the ladder's next rung).
+    Send(Signal),
+}
+
+impl Run {
+    /// A run whose process has just been started.
+    pub fn new(id: RunId, now: Instant) -> Self {
+        Self {
+            id,
+            failing: None,
+            started: now,
+            session_up: false,
+            progress: Progress::default(),
+            advanced_at: None,
+            streaming_since: None,
+            give_up_at: None,
+            ending: None,
+        }
+    }
+
+    /// The WHIP session is up.
+    pub fn session_up(&mut self) {
+        self.session_up = true;
+    }
+
+    /// A progress block.
+    pub fn progress(&mut self, progress: &Progress, now: Instant) {
+        if progress.advanced_since(&self.progress) {
+            self.advanced_at = Some(now);
+        }
+        self.progress = *progress;
+    }
+
+    /// The engine said it has failed. The first such word counts.
+    pub fn failing(&mut self, diagnosis: Diagnosis, now: Instant) {
+        if self.failing.is_none() {
+            self.failing = Some(diagnosis);
+            self.give_up_at = Some(now + FAILING_GRACE);
+        }
+    }
+
+    /// Why we are ending it, if we are.
+    pub fn ending(&self) -> Option<&EndWhy> {
+        self.ending.as_ref().map(|e| &e.why)
+    }
+
+    /// Whether SIGKILL has been sent more than once to no avail.
+    pub fn will_not_die(&self) -> bool {
+        matches!(
+            self.ending,
+            Some(Ending {
+                rung: Rung::Killed { times: 2.. },
+                ..
+            })
+        )
+    }
+
+    /// Begins to end it, or gives a running ending a stronger reason; returns the signal to send
+    /// now. A STOP does not start the ladder anew that a stall began.
+    pub fn end(
+        &mut self,
+        why: EndWhy,
+        force: bool,
+        policy: &Policy,
+        now: Instant,
+    ) -> Option<Signal> {
+        match &mut self.ending {
+            None => {
+                let kill_at = now + policy.stop_timeout;
+                self.ending = Some(Ending {
+                    why,
+                    rung: Rung::TerminatedOnce,
+                    next_at: kill_at.min(now + SECOND_TERMINATE),
+                    kill_at,
+                });
+                if !force {
+                    return Some(Signal::Terminate);
+                }
+            }
+            Some(ending) => {
+                if matches!(why, EndWhy::Stop | EndWhy::Shutdown) {
+                    ending.why = why;
+                }
+            }
+        }
+        if force { self.kill(now) } else { None }
+    }
+
+    /// Kills it at once; it must be ending already.
+    pub fn kill(&mut self, now: Instant) -> Option<Signal> {
+        let ending = self.ending.as_mut()?;
+        if matches!(ending.rung, Rung::Killed { .. }) {
+            return None;
+        }
+        ending.rung = Rung::Killed { times: 1 };
+        ending.next_at = now + KILL_AGAIN;
+        Some(Signal::Kill)
+    }
+
+    /// The next moment at which [`judge`](Self::judge) has something to say.
+    pub fn deadline(&self, policy: &Policy) -> Instant {
+        if let Some(ending) = &self.ending {
+            return ending.next_at;
+        }
+        let mut at = match self.streaming_since {
+            None => {
+                let timeout = self.started + policy.start_timeout;
+                if self.media_leaves() && self.failing.is_none() {
+                    timeout.min(self.started + policy.start_confirm)
+                } else {
+                    timeout
+                }
+            }
+            Some(since) => self.advanced_at.unwrap_or(since) + policy.stall_timeout,
+        };
+        if let Some(give_up) = self.give_up_at {
+            at = at.min(give_up);
+        }
+        at
+    }
+
+    fn media_leaves(&self) -> bool {
+        self.session_up && self.advanced_at.is_some()
+    }
+
+    /// What is due now.
+    pub fn judge(&mut self, policy: &Policy, now: Instant) -> Verdict {
+        if let Some(ending) = &mut self.ending {
+            if now < ending.next_at {
+                return Verdict::Wait;
+            }
+            if now < ending.kill_at && ending.rung == Rung::TerminatedOnce {
+                ending.rung = Rung::TerminatedTwice;
+                ending.next_at = ending.kill_at;
+                return Verdict::Send(Signal::Terminate);
+            }
+            let times = match ending.rung {
+                Rung::Killed { times } => times.saturating_add(1),
+                _ => 1,
+            };
+            ending.rung = Rung::Killed { times };
+            ending.next_at = now + KILL_AGAIN;
+            return Verdict::Send(Signal::Kill);
+        }
+        if self.give_up_at.is_some_and(|at| now >= at) {
+            return Verdict::End(EndWhy::Failing);
+        }
+        match self.streaming_since {
+            None if self.failing.is_none()
+                && self.media_leaves()
+                && now >= self.started + policy.start_confirm =>
+            {
+                self.streaming_since = Some(now);
+                Verdict::Streaming
+            }
+            None if now >= self.started + policy.start_timeout => {
+                Verdict::End(EndWhy::StartTimeout)
+            }
+            Some(since) if now >= self.advanced_at.unwrap_or(since) + policy.stall_timeout => {
+                Verdict::End(EndWhy::Stall)
+            }
+            _ => Verdict::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::stream::Cause;
+
+    fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    fn block(out_time_ms: u64) -> Progress {
+        Progress {
+            out_time_ms,
+            ..Progress::default()
+        }
+    }
+
+    fn streaming(policy: &Policy, t0: Instant) -> Run {
+        let mut run = Run::new(RunId(1), t0);
+        run.session_up();
+        run.progress(&block(900), t0 + secs(1));
+        assert_eq!(run.judge(policy, t0 + secs(1)), Verdict::Wait);
+        assert_eq!(run.deadline(policy), t0 + policy.start_confirm);
+        assert_eq!(run.judge(policy, t0 + secs(2)), Verdict::Streaming);
+        run
+    }
+
+    #[test]
+    fn alive_alone_is_not_streaming() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = Run::new(RunId(1), t0);
+        assert_eq!(run.judge(&policy, t0 + secs(14)), Verdict::Wait);
+        run.session_up();
+        assert_eq!(run.judge(&policy, t0 + secs(14)), Verdict::Wait);
+        assert_eq!(
+            run.judge(&policy, t0 + secs(15)),
+            Verdict::End(EndWhy::StartTimeout)
+        );
+    }
+
+    #[test]
+    fn progress_that_stands_still_is_a_stall() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = streaming(&policy, t0);
+        for s in 3..12 {
+            run.progress(&block(900), t0 + secs(s));
+        }
+        assert_eq!(run.judge(&policy, t0 + secs(10)), Verdict::Wait);
+        assert_eq!(
+            run.judge(&policy, t0 + secs(11)),
+            Verdict::End(EndWhy::Stall)
+        );
+    }
+
+    #[test]
+    fn terminate_terminate_kill_kill() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = streaming(&policy, t0);
+        let t = t0 + secs(20);
+        assert_eq!(
+            run.end(EndWhy::Stop, false, &policy, t),
+            Some(Signal::Terminate)
+        );
+        assert_eq!(run.judge(&policy, t + secs(1)), Verdict::Wait);
+        assert_eq!(run.deadline(&policy), t + secs(2));
+        assert_eq!(
+            run.judge(&policy, t + secs(2)),
+            Verdict::Send(Signal::Terminate)
+        );
+        assert_eq!(run.deadline(&policy), t + policy.stop_timeout);
+        assert_eq!(
+            run.judge(&policy, t + policy.stop_timeout),
+            Verdict::Send(Signal::Kill)
+        );
+        assert!(!run.will_not_die());
+        assert_eq!(
+            run.judge(&policy, t + policy.stop_timeout + KILL_AGAIN),
+            Verdict::Send(Signal::Kill)
+        );
+        assert!(run.will_not_die());
+    }
+
+    #[test]
+    fn force_kills_at_once_also_in_the_middle_of_the_ladder() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = Run::new(RunId(1), t0);
+        assert_eq!(run.end(EndWhy::Stop, true, &policy, t0), Some(Signal::Kill));
+        let mut run = Run::new(RunId(2), t0);
+        assert_eq!(
+            run.end(EndWhy::Stall, false, &policy, t0),
+            Some(Signal::Terminate)
+        );
+        assert_eq!(run.end(EndWhy::Stop, false, &policy, t0 + secs(1)), None);
+        assert_eq!(run.ending(), Some(&EndWhy::Stop));
+        assert_eq!(
+            run.end(EndWhy::Stop, true, &policy, t0 + secs(1)),
+            Some(Signal::Kill)
+        );
+        assert_eq!(run.end(EndWhy::Stop, true, &policy, t0 + secs(1)), None);
+    }
+
+    #[test]
+    fn one_that_says_it_failed_gets_a_moment_and_never_counts_as_streaming() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = Run::new(RunId(1), t0);
+        run.session_up();
+        run.progress(&block(10), t0 + secs(1));
+        run.failing(
+            Diagnosis {
+                cause: Cause::WhipStream,
+                detail: "x".into(),
+            },
+            t0 + secs(1),
+        );
+        assert_eq!(run.judge(&policy, t0 + secs(2)), Verdict::Wait);
+        assert_eq!(run.deadline(&policy), t0 + secs(3));
+        assert_eq!(
+            run.judge(&policy, t0 + secs(3)),
+            Verdict::End(EndWhy::Failing)
+        );
+    }
+}

@@ -1,0 +1,818 @@
+//! The table in simulated time.
+#![allow(unused_must_use)] // Many tests look at the task afterwards, not at the first answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use proptest::prelude::*;
+
+use super::effect::Effect;
+use super::policy::Policy;
+use super::service::{FirstTryEnd, StreamRequest};
+use super::table::Table;
+use super::validate::{StartCommand, StreamRules};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::{
+    ChildEvent, ChildExit, Launch, RunEvent, RunId, RunLog, StartedRun, Uplink,
+};
+use crate::domain::stream::{
+    Cause, Diagnosis, Progress, StopReason, StreamStatus, StreamTask, TaskEvent, TaskEventKind,
+    TaskId, TaskMode,
+};
+use crate::util::secret::Secret;
+use crate::util::time::Now;
+
+struct NoLog;
+impl RunLog for NoLog {
+    fn lines(&self) -> Vec<String> {
+        vec!["a line".to_owned()]
+    }
+}
+
+struct Up(bool);
+impl Uplink for Up {
+    fn is_down(&self) -> bool {
+        !self.0
+    }
+}
+
+/// How a simulated child behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manners {
+    Willing,
+    NeedsTwoTerminates,
+    OnlyKill,
+}
+
+struct Child {
+    manners: Manners,
+    terminates: u32,
+    /// Set when it has exited, until it is reaped.
+    exited: bool,
+}
+
+struct Sim {
+    table: Table,
+    now: Now,
+    children: BTreeMap<RunId, Child>,
+    manners: Manners,
+    spawn_fails: Option<Cause>,
+    events: Vec<TaskEvent>,
+    launches: u64,
+    max_live: usize,
+}
+
+type Stopped = Receiver<Result<StreamTask, Fault>>;
+
+impl Sim {
+    fn new() -> Self {
+        Self::with(Policy::default(), true)
+    }
+
+    fn with(policy: Policy, uplink: bool) -> Self {
+        Self {
+            table: Table::new(policy, Arc::new(Up(uplink)), 7),
+            now: Now::read(),
+            children: BTreeMap::new(),
+            manners: Manners::Willing,
+            spawn_fails: None,
+            events: Vec::new(),
+            launches: 0,
+            max_live: 0,
+        }
+    }
+
+    fn start(&mut self, id: &str) -> (Result<StreamTask, Fault>, Receiver<FirstTryEnd>) {
+        self.start_with(id, |_| {}, false)
+    }
+
+    fn start_with(
+        &mut self,
+        id: &str,
+        change: impl FnOnce(&mut StartCommand),
+        ends_by_nature: bool,
+    ) -> (Result<StreamTask, Fault>, Receiver<FirstTryEnd>) {
+        let mut command = StartCommand {
+            task_id: Some(id.to_owned()),
+            source_url: Some(Secret::new("rtsp://127.0.0.1/x")),
+            whip_url: Some(Secret::new("https://whip.example/y")),
+            ..StartCommand::default()
+        };
+        change(&mut command);
+        let spec = command.validate(&StreamRules::default()).unwrap();
+        let (accepted, answer) = bounded(1);
+        let (tx, first) = bounded(1);
+        let effects = self.table.request(
+            StreamRequest::Start {
+                spec: Box::new(spec),
+                launch: Box::new(Launch {
+                    mode: TaskMode::Transcode,
+                    mode_reason: String::new(),
+                    argv: Vec::new(),
+                    ends_by_nature,
+                    whip_bearer: None,
+                }),
+                accepted,
+                first_try: Some(tx),
+            },
+            self.now,
+        );
+        self.perform(effects);
+        (answer.try_recv().unwrap(), first)
+    }
+
+    fn stop(&mut self, id: &str, force: bool) -> Stopped {
+        let (done, answer) = bounded(1);
+        let task = TaskId::parse("taskId", id).unwrap();
+        let effects = self
+            .table
+            .request(StreamRequest::Stop { task, force, done }, self.now);
+        self.perform(effects);
+        answer
+    }
+
+    fn get(&mut self, id: &str) -> StreamTask {
+        let (reply, answer) = bounded(1);
+        let task = TaskId::parse("taskId", id).unwrap();
+        let effects = self
+            .table
+            .request(StreamRequest::Get { task, reply }, self.now);
+        assert!(effects.is_empty());
+        answer.try_recv().unwrap().unwrap()
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut queue: std::collections::VecDeque<Effect> = effects.into();
+        while let Some(effect) = queue.pop_front() {
+            match effect {
+                Effect::Start(run, _) => {
+                    self.launches += 1;
+                    let outcome = match self.spawn_fails {
+                        Some(cause) => Err(Diagnosis {
+                            cause,
+                            detail: "spawn".into(),
+                        }),
+                        None => {
+                            self.children.insert(
+                                run,
+                                Child {
+                                    manners: self.manners,
+                                    terminates: 0,
+                                    exited: false,
+                                },
+                            );
+                            Ok(StartedRun {
+                                pid: 1000,
+                                log: Arc::new(NoLog),
+                            })
+                        }
+                    };
+                    let live = self.children.len();
+                    self.max_live = self.max_live.max(live);
+                    queue.extend(self.table.started(run, outcome, self.now));
+                }
+                Effect::Terminate(run) => {
+                    let child = self.children.get_mut(&run).expect("signal to a reaped run");
+                    child.terminates += 1;
+                    let ends = match child.manners {
+                        Manners::Willing => true,
+                        Manners::NeedsTwoTerminates => child.terminates >= 2,
+                        Manners::OnlyKill => false,
+                    };
+                    if ends {
+                        queue.extend(self.exit_effects(run, Some(255), None, None));
+                    }
+                }
+                Effect::Kill(run) => {
+                    assert!(self.children.contains_key(&run), "kill of a reaped run");
+                    queue.extend(self.exit_effects(run, None, Some(9), None));
+                }
+                Effect::Reap(run) => {
+                    let child = self.children.remove(&run).expect("reaped twice");
+                    assert!(child.exited, "reaped alive");
+                }
+                Effect::Event(event) => self.events.push(*event),
+            }
+        }
+    }
+
+    fn exit_effects(
+        &mut self,
+        run: RunId,
+        code: Option<i32>,
+        signal: Option<i32>,
+        diagnosis: Option<Diagnosis>,
+    ) -> Vec<Effect> {
+        match self.children.get_mut(&run) {
+            Some(child) if !child.exited => child.exited = true,
+            _ => return Vec::new(),
+        }
+        self.table.child(
+            RunEvent {
+                run,
+                event: ChildEvent::Exited(ChildExit {
+                    code,
+                    signal,
+                    diagnosis,
+                }),
+            },
+            self.now,
+        )
+    }
+
+    fn exit(&mut self, run: RunId, code: i32, cause: Option<Cause>) {
+        let diagnosis = cause.map(|cause| Diagnosis {
+            cause,
+            detail: cause.name().to_owned(),
+        });
+        let effects = self.exit_effects(run, Some(code), None, diagnosis);
+        self.perform(effects);
+    }
+
+    fn child_event(&mut self, run: RunId, event: ChildEvent) {
+        let effects = self.table.child(RunEvent { run, event }, self.now);
+        self.perform(effects);
+    }
+
+    /// Lets time pass, deadline by deadline.
+    fn pass(&mut self, by: Duration) {
+        let end = self.now.after(by);
+        let mut turns = 0;
+        while let Some(at) = self.table.next_deadline().filter(|at| *at <= end.mono) {
+            turns += 1;
+            assert!(turns < 10_000, "a deadline that is never dealt with");
+            let step = at.saturating_duration_since(self.now.mono);
+            self.now = self.now.after(step);
+            let effects = self.table.tick(self.now);
+            self.perform(effects);
+        }
+        self.now = self.now.after(end.mono - self.now.mono);
+    }
+
+    /// Lets time pass until the next child is started, or for 73 s.
+    fn until_launch(&mut self) {
+        let before = self.launches;
+        for _ in 0..730 {
+            if self.launches > before {
+                return;
+            }
+            self.pass(Duration::from_millis(100));
+        }
+    }
+
+    fn live(&self) -> RunId {
+        *self.children.keys().next_back().expect("no live child")
+    }
+
+    fn send_media(&mut self, run: RunId, out_time_ms: u64) {
+        self.child_event(
+            run,
+            ChildEvent::Progress(Progress {
+                out_time_ms,
+                ..Progress::default()
+            }),
+        );
+    }
+
+    /// Brings the newest child to STREAMING.
+    fn stream(&mut self) -> RunId {
+        let run = self.live();
+        self.child_event(run, ChildEvent::SessionUp);
+        self.send_media(run, 500);
+        self.pass(Duration::from_secs(2));
+        run
+    }
+
+    /// Streams on for so long.
+    fn stream_for(&mut self, run: RunId, seconds: u64) {
+        for s in 0..seconds {
+            self.send_media(run, 10_000 + s * 1000 + self.launches);
+            self.pass(Duration::from_secs(1));
+        }
+    }
+
+    fn kinds(&self) -> Vec<(TaskEventKind, StreamStatus)> {
+        self.events
+            .iter()
+            .map(|e| (e.kind, e.task.status))
+            .collect()
+    }
+}
+
+#[test]
+fn the_happy_path_and_its_callbacks() {
+    let mut sim = Sim::new();
+    let (accepted, first) = sim.start("t");
+    assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+    assert!(first.try_recv().is_err(), "answered before it streams");
+    sim.stream();
+    assert_eq!(
+        first.try_recv().unwrap().unwrap().status,
+        StreamStatus::Streaming
+    );
+    let done = sim.stop("t", false);
+    let task = done.try_recv().unwrap().unwrap();
+    assert_eq!(task.status, StreamStatus::Stopped);
+    assert_eq!(task.stop_reason, Some(StopReason::Command));
+    assert_eq!(
+        sim.kinds(),
+        [
+            (TaskEventKind::StatusUpdate, StreamStatus::Starting),
+            (TaskEventKind::Started, StreamStatus::Streaming),
+            (TaskEventKind::Stopped, StreamStatus::Stopped),
+        ]
+    );
+    assert!(sim.children.is_empty());
+    let again = sim.stop("t", false);
+    assert!(again.try_recv().unwrap().is_ok(), "stopping the stopped");
+    let unknown = sim.stop("nobody", false);
+    assert_eq!(
+        unknown.try_recv().unwrap().unwrap_err().code,
+        ErrorCode::TaskNotFound
+    );
+}
+
+#[test]
+fn a_lost_camera_comes_back_by_itself() {
+    let mut sim = Sim::new();
+    let (_, first) = sim.start("t");
+    let run = sim.stream();
+    assert!(first.try_recv().unwrap().is_ok());
+    sim.exit(run, 0, Some(Cause::SourceStream));
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!((task.retry_count, task.process_id), (1, None));
+    sim.pass(Duration::from_millis(1300));
+    sim.stream();
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Streaming);
+    assert_eq!(task.error, None);
+    assert_eq!(
+        sim.kinds(),
+        [
+            (TaskEventKind::StatusUpdate, StreamStatus::Starting),
+            (TaskEventKind::Started, StreamStatus::Streaming),
+            (TaskEventKind::StatusUpdate, StreamStatus::Reconnecting),
+            (TaskEventKind::StatusUpdate, StreamStatus::Streaming),
+        ]
+    );
+    assert_eq!(task.exit_history.len(), 1);
+    assert_eq!(task.exit_history[0].error_code, ErrorCode::RtspStreamError);
+}
+
+#[test]
+fn exit_code_zero_of_a_live_source_is_unexpected() {
+    let mut sim = Sim::new();
+    let (_, first) = sim.start("t");
+    let run = sim.live();
+    sim.exit(run, 0, None);
+    assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::FfmpegCrash);
+    assert_eq!(task.unwrap().status, StreamStatus::Reconnecting);
+}
+
+#[test]
+fn a_file_that_ends_is_stopped() {
+    let mut sim = Sim::new();
+    let (_, first) = sim.start_with("t", |_| {}, true);
+    let run = sim.stream();
+    sim.exit(run, 0, None);
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Stopped);
+    assert_eq!(task.stop_reason, Some(StopReason::EndOfFile));
+    assert!(first.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn retries_spent_is_error_and_a_start_replaces_it() {
+    let mut sim = Sim::new();
+    let (_, first) = sim.start("t");
+    for _ in 0..4 {
+        let run = sim.live();
+        sim.exit(run, 1, Some(Cause::SourceUnreachable));
+        sim.until_launch();
+    }
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Error);
+    assert_eq!(task.error.unwrap().code, ErrorCode::RtspConnFailed);
+    assert_eq!(sim.launches, 4);
+    assert_eq!(
+        first.try_recv().unwrap().unwrap_err().0.code,
+        ErrorCode::RtspConnFailed
+    );
+    let (accepted, _) = sim.start("t");
+    assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+}
+
+#[test]
+fn a_healthy_minute_resets_the_counter() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    sim.pass(Duration::from_secs(2));
+    let run = sim.stream();
+    assert_eq!(sim.get("t").retry_count, 1);
+    sim.stream_for(run, 61);
+    assert_eq!(sim.get("t").retry_count, 0);
+}
+
+#[test]
+fn permanent_causes_are_errors_at_once() {
+    for cause in [
+        Cause::WhipGone,
+        Cause::WhipAuth,
+        Cause::BadCommand,
+        Cause::SourceAuth,
+    ] {
+        let mut sim = Sim::new();
+        let (_, first) = sim.start("t");
+        let run = sim.live();
+        sim.exit(run, 8, Some(cause));
+        assert_eq!(sim.get("t").status, StreamStatus::Error, "{cause:?}");
+        let (fault, task) = first.try_recv().unwrap().unwrap_err();
+        assert_eq!(fault.code, cause.code());
+        assert_eq!(task.unwrap().status, StreamStatus::Error);
+    }
+}
+
+#[test]
+fn a_missing_engine_at_spawn_is_error_40101() {
+    let mut sim = Sim::new();
+    sim.spawn_fails = Some(Cause::EngineMissing);
+    sim.start("t");
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Error);
+    assert_eq!(task.error.unwrap().code, ErrorCode::FfmpegNotFound);
+}
+
+#[test]
+fn a_stall_ends_the_process_and_reconnects() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::NeedsTwoTerminates;
+    sim.start("t");
+    let run = sim.stream();
+    sim.pass(Duration::from_secs(9));
+    assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
+    assert!(sim.children.contains_key(&run), "ended by one SIGTERM");
+    sim.pass(Duration::from_secs(2));
+    assert!(!sim.children.contains_key(&run));
+    assert_eq!(sim.get("t").error.unwrap().code, ErrorCode::RtspStreamError);
+    sim.pass(Duration::from_secs(2));
+    assert_eq!(sim.launches, 2);
+}
+
+#[test]
+fn not_there_in_time_is_a_failed_try() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::OnlyKill;
+    let (_, first) = sim.start("t");
+    sim.pass(Duration::from_secs(24));
+    assert_eq!(sim.get("t").status, StreamStatus::Starting);
+    sim.pass(Duration::from_secs(1));
+    let (fault, _) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::FfmpegTimeout);
+    assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
+}
+
+#[test]
+fn an_engine_that_has_failed_but_hangs_is_ended() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    sim.child_event(
+        run,
+        ChildEvent::Failing(Diagnosis {
+            cause: Cause::WhipStream,
+            detail: "the peer is gone".into(),
+        }),
+    );
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
+    sim.pass(Duration::from_secs(2));
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!(task.error.unwrap().code, ErrorCode::WhipStreamError);
+}
+
+#[test]
+fn stop_in_each_state_never_blocks_and_answers_when_reaped() {
+    // STARTING
+    let mut sim = Sim::new();
+    sim.manners = Manners::OnlyKill;
+    let (_, first) = sim.start("a");
+    let done = sim.stop("a", false);
+    sim.pass(Duration::from_secs(9));
+    assert!(done.try_recv().is_err(), "answered before it was reaped");
+    sim.pass(Duration::from_secs(1));
+    assert_eq!(
+        done.try_recv().unwrap().unwrap().status,
+        StreamStatus::Stopped
+    );
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::TaskInvalidState);
+    assert_eq!(task.unwrap().status, StreamStatus::Stopped);
+    // RECONNECTING
+    sim.start("b");
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    let done = sim.stop("b", false);
+    assert_eq!(
+        done.try_recv().unwrap().unwrap().status,
+        StreamStatus::Stopped
+    );
+    sim.pass(Duration::from_secs(100));
+    assert_eq!(sim.launches, 2, "a stopped task came back");
+    // force
+    sim.start("c");
+    let done = sim.stop("c", true);
+    assert!(done.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn a_start_behind_a_stop_waits_for_the_reaping() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::NeedsTwoTerminates;
+    sim.start("t");
+    sim.stream();
+    let done = sim.stop("t", false);
+    let (accepted, first) = sim.start("t");
+    assert_eq!(accepted.unwrap().status, StreamStatus::Idle);
+    let (third, _) = sim.start("t");
+    assert_eq!(third.unwrap_err().code, ErrorCode::TaskAlreadyExist);
+    sim.pass(Duration::from_secs(2));
+    assert!(done.try_recv().unwrap().is_ok());
+    assert_eq!(sim.max_live, 1, "two processes of one task");
+    assert_eq!(sim.get("t").status, StreamStatus::Starting);
+    sim.stream();
+    assert!(first.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn a_stop_cancels_the_start_that_waits_behind_a_stop() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::NeedsTwoTerminates;
+    sim.start("t");
+    let one = sim.stop("t", false);
+    let (_, first) = sim.start("t");
+    let two = sim.stop("t", false);
+    assert_eq!(
+        first.try_recv().unwrap().unwrap_err().0.code,
+        ErrorCode::TaskInvalidState
+    );
+    sim.pass(Duration::from_secs(3));
+    assert!(one.try_recv().unwrap().is_ok());
+    assert!(two.try_recv().unwrap().is_ok());
+    assert_eq!(sim.launches, 1);
+}
+
+#[test]
+fn limits_and_maintenance() {
+    let mut sim = Sim::with(
+        Policy {
+            max_tasks: 1,
+            ..Policy::default()
+        },
+        true,
+    );
+    sim.start("a");
+    assert_eq!(
+        sim.start("a").0.unwrap_err().code,
+        ErrorCode::TaskAlreadyExist
+    );
+    assert_eq!(
+        sim.start("b").0.unwrap_err().code,
+        ErrorCode::TaskLimitReached
+    );
+    sim.stop("a", false);
+    let (reply, _answer) = bounded(1);
+    sim.table.request(
+        StreamRequest::Maintenance {
+            enabled: true,
+            reply,
+        },
+        sim.now,
+    );
+    assert_eq!(sim.start("b").0.unwrap_err().code, ErrorCode::NodeBusy);
+}
+
+#[test]
+fn shutdown_ends_all_together_and_says_why() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::OnlyKill;
+    sim.start("a");
+    sim.stream();
+    sim.start("b");
+    sim.start("c");
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    let effects = sim.table.shut_down(sim.now);
+    sim.perform(effects);
+    assert_eq!(sim.start("d").0.unwrap_err().code, ErrorCode::NodeOffline);
+    sim.pass(Duration::from_secs(10));
+    assert!(sim.table.is_idle());
+    for id in ["a", "b", "c"] {
+        let task = sim.get(id);
+        assert_eq!(task.status, StreamStatus::Stopped);
+        assert_eq!(task.stop_reason, Some(StopReason::NodeShutdown));
+    }
+}
+
+#[test]
+fn a_second_signal_skips_the_grace() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::OnlyKill;
+    sim.start("a");
+    let effects = sim.table.shut_down(sim.now);
+    sim.perform(effects);
+    assert!(!sim.table.is_idle());
+    let effects = sim.table.kill_all(sim.now);
+    sim.perform(effects);
+    assert!(sim.table.is_idle());
+}
+
+#[test]
+fn the_last_hundred_ended_tasks_stay_readable() {
+    let mut sim = Sim::new();
+    for n in 0..120 {
+        let id = format!("t{n}");
+        sim.start(&id);
+        sim.stop(&id, false);
+        sim.pass(Duration::from_secs(1));
+    }
+    let (reply, answer) = bounded(1);
+    sim.table.request(
+        StreamRequest::List {
+            active_only: false,
+            reply,
+        },
+        sim.now,
+    );
+    let tasks = answer.try_recv().unwrap();
+    assert_eq!(tasks.len(), 100);
+    assert_eq!(tasks[0].spec.task_id.as_str(), "t119");
+    assert_eq!(tasks[99].spec.task_id.as_str(), "t20");
+}
+
+#[test]
+fn the_logs_of_the_last_three_runs() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    for _ in 0..3 {
+        let run = sim.live();
+        sim.exit(run, 1, Some(Cause::SourceUnreachable));
+        sim.until_launch();
+    }
+    let ask = |sim: &mut Sim, run| {
+        let (reply, answer) = bounded(1);
+        let task = TaskId::parse("taskId", "t").unwrap();
+        sim.table
+            .request(StreamRequest::Log { task, run, reply }, sim.now);
+        answer.try_recv().unwrap()
+    };
+    let newest = ask(&mut sim, None).unwrap();
+    assert_eq!((newest.run, newest.runs), (4, vec![4, 3, 2]));
+    assert_eq!(ask(&mut sim, Some(2)).unwrap().lines, ["a line"]);
+    assert_eq!(
+        ask(&mut sim, Some(1)).unwrap_err().code,
+        ErrorCode::NotFound
+    );
+}
+
+#[test]
+fn an_old_run_is_not_heard() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let old = sim.stream();
+    sim.exit(old, 0, Some(Cause::SourceStream));
+    sim.pass(Duration::from_secs(2));
+    sim.child_event(old, ChildEvent::SessionUp);
+    sim.send_media(old, 99_999);
+    sim.pass(Duration::from_secs(3));
+    assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
+}
+
+#[test]
+fn a_dead_uplink_keeps_trying_uncounted() {
+    let mut sim = Sim::with(Policy::default(), false);
+    sim.start("t");
+    for _ in 0..20 {
+        let run = sim.live();
+        sim.exit(run, 1, Some(Cause::WhipUplink));
+        sim.until_launch();
+    }
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!(task.retry_count, 0);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Start(u8),
+    Stop(u8, bool),
+    Pass(u64),
+    Exit(u8, i32, Option<u8>),
+    Up(u8),
+    Media(u8, u64),
+    Failing(u8),
+    Manners(u8),
+    SpawnFails(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..3u8).prop_map(Step::Start),
+        (0..3u8, any::<bool>()).prop_map(|(t, f)| Step::Stop(t, f)),
+        (0..30_000u64).prop_map(Step::Pass),
+        (0..4u8, 0..9i32, proptest::option::of(0..13u8)).prop_map(|(n, c, d)| Step::Exit(n, c, d)),
+        (0..4u8).prop_map(Step::Up),
+        (0..4u8, 0..100_000u64).prop_map(|(n, t)| Step::Media(n, t)),
+        (0..4u8).prop_map(Step::Failing),
+        (0..3u8).prop_map(Step::Manners),
+        any::<bool>().prop_map(Step::SpawnFails),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Over any sequence: every accepted START and every STOP is answered once, statuses move
+    /// only as the table allows, no task has two processes, and after a stop of everything no
+    /// process is left.
+    #[test]
+    fn whatever_happens(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut sim = Sim::new();
+        let mut firsts = Vec::new();
+        let mut stops = Vec::new();
+        for step in steps {
+            let nth = |sim: &Sim, n: u8| sim.children.keys().nth(usize::from(n)).copied();
+            match step {
+                Step::Start(t) => {
+                    let (accepted, first) = sim.start(&format!("t{t}"));
+                    if accepted.is_ok() {
+                        firsts.push(first);
+                    } else {
+                        prop_assert!(first.try_recv().is_err(), "refused and answered");
+                    }
+                }
+                Step::Stop(t, force) => stops.push(sim.stop(&format!("t{t}"), force)),
+                Step::Pass(ms) => sim.pass(Duration::from_millis(ms)),
+                Step::Exit(n, code, cause) => {
+                    if let Some(run) = nth(&sim, n) {
+                        sim.exit(run, code, cause.and_then(|c| Cause::ALL.get(usize::from(c)).copied()));
+                    }
+                }
+                Step::Up(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::SessionUp);
+                },
+                Step::Media(n, t) => if let Some(run) = nth(&sim, n) {
+                    sim.send_media(run, t);
+                },
+                Step::Failing(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::Failing(Diagnosis {
+                        cause: Cause::WhipStream,
+                        detail: String::new(),
+                    }));
+                },
+                Step::Manners(m) => {
+                    sim.manners = [Manners::Willing, Manners::NeedsTwoTerminates, Manners::OnlyKill]
+                        [usize::from(m)];
+                }
+                Step::SpawnFails(on) => sim.spawn_fails = on.then_some(Cause::EngineStart),
+            }
+            prop_assert!(sim.children.len() <= 3, "two processes of one task");
+        }
+        for t in 0..3 {
+            stops.push(sim.stop(&format!("t{t}"), false));
+        }
+        sim.pass(Duration::from_secs(30));
+        prop_assert!(sim.children.is_empty() && sim.table.is_idle());
+        prop_assert!(sim.table.active().is_empty());
+        for first in &firsts {
+            prop_assert!(first.try_recv().is_ok(), "a START was never answered");
+            prop_assert!(first.try_recv().is_err(), "a START was answered twice");
+        }
+        for stop in &stops {
+            prop_assert!(stop.try_recv().is_ok(), "a STOP was never answered");
+        }
+        // Statuses per life of a task, as the events tell them.
+        let mut last: BTreeMap<String, StreamStatus> = BTreeMap::new();
+        let mut started: BTreeSet<(String, std::time::SystemTime)> = BTreeSet::new();
+        for event in &sim.events {
+            let id = event.task.spec.task_id.to_string();
+            let before = last.get(&id).copied().filter(|s| !s.is_terminal())
+                .unwrap_or(StreamStatus::Idle);
+            let allowed = before.may_become(event.task.status)
+                // A spawn that failed at once never showed STARTING.
+                || (before == StreamStatus::Idle && event.task.status == StreamStatus::Reconnecting);
+            prop_assert!(allowed, "{before:?} -> {:?}", event.task.status);
+            if event.kind == TaskEventKind::Started {
+                let life = (id.clone(), event.task.created_at);
+                prop_assert!(started.insert(life), "STARTED twice");
+            }
+            last.insert(id, event.task.status);
+        }
+    }
+}

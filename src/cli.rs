@@ -1,0 +1,221 @@
+//! The command line (contract 1).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lss::config::{LoadRequest, UnknownKeys, closest};
+
+/// Shown for `--help`.
+pub const HELP: &str = "\
+lss, the Local Sender Service: pushes IP cameras to WHIP endpoints from a gateway on site
+
+usage:
+  lss [run] [--config FILE] [--standalone]
+  lss check-config [--config FILE] [--standalone]
+  lss version
+
+commands:
+  run            run the daemon (the default)
+  check-config   validate the configuration, print what is in effect, secrets masked
+  version        print version, target and commit
+
+options:
+  --config FILE  the configuration file; default LSS_CONFIG, then /etc/lss/lss.yaml if it exists
+  --standalone   neither RCS nor Ably: the local REST API alone
+  -h, --help     print this
+  -V, --version  as `lss version`
+
+environment, which wins over the file:
+  ABLY_API_KEY, LSS_MACHINE_ID, RCS_BASE_URL    needed for work with the cloud
+  LSS_NODE_NAME, LSS_MAX_TASKS, FFMPEG_PATH, LSS_API_TOKEN
+  LSS_LOG        error, warn, info, debug, trace or off
+  LSS_CONFIG     the configuration file
+
+exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration
+";
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the daemon.
+    Run(LoadRequest),
+    /// Validate and print.
+    CheckConfig(LoadRequest),
+    /// Print the version.
+    Version,
+    /// Print [`HELP`].
+    Help,
+}
+
+/// Commands as they are typed.
+const COMMANDS: [&str; 3] = ["run", "check-config", "version"];
+/// Options as they are typed.
+const OPTIONS: [&str; 4] = ["--config", "--standalone", "--help", "--version"];
+
+/// Takes the arguments, the program's name first.
+///
+/// # Errors
+/// What is wrong with them, for the user.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    use lexopt::prelude::{Long, Short, Value};
+    let mut parser = lexopt::Parser::from_iter(args);
+    let mut command: Option<String> = None;
+    let mut config: Option<PathBuf> = None;
+    let mut standalone = false;
+    while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Long("config") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                if value.is_empty() {
+                    return Err("--config needs the name of a file".to_owned());
+                }
+                if config.replace(PathBuf::from(value)).is_some() {
+                    return Err("--config is given twice".to_owned());
+                }
+            }
+            Long("standalone") => standalone = true,
+            Value(word) if command.is_none() => {
+                command = Some(word.to_string_lossy().into_owned());
+            }
+            Value(word) => {
+                return Err(format!(
+                    "unexpected argument {}",
+                    shown(&word.to_string_lossy())
+                ));
+            }
+            Long(name) => return Err(unknown("option", &format!("--{name}"), &OPTIONS)),
+            Short(c) => return Err(unknown("option", &format!("-{c}"), &OPTIONS)),
+        }
+    }
+    let given = config.is_some() || standalone;
+    let request = |unknown_keys| LoadRequest {
+        path: config,
+        standalone,
+        unknown_keys,
+    };
+    match command.as_deref() {
+        None | Some("run") => Ok(Command::Run(request(UnknownKeys::Warn))),
+        Some("check-config") => Ok(Command::CheckConfig(request(UnknownKeys::Fault))),
+        Some("version") if given => Err("version takes no options".to_owned()),
+        Some("version") => Ok(Command::Version),
+        Some("help") => Ok(Command::Help),
+        Some(other) => Err(unknown("command", other, &COMMANDS)),
+    }
+}
+
+fn unknown(what: &str, word: &str, known: &[&'static str]) -> String {
+    let hint = match closest(word, known.iter().copied()) {
+        Some(close) => format!("did you mean {close}?"),
+        None => format!("known are {}", known.join(", ")),
+    };
+    format!("unknown {what} {}: {hint}", shown(word))
+}
+
+/// An argument in quotes, without what would disturb a terminal.
+fn shown(word: &str) -> String {
+    let word: String = word.chars().take(64).flat_map(char::escape_debug).collect();
+    format!("`{word}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let args = std::iter::once("lss").chain(line.split_whitespace());
+        parse(args.map(OsString::from))
+    }
+
+    fn request(path: Option<&str>, standalone: bool, unknown_keys: UnknownKeys) -> LoadRequest {
+        LoadRequest {
+            path: path.map(PathBuf::from),
+            standalone,
+            unknown_keys,
+        }
+    }
+
+    #[test]
+    fn run_is_the_default() {
+        let plain = Command::Run(request(None, false, UnknownKeys::Warn));
+        assert_eq!(parsed("").as_ref(), Ok(&plain));
+        assert_eq!(parsed("run").as_ref(), Ok(&plain));
+        let full = Command::Run(request(Some("a.yaml"), true, UnknownKeys::Warn));
+        for line in [
+            "--config a.yaml --standalone",
+            "run --config=a.yaml --standalone",
+            "--standalone run --config a.yaml",
+        ] {
+            assert_eq!(parsed(line).as_ref(), Ok(&full), "{line}");
+        }
+    }
+
+    #[test]
+    fn check_config_is_strict() {
+        assert_eq!(
+            parsed("check-config --config a.yaml"),
+            Ok(Command::CheckConfig(request(
+                Some("a.yaml"),
+                false,
+                UnknownKeys::Fault
+            )))
+        );
+    }
+
+    #[test]
+    fn version_and_help() {
+        for line in ["version", "--version", "-V", "run --version"] {
+            assert_eq!(parsed(line), Ok(Command::Version), "{line}");
+        }
+        for line in ["--help", "-h", "check-config --help", "help"] {
+            assert_eq!(parsed(line), Ok(Command::Help), "{line}");
+        }
+    }
+
+    #[test]
+    fn slips_get_a_hint() {
+        for (line, words) in [
+            ("rum", "unknown command `rum`: did you mean run?"),
+            (
+                "chek-config",
+                "unknown command `chek-config`: did you mean check-config?",
+            ),
+            (
+                "doctor",
+                "unknown command `doctor`: known are run, check-config, version",
+            ),
+            (
+                "--confg x",
+                "unknown option `--confg`: did you mean --config?",
+            ),
+            (
+                "-x",
+                "unknown option `-x`: known are --config, --standalone, --help, --version",
+            ),
+            ("run now", "unexpected argument `now`"),
+            ("--config a --config b", "--config is given twice"),
+            ("version --standalone", "version takes no options"),
+        ] {
+            assert_eq!(parsed(line), Err(words.to_owned()), "{line}");
+        }
+        assert!(parsed("--config").unwrap_err().contains("--config"));
+        assert!(
+            parsed("--standalone=yes")
+                .unwrap_err()
+                .contains("standalone")
+        );
+        let nasty = parse(["lss", "\u{1b}[2Jx\n"].map(OsString::from)).unwrap_err();
+        assert!(!nasty.chars().any(char::is_control), "{nasty}");
+    }
+
+    #[test]
+    fn help_names_every_command_and_option_and_nothing_that_is_not_there() {
+        for word in COMMANDS.iter().chain(&OPTIONS) {
+            assert!(HELP.contains(word), "{word}");
+        }
+        for word in ["doctor", "scan", "probe", "relay"] {
+            assert!(!HELP.contains(word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Values and sections with their places.
+
+use crate::config::fault::Place;
+use crate::config::tree::Entry;
+
+/// A text as given, and where. No `Debug`: it may be secret.
+pub(in crate::config) struct Given {
+    pub text: String,
+    pub place: Place,
+}
+
+/// What a key came to.
+pub(in crate::config) struct Field<T> {
+    /// As given, or the default.
+    pub value: T,
+    /// Where it stands, or would stand.
+    pub place: Place,
+    /// Whether somebody set it.
+    pub given: bool,
+    /// Whether what was set could be taken; `true` for a default.
+    pub sound: bool,
+}
+
+/// A mapping of keys; more than one where a section may be written in two places.
+#[derive(Clone)]
+pub(in crate::config) struct Section<'a> {
+    /// Without list positions: `camera.credentials[]`.
+    pub(super) canonical: String,
+    /// With them: `camera.credentials[1]`.
+    pub(super) shown: String,
+    /// Dotted path as written, and the keys there.
+    pub(super) places: Vec<(String, &'a [Entry])>,
+    /// Line of a list's item.
+    pub(super) line: Option<usize>,
+}
+
+impl Section<'_> {
+    /// Where this section stands, or would stand.
+    pub(super) fn place_of(&self, name: &str, key: &str) -> Place {
+        Place::File {
+            name: name.to_owned(),
+            line: self.line,
+            key: Some(join(&self.shown, key)),
+        }
+    }
+}
+
+/// A dotted key.
+pub(super) fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{prefix}.{key}")
+    }
+}

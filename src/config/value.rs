@@ -1,0 +1,575 @@
+//! One text → one value, or what would be right. Pure; never repeats the text, which may be secret.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{EngineChoice, LogFormat, Mode, Passthrough};
+use crate::util::url;
+
+/// What would be right.
+pub(super) type Wrong = String;
+
+/// Longest text that any key takes.
+const MAX_TEXT: usize = 4096;
+
+/// Any text without control characters.
+pub(super) fn text(text: &str) -> Result<String, Wrong> {
+    if text.len() > MAX_TEXT {
+        return Err(format!("must have at most {MAX_TEXT} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must not contain line breaks or control characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A text that says something.
+pub(super) fn non_empty(given: &str) -> Result<String, Wrong> {
+    if given.trim().is_empty() {
+        return Err("must not be empty".into());
+    }
+    text(given)
+}
+
+/// `''` = none.
+pub(super) fn optional<T>(
+    parse: impl Fn(&str) -> Result<T, Wrong>,
+) -> impl Fn(&str) -> Result<Option<T>, Wrong> {
+    move |text| {
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            parse(text).map(Some)
+        }
+    }
+}
+
+/// YAML's words for yes and no, old and new.
+pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Ok(true),
+        "false" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+/// A whole number in a range.
+pub(super) fn number(range: RangeInclusive<i64>) -> impl Fn(&str) -> Result<i64, Wrong> {
+    move |text| {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        match text.parse::<i64>() {
+            Ok(number) if plain && range.contains(&number) => Ok(number),
+            _ => Err(format!(
+                "must be a number from {} to {}",
+                range.start(),
+                range.end()
+            )),
+        }
+    }
+}
+
+/// A span like `10s`, `500ms`, `1m` in a range.
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Duration, Wrong> {
+    move |text| {
+        // humantime also knows months and leap years; nobody means those here.
+        let parsed = humantime::parse_duration(text)
+            .map_err(|_| "must be a time with its unit, like 10s, 500ms or 1m".to_owned())?;
+        if parsed.subsec_nanos() % 1_000_000 != 0 {
+            Err("must be whole milliseconds".to_owned())
+        } else if range.contains(&parsed) {
+            Ok(parsed)
+        } else {
+            Err(format!(
+                "must be from {} to {}",
+                shown_duration(*range.start()),
+                shown_duration(*range.end())
+            ))
+        }
+    }
+}
+
+/// As it is written in the file: `1m`, `10s`, `1500ms`.
+pub(super) fn shown_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    if !ms.is_multiple_of(1000) {
+        format!("{ms}ms")
+    } else if !ms.is_multiple_of(60_000) || ms == 0 {
+        format!("{}s", ms / 1000)
+    } else if !ms.is_multiple_of(3_600_000) {
+        format!("{}m", ms / 60_000)
+    } else {
+        format!("{}h", ms / 3_600_000)
+    }
+}
+
+/// One of a few words, in any case.
+fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    words
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(text))
+        .map(|&(_, value)| value)
+        .ok_or_else(|| {
+            let names: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
+            match names.split_last() {
+                Some((last, rest)) if !rest.is_empty() => {
+                    format!("must be {} or {last}", rest.join(", "))
+                }
+                _ => "has no right value".to_owned(),
+            }
+        })
+}
+
+pub(super) const MODES: [(&str, Mode); 2] =
+    [("cloud", Mode::Cloud), ("standalone", Mode::Standalone)];
+pub(super) const PASSTHROUGHS: [(&str, Passthrough); 3] = [
+    ("never", Passthrough::Never),
+    ("auto", Passthrough::Auto),
+    ("prefer", Passthrough::Prefer),
+];
+pub(super) const ENGINES: [(&str, EngineChoice); 3] = [
+    ("auto", EngineChoice::Auto),
+    ("ffmpeg", EngineChoice::Ffmpeg),
+    ("relay", EngineChoice::Relay),
+];
+pub(super) const FORMATS: [(&str, LogFormat); 2] =
+    [("text", LogFormat::Text), ("json", LogFormat::Json)];
+pub(super) const LEVELS: [(&str, log::LevelFilter); 6] = [
+    ("error", log::LevelFilter::Error),
+    ("warn", log::LevelFilter::Warn),
+    ("info", log::LevelFilter::Info),
+    ("debug", log::LevelFilter::Debug),
+    ("trace", log::LevelFilter::Trace),
+    ("off", log::LevelFilter::Off),
+];
+
+/// The word of a value. Every value is in its table.
+pub(super) fn word<T: PartialEq>(words: &'static [(&'static str, T)], value: &T) -> &'static str {
+    words
+        .iter()
+        .find(|(_, v)| v == value)
+        .map_or("", |&(word, _)| word)
+}
+
+pub(super) fn mode(text: &str) -> Result<Mode, Wrong> {
+    choice(text, &MODES)
+}
+
+pub(super) fn passthrough(text: &str) -> Result<Passthrough, Wrong> {
+    choice(text, &PASSTHROUGHS)
+}
+
+pub(super) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
+    choice(text, &ENGINES)
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Wrong> {
+    choice(text, &FORMATS)
+}
+
+pub(super) fn log_level(text: &str) -> Result<log::LevelFilter, Wrong> {
+    choice(text, &LEVELS)
+}
+
+/// Characters of ids on every wire (contract 3).
+fn is_id_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-')
+}
+
+/// Longest id.
+const MAX_ID: usize = 128;
+
+/// `[A-Za-z0-9._:-]{1,128}`
+pub(super) fn id(text: &str) -> Result<String, Wrong> {
+    if (1..=MAX_ID).contains(&text.len()) && text.chars().all(is_id_char) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 128 letters, digits and . _ : -".into())
+    }
+}
+
+/// A host name as an id: what no id may have becomes `-`.
+pub(super) fn id_of_host(host: &str) -> String {
+    let id: String = host
+        .trim()
+        .chars()
+        .take(MAX_ID)
+        .map(|c| if is_id_char(c) { c } else { '-' })
+        .collect();
+    if id.is_empty() {
+        "standalone".to_owned()
+    } else {
+        id
+    }
+}
+
+/// A name for people.
+pub(super) fn name(given: &str) -> Result<String, Wrong> {
+    let name = non_empty(given)?;
+    if name.chars().count() > 128 {
+        return Err("must have at most 128 characters".into());
+    }
+    Ok(name)
+}
+
+/// An address of this machine.
+pub(super) fn address(text: &str) -> Result<IpAddr, Wrong> {
+    text.parse()
+        .map_err(|_| "must be an IP address, like 192.168.0.10".to_owned())
+}
+
+/// An address that others can reach.
+pub(super) fn host_address(text: &str) -> Result<IpAddr, Wrong> {
+    let ip = address(text)?;
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err("must be the address of one machine".into());
+    }
+    Ok(ip)
+}
+
+/// A host name or an IP address, lower case, without scheme, port and brackets.
+pub(super) fn host(text: &str) -> Result<String, Wrong> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
+    let name = !bare.is_empty()
+        && bare.len() <= 253
+        && bare
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if name || bare.parse::<IpAddr>().is_ok() {
+        Ok(bare.to_ascii_lowercase())
+    } else {
+        Err("must be a host name or an IP address, without http:// and without a port".into())
+    }
+}
+
+/// Ably's endpoint: a routing name (`main`, `nonprod:sandbox`) or a host.
+pub(super) fn endpoint(text: &str) -> Result<String, Wrong> {
+    let routing = text.strip_prefix("nonprod:").unwrap_or(text);
+    host(routing)
+        .map_err(|_| {
+            "must be a routing name, like main, or a host name without scheme and port".to_owned()
+        })
+        .map(|_| text.to_ascii_lowercase())
+}
+
+/// An `http://` or `https://` URL with a host, without user info and fragment. Its parts are
+/// `util::url`'s; this holds what a request line needs.
+pub(super) fn http_url(text: &str) -> Result<String, Wrong> {
+    let parts = url::split(text).map_err(|error| match error {
+        url::UrlError::NoScheme => "must begin with https:// or http://".to_owned(),
+        other => other.to_string(),
+    })?;
+    if !matches!(parts.scheme, "http" | "https") {
+        return Err("must begin with https:// or http://".into());
+    }
+    if parts.userinfo.is_some() {
+        return Err("must not carry a user name or password".into());
+    }
+    if text.len() > MAX_TEXT
+        || !parts.host.is_ascii()
+        || !parts
+            .path
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&b))
+    {
+        return Err(
+            "must not contain spaces, # or characters that have to be percent-encoded".into(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// An [`http_url`] without a query: it is shown whole, and queries carry keys.
+pub(super) fn plain_url(text: &str) -> Result<String, Wrong> {
+    let url = http_url(text)?;
+    if url.contains('?') {
+        return Err("must not carry a query (?…)".into());
+    }
+    Ok(url)
+}
+
+/// A [`plain_url`] to which paths are appended: no slash at its end.
+pub(super) fn base_url(text: &str) -> Result<String, Wrong> {
+    Ok(plain_url(text)?.trim_end_matches('/').to_owned())
+}
+
+/// Whether a URL that [`http_url`] took is plain http to another machine.
+pub(super) fn is_plain_remote(url: &str) -> bool {
+    url::split(url).is_ok_and(|parts| parts.scheme == "http" && !url::is_loopback_host(parts.host))
+}
+
+/// What may stand in an `Authorization` header.
+pub(super) fn header_token(text: &str) -> Result<(), Wrong> {
+    if !text.is_empty() && text.len() <= MAX_TEXT && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("must be printable ASCII characters without spaces".into())
+    }
+}
+
+/// The token of the REST API. It is the only login of an API that moves cameras, and every host of
+/// the site's network may guess at it, so a word of a few letters is refused; eight is also long
+/// enough for masking by value not to blank ordinary words in the log.
+pub(super) fn api_token(text: &str) -> Result<(), Wrong> {
+    header_token(text)?;
+    if text.len() < 8 {
+        return Err(
+            "must have at least 8 characters (`openssl rand -hex 16` makes a good one)".into(),
+        );
+    }
+    Ok(())
+}
+
+/// A password: no control characters, for it ends up in headers, URLs and arguments.
+pub(super) fn password(given: &str) -> Result<(), Wrong> {
+    text(given).map(|_| ())
+}
+
+/// A header's value.
+pub(super) fn header_value(text: &str) -> Result<(), Wrong> {
+    if text.len() <= MAX_TEXT && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("must be printable ASCII characters".into())
+    }
+}
+
+/// A header's name (RFC 9110 5.6.2), without those that the client writes itself.
+pub(super) fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        && !["host", "content-length", "transfer-encoding", "connection"]
+            .contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// A subnet to scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subnet {
+    /// First address.
+    pub network: Ipv4Addr,
+    /// Bits of it that are fixed.
+    pub prefix: u32,
+}
+
+impl Subnet {
+    /// How many addresses it has.
+    pub fn size(self) -> u64 {
+        1 << (32 - self.prefix)
+    }
+
+    /// Whether it lies in a range that never is a stranger's (RFC 1918, 3927, 6598).
+    pub fn is_private(self) -> bool {
+        let ip = self.network;
+        ip.is_private()
+            || ip.is_link_local()
+            || ip.is_loopback()
+            || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+/// `192.168.0.0/24`; bits behind the prefix are cleared, an address alone is a /32.
+pub(super) fn subnet(text: &str) -> Result<Subnet, Wrong> {
+    let wrong =
+        || "must be an IPv4 network like 192.168.0.0/24, a list of such, or auto".to_owned();
+    let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
+    let ip: Ipv4Addr = address.trim().parse().map_err(|_| wrong())?;
+    let digits = prefix.trim();
+    let prefix = digits
+        .parse::<u32>()
+        .ok()
+        .filter(|p| *p <= 32 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .ok_or_else(wrong)?;
+    if prefix < 16 {
+        return Err("must be a /16 or smaller: a larger network can't be swept".into());
+    }
+    let network = Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << (32 - prefix)));
+    if network.is_unspecified() || network.is_multicast() || network.octets()[0] >= 240 {
+        return Err("must be a network of hosts".into());
+    }
+    Ok(Subnet { network, prefix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_plain_digits_in_range() {
+        let port = number(1..=65535);
+        assert_eq!(port("10060"), Ok(10060));
+        for bad in [
+            "0",
+            "65536",
+            "-1",
+            "+80",
+            "8_0",
+            "0x50",
+            "80.0",
+            "",
+            " 80",
+            "99999999999999999999",
+        ] {
+            assert_eq!(
+                port(bad),
+                Err("must be a number from 1 to 65535".into()),
+                "{bad}"
+            );
+        }
+        assert_eq!(number(-1..=5)("-1"), Ok(-1));
+    }
+
+    #[test]
+    fn durations_have_units_and_ranges() {
+        let parse = duration(Duration::from_millis(100)..=Duration::from_secs(60));
+        assert_eq!(parse("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("1m"), Ok(Duration::from_secs(60)));
+        for bad in ["10", "ten", "s", "-1s", ""] {
+            assert!(parse(bad).unwrap_err().contains("like 10s"), "{bad}");
+        }
+        for bad in ["0s", "0", "99ms", "61s", "1y"] {
+            assert_eq!(parse(bad), Err("must be from 100ms to 1m".into()), "{bad}");
+        }
+        assert_eq!(parse("1s 5us"), Err("must be whole milliseconds".into()));
+        for (ms, shown) in [
+            (0, "0s"),
+            (1500, "1500ms"),
+            (90_000, "90s"),
+            (60_000, "1m"),
+            (7_200_000, "2h"),
+        ] {
+            let span = Duration::from_millis(ms);
+            assert_eq!(shown_duration(span), shown);
+            assert_eq!(humantime::parse_duration(shown), Ok(span));
+        }
+    }
+
+    #[test]
+    fn booleans_as_yaml_users_write_them() {
+        assert_eq!(boolean("Yes"), Ok(true));
+        assert_eq!(boolean("off"), Ok(false));
+        assert!(boolean("1").is_err());
+    }
+
+    #[test]
+    fn subnets() {
+        let shown = |t: &str| subnet(t).map(|s| s.to_string());
+        assert_eq!(shown("192.168.0.64/24"), Ok("192.168.0.0/24".into()));
+        assert_eq!(shown("10.1.2.3"), Ok("10.1.2.3/32".into()));
+        assert_eq!(shown("10.1.0.0/16"), Ok("10.1.0.0/16".into()));
+        assert_eq!(subnet("10.1.0.0/16").unwrap().size(), 65536);
+        for bad in [
+            "10.0.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0/+24",
+            "10.0.0/24",
+            "fe80::/64",
+            "0.0.0.0/16",
+            "224.0.0.0/24",
+            "255.255.255.255",
+            "eth0",
+            "",
+            "10.0.0.0/24,10.0.1.0/24",
+        ] {
+            assert!(subnet(bad).is_err(), "{bad}");
+        }
+        for (text, private) in [
+            ("172.31.9.0/24", true),
+            ("172.32.9.0/24", false),
+            ("100.64.0.0/16", true),
+            ("100.128.0.0/16", false),
+            ("8.8.8.0/24", false),
+        ] {
+            assert_eq!(subnet(text).unwrap().is_private(), private, "{text}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        assert_eq!(
+            base_url("https://rcs.example/api/"),
+            Ok("https://rcs.example/api".into())
+        );
+        assert_eq!(
+            base_url("http://[::1]:8080"),
+            Ok("http://[::1]:8080".into())
+        );
+        for bad in [
+            "rcs.example",
+            "ftp://rcs.example",
+            "https://",
+            "https://u:p@rcs.example",
+            "https://rcs.example/a b",
+            "https://rcs.example/#x",
+            "https://rcs.example/?a=b",
+            "https://rcs.example:0",
+            "https://rcs.example\r\nX: y",
+            "https://ümlaut.example",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+        assert!(is_plain_remote("http://rcs.example"));
+        assert!(!is_plain_remote("http://127.0.0.1:1"));
+        assert!(!is_plain_remote("https://rcs.example"));
+    }
+
+    #[test]
+    fn hosts_and_endpoints() {
+        assert_eq!(host("GW.Local"), Ok("gw.local".into()));
+        assert_eq!(host("[fe80::1]"), Ok("fe80::1".into()));
+        for bad in ["http://gw", "gw:80", "", "g w", "*.x"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+        assert_eq!(endpoint("nonprod:sandbox"), Ok("nonprod:sandbox".into()));
+        assert!(endpoint("wss://x").is_err());
+    }
+
+    #[test]
+    fn ids() {
+        assert_eq!(id("machine_007"), Ok("machine_007".into()));
+        assert!(id("").is_err());
+        assert!(id("a b").is_err());
+        assert!(id(&"x".repeat(129)).is_err());
+        assert_eq!(id_of_host("gw kitchen.local"), "gw-kitchen.local");
+        assert_eq!(id_of_host(" "), "standalone");
+        assert_eq!(id_of_host(&"ü".repeat(200)).len(), 128);
+    }
+
+    #[test]
+    fn tokens() {
+        assert!(api_token("12345678").is_ok());
+        assert!(api_token("1234567").unwrap_err().contains("at least 8"));
+        for bad in ["", "has space in it", "line\nbreak-here", "ümlaut-token"] {
+            assert!(header_token(bad).is_err(), "{bad}");
+        }
+        assert!(is_header_name("X-Api-Key"));
+        assert!(!is_header_name("Host"));
+        assert!(!is_header_name("a:b"));
+    }
+
+    #[test]
+    fn choices_name_what_there_is() {
+        assert_eq!(mode("Standalone"), Ok(Mode::Standalone));
+        assert_eq!(
+            passthrough("maybe"),
+            Err("must be never, auto or prefer".into())
+        );
+        assert_eq!(log_format("x"), Err("must be text or json".into()));
+        assert_eq!(word(&ENGINES, &EngineChoice::Relay), "relay");
+    }
+}

@@ -1,0 +1,344 @@
+//! Wiring, threads, the order of start and stop. The only module that sees all layers; it decides
+//! nothing about streams, cameras or peers.
+
+mod lock;
+mod signals;
+mod startup;
+mod streams;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, select};
+use nix::sys::signal::Signal;
+
+use crate::adapter::rest::{Access, Limits, RestDeps, RestServer, RestSettings};
+use crate::application::health::HealthBoard;
+use crate::application::node::{ActiveTasks, NodeRegistry};
+use crate::config::{Config, Loaded, Mode};
+use crate::domain::gateway::{NodeSource, TaskObserver, Uplink};
+use crate::domain::health::{Part, PartStatus};
+use crate::domain::node::NodeIdentity;
+use crate::infrastructure::http::tls::TrustStore;
+use crate::infrastructure::rcs::{
+    RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace, schedule::Rhythm,
+};
+use crate::infrastructure::system::{self, LinuxSystem};
+use crate::util::time::Now;
+
+/// Callbacks and results get so long at stop (contract 13).
+const FLUSH: Duration = Duration::from_secs(3);
+/// The last heartbeat gets so long.
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// REST requests in progress get so long at stop.
+const REST_GRACE: Duration = Duration::from_secs(1);
+
+/// How often the cloud's threads are looked at. A wake-up a minute, and none without a cloud.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+
+/// Why the daemon could not start.
+type StartError = String;
+
+/// Runs the daemon until a signal ends it. Exit codes: contract 1.
+pub fn run(loaded: &Loaded) -> ExitCode {
+    let started = Instant::now();
+    match start(&loaded.config, started) {
+        Ok(node) => node.run(),
+        Err(why) => {
+            log::error!("lss can't start: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Rcs {
+    callbacks: RcsCallbacks,
+    heartbeat: RcsHeartbeat,
+}
+
+/// Everything that runs.
+struct Running {
+    health: Arc<HealthBoard>,
+    node: Arc<NodeRegistry>,
+    rest: RestServer,
+    streams: streams::Streams,
+    rcs: Option<Rcs>,
+    signals: Receiver<Signal>,
+    vital_ends: Receiver<&'static str>,
+    stop_timeout: Duration,
+    _lock: lock::NodeLock,
+}
+
+fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
+    // Before any thread: they inherit the mask.
+    let set = signals::block().map_err(|e| format!("signals can't be blocked: {e}"))?;
+    let signals = signals::listen(set).map_err(|e| e.to_string())?;
+    let node_id = config.node.node_id();
+    let lock = lock::NodeLock::take(&node_id)
+        .map_err(|e| format!("a daemon of node {node_id} already runs on this machine ({e})"))?;
+    if let Err(why) = system::raise_open_files() {
+        log::warn!("the limit of open files stays as it is: {why}");
+    }
+    log::info!(
+        node = node_id.as_str(), version = env!("CARGO_PKG_VERSION"),
+        mode = match config.mode { Mode::Cloud => "cloud", Mode::Standalone => "standalone" };
+        "lss starts"
+    );
+    let health = Arc::new(HealthBoard::new(Now::read().wall));
+    let active = Arc::new(ActiveTasks::default());
+    let probe = Arc::new(LinuxSystem::new(config.node.ip));
+    let node = Arc::new(NodeRegistry::new(identity(config), probe, active.clone()));
+    let rcs_client = rcs_client(config);
+    let (vital, vital_ends) = streams::vital_ends();
+
+    let callbacks = match &rcs_client {
+        Some(client) => Some(
+            RcsCallbacks::start(
+                client.clone(),
+                node_id.clone(),
+                config.rcs.callback_queue,
+                Pace::default(),
+            )
+            .map_err(|e| format!("thread rcs-callback: {e}"))?,
+        ),
+        None => None,
+    };
+    let observers: Vec<Box<dyn TaskObserver>> = callbacks
+        .iter()
+        .map(|c| Box::new(c.observer()) as Box<dyn TaskObserver>)
+        .collect();
+    let uplink: Arc<dyn Uplink> = match &rcs_client {
+        Some(client) => client.uplink(),
+        None => Arc::new(streams::NoUplink),
+    };
+    let engine = startup::engine(config, &health, &node);
+    let streams = streams::Streams::start(
+        config,
+        streams::Parts {
+            engine: engine.clone(),
+            uplink,
+            observers,
+            active,
+            node: node.clone(),
+            ended: vital,
+        },
+    )
+    .map_err(|e| format!("thread stream: {e}"))?;
+    let rest = rest(config, &streams, &health, &node, started)?;
+    startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
+    let rcs = match (rcs_client, callbacks) {
+        (Some(client), Some(callbacks)) => {
+            let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
+            // Nothing is scanned yet, so the registration waits for no scan.
+            let heartbeat =
+                RcsHeartbeat::start(client, node.clone(), health.clone(), rhythm, Duration::ZERO)
+                    .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
+            Some(Rcs {
+                callbacks,
+                heartbeat,
+            })
+        }
+        _ => None,
+    };
+    switched_off(config, &health);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    Ok(Running {
+        health,
+        node,
+        rest,
+        streams,
+        rcs,
+        signals,
+        vital_ends,
+        stop_timeout: config.ffmpeg.stop_timeout,
+        _lock: lock,
+    })
+}
+
+/// Parts that nobody waits for.
+fn switched_off(config: &Config, health: &HealthBoard) {
+    let at = Now::read().wall;
+    if config.mode == Mode::Standalone {
+        health.set(Part::Rcs, PartStatus::Off, "standalone", at);
+        health.set(Part::Ably, PartStatus::Off, "standalone", at);
+    } else {
+        let words = "this version has no Ably client yet: commands come over REST only";
+        health.set(Part::Ably, PartStatus::Down, words, at);
+    }
+    let words = "this version neither scans for cameras nor moves them yet";
+    health.set(Part::Cameras, PartStatus::Off, words, at);
+}
+
+fn identity(config: &Config) -> NodeIdentity {
+    NodeIdentity {
+        node_id: config.node.node_id(),
+        node_name: config.node.name.clone(),
+        machine_id: config.node.machine_id.clone(),
+        node_port: config.server.port,
+        max_tasks: config.node.max_tasks,
+        ffmpeg_path: config.ffmpeg.path.clone(),
+    }
+}
+
+fn rcs_client(config: &Config) -> Option<Arc<RcsClient>> {
+    if config.mode == Mode::Standalone {
+        return None;
+    }
+    let settings = RcsSettings {
+        base_url: config.rcs.base_url.clone()?,
+        token: config.rcs.token.clone(),
+        connect_timeout: config.rcs.connect_timeout,
+        read_timeout: config.rcs.read_timeout,
+        public_ip_url: config.node.public_ip_url.clone(),
+    };
+    let trust = Arc::new(TrustStore::new(config.rcs.ca_file.clone()));
+    Some(Arc::new(RcsClient::new(settings, &trust)))
+}
+
+fn rest(
+    config: &Config,
+    streams: &streams::Streams,
+    health: &Arc<HealthBoard>,
+    node: &Arc<NodeRegistry>,
+    started: Instant,
+) -> Result<RestServer, StartError> {
+    let ip = config
+        .server
+        .listen
+        .unwrap_or(if config.server.api_token.is_some() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        });
+    let listen = SocketAddr::new(ip, config.server.port);
+    let settings = RestSettings {
+        listen,
+        access: Access {
+            token: config.server.api_token.clone(),
+            allowed_hosts: config.server.allowed_hosts.clone(),
+            host_name: system::host_name().unwrap_or_default(),
+        },
+        late_limit: config.ffmpeg.stop_timeout + Duration::from_secs(10),
+        limits: Limits::default(),
+    };
+    let picture = node.clone();
+    let deps = RestDeps {
+        streams: streams.service.clone(),
+        health: health.clone(),
+        node: Arc::new(move || picture.node(Now::read())),
+        node_id: config.node.node_id(),
+        started,
+    };
+    let server = RestServer::start(settings, deps).map_err(|e| {
+        format!("the REST API can't listen on {listen}: {e}; is another program on that port? (server.listen, server.port)")
+    })?;
+    Ok(server)
+}
+
+impl Rcs {
+    /// Puts new threads in the place of those that hang beyond every time-out of theirs.
+    fn look_after(&self, now: Instant) {
+        if self.heartbeat.is_stuck(now) {
+            report("rcs-heartbeat", self.heartbeat.replace());
+        }
+        if self.callbacks.is_stuck(now) {
+            report("rcs-callback", self.callbacks.replace());
+        }
+    }
+}
+
+/// A replacement that fails is tried again at the next look.
+fn report(thread: &str, replaced: std::io::Result<()>) {
+    match replaced {
+        Ok(()) => log::error!(thread = thread; "a thread hung and has been replaced"),
+        Err(why) => log::error!(thread = thread; "a thread hangs and can't be replaced: {why}"),
+    }
+}
+
+impl Running {
+    fn run(self) -> ExitCode {
+        let look = match self.rcs {
+            Some(_) => crossbeam_channel::tick(LOOK_AFTER),
+            None => crossbeam_channel::never(),
+        };
+        loop {
+            select! {
+                recv(look) -> _ => if let Some(rcs) = &self.rcs {
+                    rcs.look_after(Instant::now());
+                },
+                recv(self.signals) -> signal => match signal {
+                    Ok(Signal::SIGHUP) => {
+                        log::warn!("SIGHUP: this version can't reload its configuration; restart it");
+                    }
+                    Ok(signal) => {
+                        log::info!(signal = signal.as_str(); "stopping");
+                        return self.stop();
+                    }
+                    Err(_) => {
+                        log::error!("no signal can be received any more: stopping");
+                        return self.fail();
+                    }
+                },
+                recv(self.vital_ends) -> name => {
+                    log::error!(thread = name.unwrap_or("?"); "a thread that streams depend on has ended: lss ends too, its service manager starts it anew");
+                    return self.fail();
+                }
+            }
+        }
+    }
+
+    /// The orderly way (contract 13).
+    fn stop(self) -> ExitCode {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.health.stopping();
+        self.node.set_stopping();
+        self.rest.refuse_new();
+        self.streams.shut_down(false);
+        // The ladder ends by SIGKILL; what even that does not end is not waited for.
+        let patience = Instant::now() + self.stop_timeout + Duration::from_secs(10);
+        while !self.streams.has_ended() {
+            select! {
+                recv(self.vital_ends) -> _ => break,
+                recv(self.signals) -> signal => if signal != Ok(Signal::SIGHUP) {
+                    log::info!("a second signal: no more grace");
+                    self.streams.shut_down(true);
+                },
+                recv(crossbeam_channel::at(patience)) -> _ => {
+                    log::error!("the streams do not end; lss ends without them");
+                    return self.say_goodbye(false);
+                }
+            }
+        }
+        self.say_goodbye(true)
+    }
+
+    fn say_goodbye(self, streams_ended: bool) -> ExitCode {
+        let clean = streams_ended && self.streams.join();
+        if let Some(rcs) = self.rcs {
+            rcs.callbacks.stop(Instant::now() + FLUSH);
+            rcs.heartbeat.stop(Instant::now() + LAST_WORD);
+        }
+        self.rest.stop(REST_GRACE);
+        log::info!("stopped");
+        if clean {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+
+    /// Something vital is gone: tell who can be told, and go.
+    fn fail(self) -> ExitCode {
+        self.health.stopping();
+        self.node.set_stopping();
+        self.rest.refuse_new();
+        self.streams.shut_down(true);
+        if let Some(rcs) = self.rcs {
+            rcs.callbacks.stop(Instant::now() + FLUSH);
+            rcs.heartbeat.stop(Instant::now() + LAST_WORD);
+        }
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,75 @@
+//! The engine, and what is done in the background while REST answers already.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::application::health::HealthBoard;
+use crate::application::node::NodeRegistry;
+use crate::config::Config;
+use crate::domain::health::{Part, PartStatus};
+use crate::infrastructure::child::leftovers::end_leftovers;
+use crate::infrastructure::child::marker::{Marker, NODE_VARIABLE};
+use crate::infrastructure::ffmpeg::command::FfmpegSettings;
+use crate::infrastructure::ffmpeg::engine::{FfmpegEngine, ProbeResult};
+use crate::infrastructure::ffmpeg::probe::Abilities;
+use crate::util::time::Now;
+
+/// The FFmpeg engine. Each probe's result goes to health and to the node's picture.
+pub fn engine(
+    config: &Config,
+    health: &Arc<HealthBoard>,
+    node: &Arc<NodeRegistry>,
+) -> Arc<FfmpegEngine> {
+    let mut settings = FfmpegSettings::new(&config.ffmpeg.path);
+    settings.file_root.clone_from(&config.ffmpeg.file_root);
+    settings.whip_hosts.clone_from(&config.ffmpeg.whip_hosts);
+    let marker = Marker::of_this_process(&config.node.node_id());
+    let (health, node) = (health.clone(), node.clone());
+    let path = config.ffmpeg.path.display().to_string();
+    let listener = move |found: &ProbeResult| {
+        let at = Now::read().wall;
+        let (status, reason, version) = match found {
+            Ok(abilities) if abilities.whip => {
+                (PartStatus::Up, String::new(), abilities.describe())
+            }
+            Ok(abilities) => (
+                PartStatus::Down,
+                format!("FFmpeg {} at {path} has no whip muxer", abilities.version),
+                abilities.describe(),
+            ),
+            Err(why) => (PartStatus::Down, why.to_string(), format!("none: {why}")),
+        };
+        node.set_engine(version);
+        if health.set(Part::Ffmpeg, status, &reason, at) && status == PartStatus::Up {
+            let version = found.as_ref().map_or("", |a| a.version.as_str());
+            log::info!(version = version; "FFmpeg can publish to WHIP");
+        }
+        if status == PartStatus::Down {
+            log::error!(code = 40101; "no stream can start: {reason}");
+        }
+        for warning in found.iter().flat_map(Abilities::warnings) {
+            log::warn!("{warning}");
+        }
+    };
+    Arc::new(FfmpegEngine::new(
+        settings,
+        Some((NODE_VARIABLE.to_owned(), marker.node_id)),
+        Box::new(listener),
+    ))
+}
+
+/// Starts the thread `start-up`: leftovers of an earlier run are ended, FFmpeg is probed. It ends
+/// by itself.
+pub fn begin(config: &Config, engine: Arc<FfmpegEngine>) -> io::Result<()> {
+    let node_id = config.node.node_id();
+    std::thread::Builder::new()
+        .name("start-up".to_owned())
+        .spawn(move || {
+            engine.look();
+            let ended = end_leftovers(&node_id);
+            if ended > 0 {
+                log::warn!(count = ended; "an earlier run of this node had been killed");
+            }
+        })?;
+    Ok(())
+}

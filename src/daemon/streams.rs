@@ -1,0 +1,155 @@
+//! Puts the stream owner together and keeps it in its thread.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::application::node::{ActiveTasks, NodeRegistry};
+use crate::application::stream::{
+    Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table,
+};
+use crate::config::Config;
+use crate::domain::gateway::{Engine, TaskObserver, Uplink};
+use crate::domain::stream::RetryLimit;
+use crate::infrastructure::child::marker::Marker;
+use crate::infrastructure::child::process::{Children, Tools};
+use crate::infrastructure::ffmpeg::judge::Judge;
+use crate::infrastructure::ffmpeg::release::SessionCloser;
+use crate::infrastructure::http::tls::TrustStore;
+
+/// Child events that wait for the owner. Progress is dropped when it is full, the rest waits: the
+/// owner waits for nothing but its queues.
+const CHILD_EVENTS: usize = 1024;
+
+/// The running stream owner, as the daemon holds it.
+pub struct Streams {
+    /// What doors talk to it through.
+    pub service: StreamService,
+    control: Sender<Control>,
+    thread: JoinHandle<()>,
+}
+
+/// What the owner is put together from.
+pub struct Parts {
+    /// Prepares command lines.
+    pub engine: Arc<dyn Engine>,
+    /// Tells whether the cloud can be reached.
+    pub uplink: Arc<dyn Uplink>,
+    /// Told of every change.
+    pub observers: Vec<Box<dyn TaskObserver>>,
+    /// Where active tasks are shown.
+    pub active: Arc<ActiveTasks>,
+    /// Where maintenance is shown.
+    pub node: Arc<NodeRegistry>,
+    /// Hears when the thread has ended, however.
+    pub ended: Sender<&'static str>,
+}
+
+impl Streams {
+    /// Starts the thread `stream`.
+    pub fn start(config: &Config, parts: Parts) -> io::Result<Self> {
+        let (requests_tx, requests) = bounded(MAX_WAITING);
+        let (control, orders) = bounded(8);
+        let (events_tx, events) = bounded(CHILD_EVENTS);
+        let rules = StreamRules {
+            whip_hosts: config.ffmpeg.whip_hosts.clone(),
+            file_root: config.ffmpeg.file_root.clone(),
+        };
+        let service = StreamService::new(requests_tx, parts.engine, Arc::new(rules));
+        let table = Table::new(policy(config), parts.uplink, fastrand::u64(..));
+        let marker = Marker::of_this_process(&config.node.node_id());
+        let closer = SessionCloser::new(Arc::new(TrustStore::new(None)));
+        let tools = Tools {
+            judge: Arc::new(|launch| Box::new(Judge::new(launch))),
+            release: Arc::new(move |url, bearer| closer.close(url, bearer)),
+        };
+        let (active, node, observers) = (parts.active, parts.node, parts.observers);
+        let mut shown = Vec::new();
+        let on_turn = move |table: &Table| {
+            let now_active = table.active();
+            if now_active != shown {
+                shown.clone_from(&now_active);
+                active.set(now_active);
+            }
+            node.set_maintenance(table.maintenance());
+        };
+        let ended = Ended(parts.ended);
+        let thread = std::thread::Builder::new()
+            .name("stream".to_owned())
+            .spawn(move || {
+                let _ended = ended;
+                // Made here: children follow the thread that spawns them.
+                let owner = Owner {
+                    table,
+                    gateway: Box::new(Children::new(tools, marker, events_tx)),
+                    observers,
+                    control: orders,
+                    on_turn: Box::new(on_turn),
+                };
+                owner.run(&events, requests);
+            })?;
+        Ok(Self {
+            service,
+            control,
+            thread,
+        })
+    }
+
+    /// Ends all tasks; with `at_once`, without grace.
+    pub fn shut_down(&self, at_once: bool) {
+        let order = if at_once {
+            Control::KillAll
+        } else {
+            Control::ShutDown
+        };
+        // Eight orders wait only if the owner is stuck; then its end is no longer awaited anyway.
+        let _ = self.control.try_send(order);
+    }
+
+    /// Whether the thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Joins the thread; `false` if it had panicked.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+/// Says so when it is dropped, which a panic does too.
+struct Ended(Sender<&'static str>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.try_send("stream");
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        max_tasks: config.node.max_tasks,
+        start_confirm: config.ffmpeg.start_confirm,
+        start_timeout: config.ffmpeg.start_timeout,
+        stall_timeout: config.ffmpeg.stall_timeout,
+        stop_timeout: config.ffmpeg.stop_timeout,
+        max_retries: u32::try_from(config.ffmpeg.max_retries)
+            .map_or(RetryLimit::Forever, RetryLimit::Times),
+    }
+}
+
+/// For a node without a cloud: nothing is known of the uplink.
+pub struct NoUplink;
+
+impl Uplink for NoUplink {
+    fn is_down(&self) -> bool {
+        false
+    }
+}
+
+/// A channel that nobody reads is no use: the daemon reads this one.
+pub fn vital_ends() -> (Sender<&'static str>, Receiver<&'static str>) {
+    bounded(4)
+}

@@ -1,0 +1,135 @@
+//! Children that an earlier, killed daemon of this node left behind are ended at start.
+//!
+//! Recognised by their mark alone, never by name, and only if the daemon that started them is
+//! gone. The parent-death signal normally leaves nothing to do; this is for what escaped it (a
+//! child that changed its user, a kernel without it).
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+use super::marker::{NODE_VARIABLE, PARENT_VARIABLE, start_time};
+use super::process::pidfd_open;
+
+/// SIGTERM, so much time, SIGTERM again, the same, SIGKILL.
+const STEP: Duration = Duration::from_secs(2);
+
+/// Ends what is left of earlier runs of `node_id`. Waits at most six seconds, and not at all when
+/// nothing is left. Returns how many were ended.
+pub fn end_leftovers(node_id: &str) -> usize {
+    let mut left: Vec<(Pid, OwnedFd)> = find(node_id);
+    let count = left.len();
+    for signal in [libc::SIGTERM, libc::SIGTERM, libc::SIGKILL] {
+        if left.is_empty() {
+            break;
+        }
+        for (pid, pidfd) in &left {
+            log::warn!(pid = pid.as_raw(), signal = signal; "ending a child that an earlier run left behind");
+            send(pidfd, signal);
+        }
+        let deadline = Instant::now() + STEP;
+        left.retain(|(_, pidfd)| !ended_by(pidfd, deadline));
+    }
+    for (pid, _) in &left {
+        log::error!(pid = pid.as_raw(); "a child of an earlier run does not end, not even by SIGKILL");
+    }
+    count
+}
+
+fn find(node_id: &str) -> Vec<(Pid, OwnedFd)> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            if !is_leftover(pid, node_id) {
+                return None;
+            }
+            let pid_t = Pid::from_raw(i32::try_from(pid).ok()?);
+            let pidfd = pidfd_open(pid_t)?;
+            // The pid may have changed hands before the pidfd was ours: look again.
+            is_leftover(pid, node_id).then_some((pid_t, pidfd))
+        })
+        .collect()
+}
+
+fn is_leftover(pid: u32, node_id: &str) -> bool {
+    let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    judge(&environ, node_id, |parent, started| {
+        start_time(parent) == Some(started)
+    })
+}
+
+/// Whether an environment marks a leftover of `node_id`. `alive` tells whether the process of
+/// that pid and start time still lives.
+fn judge(environ: &[u8], node_id: &str, alive: impl Fn(u32, u64) -> bool) -> bool {
+    let value = |name: &str| {
+        environ.split(|b| *b == 0).find_map(|entry| {
+            let text = std::str::from_utf8(entry).ok()?;
+            text.strip_prefix(name)?.strip_prefix('=')
+        })
+    };
+    if value(NODE_VARIABLE) != Some(node_id) {
+        return false;
+    }
+    let parent = value(PARENT_VARIABLE)
+        .and_then(|p| p.split_once(':'))
+        .and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse().ok()?)));
+    match parent {
+        Some((pid, at)) => !alive(pid, at),
+        // Without a readable parent nothing says that it is gone.
+        None => false,
+    }
+}
+
+#[allow(unsafe_code)]
+fn send(pidfd: &OwnedFd, signal: i32) {
+    // SAFETY: pidfd_send_signal(2) with a descriptor that we own, no siginfo, no flags.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if sent != 0 {
+        log::debug!("signal {signal}: {}", std::io::Error::last_os_error());
+    }
+}
+
+fn ended_by(pidfd: &OwnedFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) => return false,
+            Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marked_orphans_of_this_node() {
+        let environ = b"PATH=/bin\0LSS_CHILD_OF_NODE=lss-a\0LSS_CHILD_OF_PROCESS=77:1234\0";
+        assert!(judge(environ, "lss-a", |_, _| false));
+        assert!(!judge(environ, "lss-a", |pid, at| (pid, at) == (77, 1234)));
+        assert!(!judge(environ, "lss-b", |_, _| false));
+        assert!(!judge(b"PATH=/bin\0", "lss-a", |_, _| false));
+        assert!(!judge(b"LSS_CHILD_OF_NODE=lss-a\0", "lss-a", |_, _| false));
+        assert!(!judge(b"\xff\xfe\0=\0", "lss-a", |_, _| false));
+    }
+}

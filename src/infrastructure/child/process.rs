@@ -1,0 +1,423 @@
+//! Children: spawn, watch, signal, reap.
+//!
+//! One [`Children`] belongs to one thread, which must live as long as any child: the kernel sends
+//! a child's parent-death signal when the *thread* that spawned it ends (measured). Each child has
+//! a process group of its own, and one watcher thread that drains its output, hears of its end
+//! and leaves the zombie in place. Until the owner reaps it, pid and group can't be given to
+//! anybody else, so no signal ever reaches a stranger.
+//!
+//! Knows no task, no retry, no engine: what output means is an [`OutputJudge`]'s.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::log_tail::{LineSplitter, LogTail};
+use super::marker::Marker;
+use super::progress::ProgressParser;
+use crate::domain::gateway::{
+    ChildEvent, ChildExit, Launch, ProcessGateway, RunEvent, RunId, StartedRun,
+};
+use crate::domain::stream::{Cause, Diagnosis};
+use crate::util::secret::Secret;
+
+/// Where the kernel has no pidfd (before 5.3), the watcher looks this often instead.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What one line of output said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The WHIP session is up.
+    SessionUp,
+    /// The engine has failed, though it may not end.
+    Failing(Diagnosis),
+}
+
+/// Makes sense of one run's output while it is read. Raw lines: masking comes after.
+pub trait OutputJudge: Send {
+    /// One whole line of stderr.
+    fn line(&mut self, line: &str) -> Option<Said>;
+    /// We have told it to end: what it says from now on is our doing.
+    fn asked_to_end(&mut self);
+    /// After the last line: why it ended. `asked`: we told it to.
+    fn verdict(&self, code: Option<i32>, signal: Option<i32>, asked: bool) -> Option<Diagnosis>;
+    /// A WHIP session that the process did not close itself.
+    fn session_left(&self) -> Option<Secret>;
+}
+
+/// Makes a judge for a run.
+pub type MakeJudge = Arc<dyn Fn(&Launch) -> Box<dyn OutputJudge> + Send + Sync>;
+/// Ends a WHIP session that its publisher left behind (URL, bearer). Called on the watcher's
+/// thread after the exit is reported; must end by itself within seconds.
+pub type Release = Arc<dyn Fn(&Secret, Option<&Secret>) + Send + Sync>;
+
+/// What a process gateway is made with.
+#[derive(Clone)]
+pub struct Tools {
+    /// A judge for a run.
+    pub judge: MakeJudge,
+    /// For sessions left behind.
+    pub release: Release,
+}
+
+struct Running {
+    child: Child,
+    pid: Pid,
+    asked: Arc<AtomicBool>,
+}
+
+/// The children of one thread.
+pub struct Children {
+    tools: Tools,
+    marker: Marker,
+    events: Sender<RunEvent>,
+    running: BTreeMap<RunId, Running>,
+    watchers: Vec<JoinHandle<()>>,
+}
+
+impl Children {
+    /// No children yet. Their events go to `events`; every child carries `marker`.
+    pub fn new(tools: Tools, marker: Marker, events: Sender<RunEvent>) -> Self {
+        Self {
+            tools,
+            marker,
+            events,
+            running: BTreeMap::new(),
+            watchers: Vec::new(),
+        }
+    }
+
+    fn spawn(&mut self, run: RunId, launch: &Launch) -> std::io::Result<StartedRun> {
+        let mut argv = launch.argv.iter();
+        let program = argv.next().map_or("", |p| p.expose());
+        let mut command = Command::new(program);
+        command
+            .args(argv.map(Secret::expose))
+            .env_clear()
+            .envs(self.marker.environment())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        die_with_us(&mut command);
+        let mut child = command.spawn()?;
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let asked = Arc::new(AtomicBool::new(false));
+        let log = Arc::new(LogTail::new());
+        let watcher = Watcher {
+            run,
+            pid,
+            pidfd: pidfd_open(pid),
+            stdout: child.stdout.take().map(OwnedFd::from),
+            stderr: child.stderr.take().map(OwnedFd::from),
+            asked: Arc::clone(&asked),
+            judge: (self.tools.judge)(launch),
+            log: Arc::clone(&log),
+            events: self.events.clone(),
+            release: Arc::clone(&self.tools.release),
+            bearer: launch.whip_bearer.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("child-{run}"))
+            .stack_size(256 * 1024)
+            .spawn(move || watcher.run());
+        match thread {
+            Ok(handle) => self.watchers.push(handle),
+            Err(why) => {
+                // Unwatched is unsupervised: don't keep it.
+                let _ = killpg(pid, Signal::SIGKILL);
+                let _ = child.wait();
+                return Err(why);
+            }
+        }
+        let started = StartedRun {
+            pid: child.id(),
+            log,
+        };
+        self.running.insert(run, Running { child, pid, asked });
+        Ok(started)
+    }
+
+    fn signal(&self, run: RunId, signal: Signal) {
+        let Some(running) = self.running.get(&run) else {
+            return;
+        };
+        running.asked.store(true, Ordering::Relaxed);
+        // Not reaped, so the group is still its own.
+        if let Err(why) = killpg(running.pid, signal)
+            && why != Errno::ESRCH
+        {
+            log::warn!(run = run.0, pid = running.pid.as_raw(); "{signal} failed: {why}");
+        }
+    }
+}
+
+impl ProcessGateway for Children {
+    fn start(&mut self, run: RunId, launch: &Launch) -> Result<StartedRun, Diagnosis> {
+        self.watchers.retain(|w| !w.is_finished());
+        self.spawn(run, launch).map_err(|why| Diagnosis {
+            cause: if why.kind() == std::io::ErrorKind::NotFound
+                || why.kind() == std::io::ErrorKind::PermissionDenied
+            {
+                Cause::EngineMissing
+            } else {
+                Cause::EngineStart
+            },
+            detail: format!(
+                "{} could not be started: {why}",
+                launch.argv.first().map_or("the engine", |p| p.expose())
+            ),
+        })
+    }
+
+    fn terminate(&mut self, run: RunId) {
+        self.signal(run, Signal::SIGTERM);
+    }
+
+    fn kill(&mut self, run: RunId) {
+        self.signal(run, Signal::SIGKILL);
+    }
+
+    fn reap(&mut self, run: RunId) {
+        let Some(mut running) = self.running.remove(&run) else {
+            return;
+        };
+        // What it may have left in its group; the zombie still holds the group's number.
+        let _ = killpg(running.pid, Signal::SIGKILL);
+        if let Err(why) = running.child.wait() {
+            log::warn!(run = run.0; "a child could not be reaped: {why}");
+        }
+    }
+
+    fn finish(&mut self, deadline: Instant) {
+        while Instant::now() < deadline && self.watchers.iter().any(|w| !w.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Children {
+    /// Nothing is left running, whatever the way out (a panic of the owner among them).
+    fn drop(&mut self) {
+        for running in self.running.values_mut() {
+            let _ = killpg(running.pid, Signal::SIGKILL);
+            let _ = running.child.wait();
+        }
+    }
+}
+
+/// Sets up, in the child before it becomes the program: no blocked signals (a child inherits the
+/// mask, and we block SIGTERM for `sigwait`), and SIGKILL when the thread that spawned it ends.
+#[allow(unsafe_code)]
+fn die_with_us(command: &mut Command) {
+    let parent = nix::unistd::getpid();
+    let setup = move || {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // The parent may have died before the line above.
+        if nix::unistd::getppid() != parent {
+            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes
+    // three system calls (rt_sigprocmask, prctl, getppid), neither allocates nor locks: its error
+    // values hold an errno.
+    unsafe {
+        command.pre_exec(setup);
+    }
+}
+
+/// A descriptor that becomes readable when the process ends; `None` where the kernel has none.
+#[allow(unsafe_code)]
+pub(super) fn pidfd_open(pid: Pid) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes a pid and flags by value and returns a new descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// One child's watcher.
+struct Watcher {
+    run: RunId,
+    pid: Pid,
+    pidfd: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    asked: Arc<AtomicBool>,
+    judge: Box<dyn OutputJudge>,
+    log: Arc<LogTail>,
+    events: Sender<RunEvent>,
+    release: Release,
+    bearer: Option<Secret>,
+}
+
+impl Watcher {
+    fn run(mut self) {
+        let mut lines = LineSplitter::new();
+        let mut progress = ProgressParser::new();
+        for pipe in [&self.stdout, &self.stderr].into_iter().flatten() {
+            set_nonblocking(pipe.as_fd());
+        }
+        let status = loop {
+            self.wait();
+            self.drain_stderr(&mut lines);
+            self.drain_stdout(&mut progress);
+            if let Some(status) = self.exited() {
+                break status;
+            }
+        };
+        // Everything it wrote before it ended is in the pipes now.
+        self.drain_stderr(&mut lines);
+        self.drain_stdout(&mut progress);
+        let mut rest = None;
+        lines.finish(|line| rest = Some(line.to_owned()));
+        if let Some(rest) = rest {
+            self.line(&rest);
+        }
+        let (code, signal) = (status.code(), status.signal());
+        let asked = self.asked.load(Ordering::Relaxed);
+        let diagnosis = self.judge.verdict(code, signal, asked);
+        let left = self.judge.session_left();
+        self.send(ChildEvent::Exited(ChildExit {
+            code,
+            signal,
+            diagnosis,
+        }));
+        if let Some(session) = left {
+            (self.release)(&session, self.bearer.as_ref());
+        }
+    }
+
+    /// Waits for output or the end.
+    fn wait(&self) {
+        let mut fds: Vec<PollFd<'_>> = [&self.stdout, &self.stderr, &self.pidfd]
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+            .collect();
+        let timeout = if self.pidfd.is_some() {
+            PollTimeout::NONE
+        } else {
+            PollTimeout::try_from(LOOK_EVERY).unwrap_or(PollTimeout::ZERO)
+        };
+        // EINTR and the like: the loop looks again.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    /// How it ended, if it has; it stays a zombie.
+    fn exited(&self) -> Option<ExitStatus> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+        match waitid(Id::Pid(self.pid), flags) {
+            Ok(WaitStatus::Exited(_, code)) => Some(ExitStatus::from_raw((code & 0xff) << 8)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(ExitStatus::from_raw(signal as i32)),
+            Ok(_) | Err(Errno::EINTR) => None,
+            // Reaped by somebody else: can't happen, but must not spin.
+            Err(_) => Some(ExitStatus::from_raw(0xff << 8)),
+        }
+    }
+
+    fn drain_stderr(&mut self, lines: &mut LineSplitter) {
+        let Some(pipe) = self.stderr.take() else {
+            return;
+        };
+        let mut found = Vec::new();
+        let open = drain(
+            &pipe,
+            |bytes| lines.feed(bytes, |line| found.push(line.to_owned())),
+            16,
+        );
+        for line in found {
+            self.line(&line);
+        }
+        if open {
+            self.stderr = Some(pipe);
+        }
+    }
+
+    fn drain_stdout(&mut self, progress: &mut ProgressParser) {
+        let Some(pipe) = self.stdout.take() else {
+            return;
+        };
+        let mut last = None;
+        let open = drain(
+            &pipe,
+            |bytes| progress.feed(bytes, |block| last = Some(block)),
+            16,
+        );
+        if let Some(block) = last {
+            // The next one says the same a second later: a full queue may lose it.
+            let event = RunEvent {
+                run: self.run,
+                event: ChildEvent::Progress(block),
+            };
+            if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+                log::debug!(run = self.run.0; "a progress block was dropped: queue full");
+            }
+        }
+        if open {
+            self.stdout = Some(pipe);
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.judge.asked_to_end();
+        }
+        match self.judge.line(line) {
+            Some(Said::SessionUp) => self.send(ChildEvent::SessionUp),
+            Some(Said::Failing(diagnosis)) => self.send(ChildEvent::Failing(diagnosis)),
+            None => {}
+        }
+        self.log.push(line);
+    }
+
+    /// Must arrive, so it waits for a place: the owner waits for nothing but its queues. A closed
+    /// channel means the owner is gone, and so will be the process.
+    fn send(&self, event: ChildEvent) {
+        let _ = self.events.send(RunEvent {
+            run: self.run,
+            event,
+        });
+    }
+}
+
+/// Reads what is there, at most `chunks` × 4 KiB, so that a flood on one pipe does not starve the
+/// other. Returns whether the pipe is still open.
+fn drain(pipe: &OwnedFd, mut take: impl FnMut(&[u8]), chunks: usize) -> bool {
+    let mut buffer = [0u8; 4096];
+    for _ in 0..chunks {
+        match nix::unistd::read(pipe, &mut buffer) {
+            Ok(0) => return false,
+            Ok(n) => take(buffer.get(..n).unwrap_or(&[])),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+fn set_nonblocking(fd: BorrowedFd<'_>) {
+    if let Err(why) = fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
+        log::warn!("a pipe can't be made non-blocking: {why}");
+    }
+}
+
+#[cfg(test)]
+#[path = "process_tests.rs"]
+mod tests;

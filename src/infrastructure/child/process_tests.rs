@@ -1,0 +1,174 @@
+//! Children of /bin/sh.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::*;
+use crate::domain::stream::TaskMode;
+
+/// Says what it saw.
+struct Echo {
+    asked: bool,
+}
+
+impl OutputJudge for Echo {
+    fn line(&mut self, line: &str) -> Option<Said> {
+        (line == "up").then_some(Said::SessionUp)
+    }
+    fn asked_to_end(&mut self) {
+        self.asked = true;
+    }
+    fn verdict(&self, code: Option<i32>, signal: Option<i32>, asked: bool) -> Option<Diagnosis> {
+        (!asked).then(|| Diagnosis {
+            cause: Cause::EngineCrash,
+            detail: format!("{code:?} {signal:?}"),
+        })
+    }
+    fn session_left(&self) -> Option<Secret> {
+        Some(Secret::new("http://127.0.0.1/session"))
+    }
+}
+
+struct Bench {
+    children: Children,
+    events: Receiver<RunEvent>,
+    released: Receiver<String>,
+}
+
+fn bench() -> Bench {
+    let (tx, events) = bounded(64);
+    let (release, released) = bounded(64);
+    let tools = Tools {
+        judge: Arc::new(|_| Box::new(Echo { asked: false })),
+        release: Arc::new(move |url, _| {
+            let _ = release.try_send(url.expose().to_owned());
+        }),
+    };
+    Bench {
+        children: Children::new(tools, Marker::of_this_process("lss-test"), tx),
+        events,
+        released,
+    }
+}
+
+fn sh(script: &str) -> Launch {
+    Launch {
+        mode: TaskMode::Transcode,
+        mode_reason: String::new(),
+        argv: ["/bin/sh", "-c", script].map(Secret::new).to_vec(),
+        ends_by_nature: false,
+        whip_bearer: None,
+    }
+}
+
+impl Bench {
+    fn next(&self) -> ChildEvent {
+        self.events
+            .recv_timeout(Duration::from_secs(10))
+            .expect("no event")
+            .event
+    }
+
+    /// The exit, whatever comes before it.
+    fn exit(&self) -> ChildExit {
+        loop {
+            if let ChildEvent::Exited(exit) = self.next() {
+                return exit;
+            }
+        }
+    }
+}
+
+#[test]
+fn output_comes_before_the_exit_and_the_zombie_stays_until_reaped() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let started = bench
+        .children
+        .start(run, &sh("echo up >&2; echo last words >&2; exit 7"))
+        .unwrap();
+    assert_eq!(bench.next(), ChildEvent::SessionUp);
+    let exit = bench.exit();
+    assert_eq!((exit.code, exit.signal), (Some(7), None));
+    assert_eq!(exit.diagnosis.unwrap().detail, "Some(7) None");
+    assert_eq!(started.log.lines(), ["up", "last words"]);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", started.pid)).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
+    bench.children.reap(run);
+    assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
+    let url = bench.released.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert_eq!(url, "http://127.0.0.1/session");
+}
+
+#[test]
+fn the_whole_group_is_signalled_and_the_mask_is_clear() {
+    let mut bench = bench();
+    let run = RunId(1);
+    // A blocked SIGTERM in this thread must not reach the child.
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGTERM);
+    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();
+    bench
+        .children
+        .start(run, &sh("sleep 600 & echo up >&2; wait"))
+        .unwrap();
+    before.thread_set_mask().unwrap();
+    assert_eq!(bench.next(), ChildEvent::SessionUp);
+    bench.children.terminate(run);
+    let exit = bench.exit();
+    assert_eq!(exit.signal, Some(libc::SIGTERM));
+    assert_eq!(exit.diagnosis, None, "asked for");
+    bench.children.reap(run);
+    // Nothing to signal any more, and nobody else is hit.
+    bench.children.terminate(run);
+    bench.children.kill(run);
+}
+
+#[test]
+fn what_is_left_in_the_group_is_ended_at_reaping() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let started = bench
+        .children
+        .start(run, &sh("sleep 600 >/dev/null 2>&1 & echo $! >&2; exit 0"))
+        .unwrap();
+    bench.exit();
+    let grandchild = started.log.lines().remove(0);
+    bench.children.reap(run);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    // Gone, or a zombie that init has not collected yet.
+    let gone = || match std::fs::read_to_string(format!("/proc/{grandchild}/stat")) {
+        Ok(stat) => stat.contains(") Z "),
+        Err(_) => true,
+    };
+    while !gone() {
+        assert!(Instant::now() < deadline, "{grandchild} lives on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_missing_program_and_one_that_may_not_run() {
+    let mut bench = bench();
+    for program in ["/nonexistent/ffmpeg", "/dev/null"] {
+        let mut launch = sh("");
+        launch.argv = vec![Secret::new(program)];
+        let Err(diagnosis) = bench.children.start(RunId(1), &launch) else {
+            panic!("{program} was started");
+        };
+        assert_eq!(diagnosis.cause, Cause::EngineMissing);
+        assert!(diagnosis.detail.contains(program), "{}", diagnosis.detail);
+    }
+}
+
+#[test]
+fn dropped_children_are_killed() {
+    let mut bench = bench();
+    let started = bench
+        .children
+        .start(RunId(1), &sh("trap '' TERM; while :; do sleep 1; done"))
+        .unwrap();
+    drop(bench.children);
+    assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
+}

@@ -1,0 +1,445 @@
+//! Task → FFmpeg's arguments. Pure, but for the look at a FILE source's path.
+//!
+//! Which options each input takes, and why, is measured in `docs/ffmpeg.md`. Arguments only,
+//! never a shell.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::Launch;
+use crate::domain::stream::{AudioConfig, InputType, Source, StreamSpec, TaskMode, VideoConfig};
+use crate::util::secret::Secret;
+
+use super::level::Level;
+use super::probe::{Abilities, H264_ENCODERS};
+use super::source::{FILE_FORMATS, file_below, network_url, protocols};
+
+/// The descriptor on which FFmpeg writes its progress: stdout, which the whip muxer leaves alone.
+pub const PROGRESS_FD: i32 = 1;
+
+const BITRATE: u64 = 2_500_000;
+const FPS: u32 = 30;
+const AUDIO_BITRATE: u64 = 128_000;
+const DEFAULT_LEVEL: &str = "3.1";
+
+/// What an operator may set about command lines.
+#[derive(Debug, Clone)]
+pub struct FfmpegSettings {
+    /// The program.
+    pub path: PathBuf,
+    /// FILE sources are below this directory; none = refused.
+    pub file_root: Option<PathBuf>,
+    /// Hosts that a prebuilt command's output may name besides that of `whipUrl`.
+    pub whip_hosts: Vec<String>,
+    /// How long a source may be silent before FFmpeg's read ends. It tries twice, so the whole is
+    /// double that.
+    pub input_timeout: Duration,
+    /// How long the WHIP endpoint may take to answer, where the muxer has the option.
+    pub whip_timeout: Duration,
+    /// Whether to take the DTLS client's part where the muxer can: a second faster at every
+    /// start, but not what Cloudflare has tested. Off by default (`docs/ffmpeg.md`).
+    pub dtls_active: bool,
+}
+
+impl FfmpegSettings {
+    /// The defaults, for that program.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            file_root: None,
+            whip_hosts: Vec::new(),
+            input_timeout: Duration::from_secs(5),
+            whip_timeout: Duration::from_secs(5),
+            dtls_active: false,
+        }
+    }
+}
+
+/// An argument list in the making. Only what carries a secret is masked by value later.
+pub(super) struct Args(Vec<Secret>);
+
+impl Args {
+    pub(super) fn new(program: &Path) -> Self {
+        Self(vec![Secret::unlisted(program.to_string_lossy())])
+    }
+
+    pub(super) fn plain<T: AsRef<str>>(&mut self, args: impl IntoIterator<Item = T>) -> &mut Self {
+        self.0
+            .extend(args.into_iter().map(|a| Secret::unlisted(a.as_ref())));
+        self
+    }
+
+    pub(super) fn pair(&mut self, option: &str, value: &str) -> &mut Self {
+        self.plain([option, value])
+    }
+
+    pub(super) fn number(&mut self, option: &str, value: impl Into<u64>) -> &mut Self {
+        let value: u64 = value.into();
+        self.plain([option, &value.to_string()])
+    }
+
+    pub(super) fn secret(&mut self, arg: Secret) -> &mut Self {
+        self.0.push(arg);
+        self
+    }
+
+    pub(super) fn done(self) -> Vec<Secret> {
+        self.0
+    }
+}
+
+/// What every command line begins with: no stdin, whole lines with their level on stderr, and
+/// progress on a pipe of its own. `verbose` prints nothing per packet (measured: 190 to 230 lines
+/// a run) and is the only level that names the WHIP session's URL; the leading `+` keeps repeated
+/// lines folded.
+pub(super) fn global_args(args: &mut Args) {
+    args.plain(["-hide_banner", "-nostdin", "-nostats"]);
+    args.pair("-loglevel", "+level+verbose");
+    args.pair("-progress", &format!("pipe:{PROGRESS_FD}"));
+    args.pair("-stats_period", "1");
+}
+
+/// What the WHIP output needs before its `-f whip URL`.
+pub(super) fn whip_args(args: &mut Args, settings: &FfmpegSettings, abilities: &Abilities) {
+    if abilities.has_whip_option("timeout") {
+        args.number("-timeout", settings.whip_timeout.as_secs().max(1));
+    }
+    if settings.dtls_active && abilities.has_whip_option("dtls_active") {
+        args.pair("-whip_flags", "dtls_active");
+    }
+}
+
+/// The task's command line.
+pub fn build(
+    spec: &StreamSpec,
+    settings: &FfmpegSettings,
+    abilities: &Abilities,
+) -> Result<Launch, Fault> {
+    let mut args = Args::new(&settings.path);
+    global_args(&mut args);
+    input_args(&mut args, spec, settings, abilities)?;
+    args.plain(["-map", "0:v:0", "-map", "0:a?"]);
+    let video = Video::choose(&spec.video, abilities)?;
+    video.args(&mut args, &spec.video)?;
+    let sound = audio_args(&mut args, &spec.audio, abilities);
+    whip_args(&mut args, settings, abilities);
+    args.pair("-f", "whip");
+    args.secret(network_url(spec.whip_url.expose()));
+    let mut mode_reason = video.reason(&spec.video);
+    if let Some(note) = sound {
+        mode_reason.push_str("; ");
+        mode_reason.push_str(note);
+    }
+    Ok(Launch {
+        mode: match video {
+            Video::Copy => TaskMode::Copy,
+            Video::Encode { .. } => TaskMode::Transcode,
+        },
+        mode_reason,
+        argv: args.done(),
+        ends_by_nature: spec.input == InputType::File && !spec.looped,
+        whip_bearer: None,
+    })
+}
+
+fn input_args(
+    args: &mut Args,
+    spec: &StreamSpec,
+    settings: &FfmpegSettings,
+    abilities: &Abilities,
+) -> Result<(), Fault> {
+    match &spec.source {
+        Source::Network(url) => {
+            args.pair("-protocol_whitelist", protocols(url.scheme()));
+            network_args(args, url.scheme(), settings, abilities);
+            args.plain(["-i"]);
+            args.secret(network_url(url.expose()));
+        }
+        Source::File(path) => {
+            let path = file_below("sourceUrl", settings.file_root.as_deref(), path)?;
+            args.pair("-protocol_whitelist", protocols("file"));
+            args.pair("-format_whitelist", FILE_FORMATS);
+            args.plain(["-re"]);
+            if spec.looped {
+                args.pair("-stream_loop", "-1");
+            }
+            args.pair("-i", &format!("file:{}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Time-outs and probing of a network input. The probe ends as soon as the codecs are known
+/// (`-fpsprobesize 0`: not a second later, when the frame rate has been counted), and what was
+/// read for it is sent: with `-fflags nobuffer` the first picture would wait for the next keyframe.
+fn network_args(args: &mut Args, scheme: &str, settings: &FfmpegSettings, abilities: &Abilities) {
+    let micros = u64::try_from(settings.input_timeout.as_micros()).unwrap_or(u64::MAX);
+    match scheme {
+        "rtsp" | "rtsps" => {
+            args.pair("-rtsp_transport", "tcp");
+            args.number("-timeout", micros);
+            // Cameras sign their certificates themselves; 9.0 would refuse them all.
+            if scheme == "rtsps" && abilities.verifies_certificates() {
+                args.pair("-tls_verify", "0");
+            }
+        }
+        // On RTMP `-timeout` would make FFmpeg listen instead.
+        "rtmp" | "rtmps" => {
+            args.number("-rw_timeout", micros);
+        }
+        _ => {
+            args.number("-timeout", micros);
+        }
+    }
+    args.pair("-analyzeduration", "1000000");
+    args.pair("-probesize", "1000000");
+    args.pair("-fpsprobesize", "0");
+}
+
+/// How the picture goes out.
+enum Video {
+    /// Unchanged.
+    Copy,
+    /// By that encoder.
+    Encode { encoder: &'static str, asked: bool },
+}
+
+impl Video {
+    fn choose(config: &VideoConfig, abilities: &Abilities) -> Result<Self, Fault> {
+        let asked = config.codec.as_deref().map(str::to_ascii_lowercase);
+        match asked.as_deref() {
+            Some("copy") => Ok(Self::Copy),
+            None | Some("h264" | "avc") => H264_ENCODERS
+                .into_iter()
+                .find(|e| abilities.has_encoder(e))
+                .map(|encoder| Self::Encode {
+                    encoder,
+                    asked: false,
+                })
+                .ok_or_else(|| {
+                    Fault::new(
+                        ErrorCode::FfmpegNotFound,
+                        "this FFmpeg has no H.264 encoder: install one with libx264",
+                    )
+                }),
+            Some(name) => {
+                let Some(encoder) = H264_ENCODERS.into_iter().find(|e| *e == name) else {
+                    return Err(refused(
+                        "codec",
+                        format!(
+                            "WHIP takes H.264 only: {}, or copy",
+                            H264_ENCODERS.join(", ")
+                        ),
+                    ));
+                };
+                if !abilities.has_encoder(encoder) {
+                    let there: Vec<&str> = H264_ENCODERS
+                        .into_iter()
+                        .filter(|e| abilities.has_encoder(e))
+                        .collect();
+                    return Err(refused(
+                        "codec",
+                        format!("this FFmpeg has no {encoder}; it has {}", there.join(", ")),
+                    ));
+                }
+                Ok(Self::Encode {
+                    encoder,
+                    asked: true,
+                })
+            }
+        }
+    }
+
+    fn reason(&self, config: &VideoConfig) -> String {
+        match self {
+            Self::Copy => {
+                let ignored = [
+                    ("bitrate", config.bitrate.is_some()),
+                    ("fps", config.fps.is_some()),
+                    ("size", config.width.or(config.height).is_some()),
+                ];
+                let ignored: Vec<&str> = ignored
+                    .iter()
+                    .filter_map(|(name, given)| given.then_some(*name))
+                    .collect();
+                if ignored.is_empty() {
+                    "videoConfig.codec is copy: the picture goes out unchanged".to_owned()
+                } else {
+                    format!(
+                        "videoConfig.codec is copy: the picture goes out unchanged, whatever {} say",
+                        ignored.join(", ")
+                    )
+                }
+            }
+            Self::Encode { encoder, asked } if *asked => {
+                format!("videoConfig.codec asks for {encoder}")
+            }
+            Self::Encode { encoder, .. } => {
+                format!("encoded by {encoder}: the task does not ask for copy")
+            }
+        }
+    }
+
+    fn args(&self, args: &mut Args, config: &VideoConfig) -> Result<(), Fault> {
+        let Self::Encode { encoder, .. } = *self else {
+            args.pair("-c:v", "copy");
+            return Ok(());
+        };
+        let fps = config.fps.unwrap_or(FPS);
+        args.pair("-c:v", encoder);
+        if encoder == "libx264" {
+            args.pair("-preset", preset(config)?);
+            args.pair("-tune", "zerolatency");
+        } else if matches!(encoder, "h264_nvenc" | "h264_qsv")
+            && let Some(preset) = &config.preset
+        {
+            args.pair("-preset", preset);
+        }
+        if let Some(profile) = profile(config, encoder)? {
+            args.pair("-profile:v", profile);
+        }
+        if let Some(level) = level(config, fps)?
+            && encoder == "libx264"
+        {
+            args.pair("-level", level);
+        }
+        args.number("-bf", 0u32);
+        let pixels = if encoder == "h264_qsv" {
+            "nv12"
+        } else {
+            "yuv420p"
+        };
+        args.pair("-pix_fmt", pixels);
+        let interval = config.keyframe_interval.unwrap_or(fps);
+        args.number("-g", interval);
+        if encoder == "libx264" {
+            args.number("-keyint_min", interval);
+        }
+        let bitrate = config.bitrate.unwrap_or(BITRATE);
+        args.number("-b:v", bitrate);
+        args.number("-maxrate", bitrate);
+        args.number("-bufsize", bitrate.saturating_mul(2));
+        if let Some(scale) = scale(config) {
+            args.pair("-vf", &scale);
+        }
+        match config.fps {
+            Some(fps) => args.number("-r", fps),
+            // As the camera sends them, but no more than the default.
+            None => args.number("-fpsmax", FPS),
+        };
+        Ok(())
+    }
+}
+
+fn refused(field: &str, why: impl AsRef<str>) -> Fault {
+    Fault::new(
+        ErrorCode::ValidationFailed,
+        format!("videoConfig.{field}: {}", why.as_ref()),
+    )
+}
+
+fn preset(config: &VideoConfig) -> Result<&str, Fault> {
+    const PRESETS: [&str; 10] = [
+        "ultrafast",
+        "superfast",
+        "veryfast",
+        "faster",
+        "fast",
+        "medium",
+        "slow",
+        "slower",
+        "veryslow",
+        "placebo",
+    ];
+    let preset = config.preset.as_deref().unwrap_or("veryfast");
+    if PRESETS.contains(&preset) {
+        Ok(preset)
+    } else {
+        Err(refused(
+            "preset",
+            format!("libx264 has {}", PRESETS.join(", ")),
+        ))
+    }
+}
+
+/// The profile in the encoder's own word; none where it has no such option.
+fn profile(config: &VideoConfig, encoder: &str) -> Result<Option<&'static str>, Fault> {
+    let profile = match config.profile.as_deref().unwrap_or("baseline") {
+        "baseline" | "constrained_baseline" => "baseline",
+        "main" => "main",
+        "high" => "high",
+        _ => {
+            return Err(refused(
+                "profile",
+                "WHIP takes baseline, main and high (Cloudflare lists baseline alone)",
+            ));
+        }
+    };
+    Ok(match (encoder, profile) {
+        ("h264_v4l2m2m", _) => None,
+        ("libopenh264", "baseline") => Some("constrained_baseline"),
+        _ => Some(profile),
+    })
+}
+
+/// The level to mark the stream with; none where it does not fit the picture, or where the
+/// picture's size is the camera's and nothing was asked: x264 then picks the right one itself.
+fn level(config: &VideoConfig, fps: u32) -> Result<Option<&'static str>, Fault> {
+    let asked = config.level.as_deref();
+    let level = Level::parse(asked.unwrap_or(DEFAULT_LEVEL))
+        .ok_or_else(|| refused("level", "must be an H.264 level from 1 to 6.2, like 3.1"))?;
+    // With one side given, 16:9 is the likely other.
+    let size = match (config.width, config.height) {
+        (Some(w), Some(h)) => Some((w, h)),
+        (Some(w), None) => Some((w, w.saturating_mul(9).div_ceil(16))),
+        (None, Some(h)) => Some((h.saturating_mul(16).div_ceil(9), h)),
+        (None, None) => None,
+    };
+    Ok(match size {
+        Some((w, h)) => level.fits(w, h, fps).then_some(level.name),
+        None => asked.map(|_| level.name),
+    })
+}
+
+/// 4:2:0 needs even sides; -2 is "by aspect, and even".
+fn scale(config: &VideoConfig) -> Option<String> {
+    let even = |side: u32| side & !1;
+    match (config.width, config.height) {
+        (Some(w), Some(h)) => Some(format!("scale={}:{}", even(w), even(h))),
+        (Some(w), None) => Some(format!("scale={}:-2", even(w))),
+        (None, Some(h)) => Some(format!("scale=-2:{}", even(h))),
+        (None, None) => None,
+    }
+}
+
+/// Opus at 48 kHz in stereo, which is all that WHIP takes, whatever is asked. A note where that
+/// matters.
+fn audio_args(
+    args: &mut Args,
+    config: &AudioConfig,
+    abilities: &Abilities,
+) -> Option<&'static str> {
+    if abilities.has_encoder("libopus") {
+        args.pair("-c:a", "libopus");
+    } else if abilities.has_encoder("opus") {
+        // FFmpeg's own is marked experimental.
+        args.plain(["-c:a", "opus", "-strict", "-2"]);
+    } else {
+        args.plain(["-an"]);
+        return Some("without sound: this FFmpeg has no Opus encoder");
+    }
+    args.number("-b:a", config.bitrate.unwrap_or(AUDIO_BITRATE));
+    args.plain(["-ar", "48000", "-ac", "2"]);
+    let other = config
+        .codec
+        .as_deref()
+        .is_some_and(|c| !matches!(c.to_ascii_lowercase().as_str(), "opus" | "libopus"))
+        || config.sample_rate.is_some_and(|r| r != 48_000)
+        || config.channels.is_some_and(|c| c != 2);
+    other.then_some("sound as Opus, 48 kHz, stereo: WHIP takes nothing else")
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+pub(super) mod tests;

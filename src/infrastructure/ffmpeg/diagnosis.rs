@@ -1,0 +1,469 @@
+//! What FFmpeg says on stderr → what is the matter. Pure, sans-IO: fed with whole raw lines while
+//! they are read, because the deciding line can be pushed out of the log tail by the SDP dump that
+//! follows it.
+//!
+//! Exit codes decide nothing here but "0" and "a signal": FFmpeg's are the low byte of its error
+//! numbers, and 8 means 401, 404, 503 and "option not found" alike, on either side. The side is
+//! told by the context in front of a line (`[in#0]` = source, `[out#0/whip]`, `[WHIP muxer]` =
+//! WHIP). The table of causes is in `docs/ffmpeg.md`; `tests` below replays recorded runs.
+//!
+//! Lines are text from outside: a camera's session description is printed raw, so a camera can
+//! forge lines. The worst a forged line does is a wrong cause for that very task; what lss would
+//! act on, the session URL, is taken only if it has the host of the task's own `whipUrl`.
+
+use crate::domain::stream::{Cause, Diagnosis};
+use crate::util::secret::{Secret, mask};
+
+use super::line::Line;
+use super::patterns::{
+    BAD_CERTIFICATE, NO_NAME, TIMED_OUT, bad_command, http_status, network, returned, rtsp_refusal,
+    source_words, thread_error, timed_out, unroutable, whip_write,
+};
+use super::session::SessionTrace;
+
+/// What the watcher must be told at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// The WHIP session is up: HTTP, ICE and DTLS are done.
+    SessionUp,
+    /// FFmpeg has said that it failed. It may hang now instead of ending.
+    Failing(Diagnosis),
+}
+
+/// How a run ended, for [`Classifier::finish`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct End {
+    /// Exit code, if it exited.
+    pub code: Option<i32>,
+    /// Signal number, if one ended it.
+    pub signal: Option<i32>,
+    /// The source ends by nature (FILE without loop).
+    pub ends_by_nature: bool,
+    /// lss asked it to end.
+    pub asked_to_end: bool,
+}
+
+/// How sure a finding is: a vague one gives way to a definite one that comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    Vague,
+    Definite,
+}
+
+/// Reads one run's stderr.
+#[derive(Debug)]
+pub struct Classifier {
+    session: SessionTrace,
+    session_up: bool,
+    found: Option<(Weight, Diagnosis)>,
+    frozen: bool,
+    /// The last line of the network layer, which names no side: the line after it does.
+    network: Option<&'static str>,
+    /// What the RTSP reader complained of; decisive only with what follows.
+    rtsp: Option<String>,
+    /// HTTP status of the WHIP endpoint, where FFmpeg names it.
+    http_status: Option<u16>,
+    /// The last error line, for ends that nothing else explains.
+    last_error: Option<String>,
+}
+
+impl Classifier {
+    /// For a run that publishes to `whip_url`.
+    pub fn new(whip_url: &str) -> Self {
+        Self {
+            session: SessionTrace::new(whip_url),
+            session_up: false,
+            found: None,
+            frozen: false,
+            network: None,
+            rtsp: None,
+            http_status: None,
+            last_error: None,
+        }
+    }
+
+    /// For a command line of ours or a judged one: its last argument is the WHIP URL.
+    pub fn for_argv(argv: &[Secret]) -> Self {
+        Self::new(argv.last().map_or("", Secret::expose))
+    }
+
+    /// From now on lines explain nothing but the session's end: what FFmpeg prints while it is
+    /// being ended (`Input/output error` on a healthy camera) is not why it was ended.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// Takes the next line, unmasked.
+    pub fn line(&mut self, line: &str) -> Option<Signal> {
+        let line = Line::parse(line);
+        self.session.line(&line);
+        if line.is_whip() && line.text.contains("Muxer state=") {
+            let first = !self.session_up;
+            self.session_up = true;
+            return first.then_some(Signal::SessionUp);
+        }
+        // FFmpeg's words for a signal it was sent; what follows is that signal's doing.
+        if line.text.contains("Immediate exit requested") {
+            self.freeze();
+        }
+        if self.frozen {
+            return None;
+        }
+        if line.is_error() {
+            self.last_error = Some(line.text.to_owned());
+        }
+        let (weight, cause, detail) = self.judge(&line)?;
+        let diagnosis = Diagnosis {
+            cause,
+            detail: mask(&detail),
+        };
+        let first = self.found.is_none();
+        let better = self.found.as_ref().is_none_or(|(had, _)| *had < weight);
+        if better {
+            self.found = Some((weight, diagnosis.clone()));
+        }
+        first.then_some(Signal::Failing(diagnosis))
+    }
+
+    /// Why the run ended; `None` if it ended as it should: by nature, or asked to with nothing
+    /// wrong before.
+    pub fn finish(&self, end: &End) -> Option<Diagnosis> {
+        if let Some((_, found)) = &self.found {
+            return Some(found.clone());
+        }
+        let (cause, detail) = self.unsaid(end)?;
+        Some(Diagnosis {
+            cause,
+            detail: mask(&detail),
+        })
+    }
+
+    /// The end of a run that gave no definite reason.
+    fn unsaid(&self, end: &End) -> Option<(Cause, String)> {
+        let silence = self.rtsp.as_deref().map(source_words);
+        if end.asked_to_end {
+            // A source that fell silent before it was given up is still the reason.
+            return silence.map(|words| (Cause::SourceStream, words));
+        }
+        let found = match (end.code, end.signal) {
+            (Some(0), _) if end.ends_by_nature => return None,
+            (Some(0), _) => {
+                let words = silence.unwrap_or_else(|| "the source ended the stream".to_owned());
+                (Cause::SourceStream, words)
+            }
+            (_, Some(9)) => (
+                Cause::EngineCrash,
+                "FFmpeg was killed from outside (signal 9): out of memory?".to_owned(),
+            ),
+            (_, Some(signal)) => (
+                Cause::EngineCrash,
+                format!("FFmpeg was ended by signal {signal}"),
+            ),
+            (Some(255), _) => (
+                Cause::EngineCrash,
+                "FFmpeg was told to end by somebody else than lss".to_owned(),
+            ),
+            (code, None) => {
+                let code = code.map_or_else(|| "no exit code".to_owned(), |c| format!("code {c}"));
+                let words = match &self.last_error {
+                    Some(words) => format!("FFmpeg ended ({code}) and said: {words}"),
+                    None => format!("FFmpeg ended ({code}) and did not say why"),
+                };
+                (Cause::EngineCrash, words)
+            }
+        };
+        Some(found)
+    }
+
+    /// The WHIP session's URL, if the session was made and FFmpeg's own DELETE is not known to
+    /// have arrived. Only a URL on the host of `whipUrl`, and never plain where that is https.
+    pub fn session_left(&self) -> Option<Secret> {
+        self.session.left()
+    }
+
+    /// Whether the WHIP session ever came up.
+    pub fn session_was_up(&self) -> bool {
+        self.session_up
+    }
+
+    /// What a line says, if it says something.
+    fn judge(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
+        // Only as errors: a camera's title could hold such words too.
+        if line.is_error()
+            && let Some(found) = bad_command(line)
+        {
+            return Some(found);
+        }
+        if line.is_source() {
+            return self.judge_source(line);
+        }
+        if line.is_whip() {
+            return self.judge_whip(line);
+        }
+        if line.is_network() {
+            if line.text.contains("Successfully connected") {
+                self.network = None;
+            }
+            self.network = network(line.text).or(self.network);
+            if let Some(status) = http_status(line.text) {
+                self.http_status = Some(status);
+            }
+        }
+        None
+    }
+
+    fn judge_source(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
+        let text = line.text;
+        if let Some((method, status)) = rtsp_refusal(text) {
+            let found = match status {
+                401 => (
+                    Cause::SourceAuth,
+                    "the camera refused the login (RTSP 401)".to_owned(),
+                ),
+                403 => (
+                    Cause::SourceAuth,
+                    "the camera denied this user the stream (RTSP 403)".to_owned(),
+                ),
+                404 => (
+                    Cause::SourceStream,
+                    "the camera has no such stream (RTSP 404): check the path of sourceUrl"
+                        .to_owned(),
+                ),
+                other => (
+                    Cause::SourceStream,
+                    format!("the camera answered {method} with RTSP {other}"),
+                ),
+            };
+            return Some((Weight::Definite, found.0, found.1));
+        }
+        if let Some((_, reason)) = text.split_once("Failed reading RTSP data: ") {
+            self.rtsp = Some(reason.trim().to_owned());
+            return None;
+        }
+        if let Some((_, reason)) = text.split_once("Error opening input: ") {
+            let (cause, detail) = self.source_opening(reason.trim());
+            return Some((Weight::Definite, cause, detail));
+        }
+        if let Some((_, reason)) = text.split_once("Error during demuxing: ") {
+            return Some((
+                Weight::Definite,
+                Cause::SourceStream,
+                source_words(reason.trim()),
+            ));
+        }
+        // Only a reading thread's: the decoder's complaints (`[dec:h264]`) are the picture's.
+        if let Some(reason) = thread_error(text)
+            && line.context.starts_with("in#")
+        {
+            return Some((Weight::Vague, Cause::SourceStream, source_words(reason)));
+        }
+        None
+    }
+
+    /// `Error opening input: …`, with what the lines before it told.
+    fn source_opening(&self, reason: &str) -> (Cause, String) {
+        use Cause::{SourceAuth, SourceStream, SourceUnreachable};
+        let silent = self.rtsp.as_deref().is_some_and(timed_out);
+        if reason.contains("Server returned 401") {
+            return (SourceAuth, "the source refused the login (401)".to_owned());
+        }
+        if reason.contains("Server returned 403") {
+            return (SourceAuth, "the source denied access (403)".to_owned());
+        }
+        if reason.contains("Server returned 404") {
+            return (
+                SourceStream,
+                "the source has no such stream (404)".to_owned(),
+            );
+        }
+        if reason.contains("Server returned") {
+            return (
+                SourceStream,
+                format!("the source refused the stream: {reason}"),
+            );
+        }
+        if reason.contains("No such file") || reason.contains("Permission denied") {
+            return (SourceStream, format!("the file can't be opened: {reason}"));
+        }
+        if reason.contains("Connection refused") {
+            let words = "the source refused the connection: is the port right, is it switched on?";
+            return (SourceUnreachable, words.to_owned());
+        }
+        if self.network == Some(NO_NAME) {
+            let words = "the source's host name can't be resolved";
+            return (SourceUnreachable, words.to_owned());
+        }
+        if timed_out(reason) || silent || self.network == Some(TIMED_OUT) {
+            return (
+                SourceUnreachable,
+                "the source does not answer (timed out)".to_owned(),
+            );
+        }
+        if unroutable(reason) {
+            return (
+                SourceUnreachable,
+                format!("there is no way to the source: {reason}"),
+            );
+        }
+        if reason.contains("Input/output error") || reason.contains("Connection reset") {
+            return (
+                SourceUnreachable,
+                format!("the connection to the source failed: {reason}"),
+            );
+        }
+        if reason.contains("End of file") || self.rtsp.is_some() {
+            let words = "the source closed the connection before it sent anything";
+            return (SourceStream, words.to_owned());
+        }
+        (
+            SourceStream,
+            format!("the source sends nothing that FFmpeg understands: {reason}"),
+        )
+    }
+
+    fn judge_whip(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
+        use Cause::{WhipStream, WhipUnreachable};
+        let text = line.text;
+        if text.contains("DTLS handshake timeout=") {
+            let words = "the WHIP server answered, but no media path came up (ICE/DTLS timed out): \
+                         is outgoing UDP blocked?";
+            return Some((Weight::Definite, WhipUnreachable, words.to_owned()));
+        }
+        if text.contains("Consent Freshness expired") {
+            let words = "the WHIP server stopped answering on the media path (consent expired)";
+            return Some((Weight::Definite, WhipStream, words.to_owned()));
+        }
+        if text.contains("DTLS session failed") || text.contains("DTLS session closed") {
+            let words = "the WHIP server ended the encrypted session";
+            return Some((Weight::Definite, WhipStream, words.to_owned()));
+        }
+        if text.contains("Invalid answer") || text.contains(" parsed from ") {
+            let words =
+                "the WHIP endpoint answered with something that is no usable session description";
+            return Some((Weight::Definite, WhipStream, words.to_owned()));
+        }
+        if text.contains("Failed to connect udp") {
+            let words = "there is no way to the WHIP server's media address";
+            return Some((Weight::Definite, WhipUnreachable, words.to_owned()));
+        }
+        if let Some((_, reason)) = text.split_once("Could not write header")
+            && let Some((_, reason)) = reason.split_once("): ")
+        {
+            let (weight, cause, detail) = self.whip_opening(reason.trim());
+            return Some((weight, cause, detail));
+        }
+        if let Some((_, code)) = text.split_once("Failed to write packet")
+            && let Some((_, code)) = code.split_once("ret=")
+        {
+            return whip_write(code.trim());
+        }
+        let reason = thread_error(text).or_else(|| {
+            text.split_once("Error submitting a packet to the muxer: ")
+                .map(|(_, reason)| reason.trim())
+        })?;
+        // Once it runs, an encoder's or muxer's thread that ends with an error ends for the peer.
+        let (cause, words) = if self.session_up {
+            let cause = if unroutable(reason) {
+                Cause::WhipUplink
+            } else {
+                WhipStream
+            };
+            (
+                cause,
+                format!("sending to the WHIP server failed: {reason}"),
+            )
+        } else {
+            (
+                Cause::BadCommand,
+                format!("the output could not be set up: {reason}"),
+            )
+        };
+        Some((Weight::Vague, cause, words))
+    }
+
+    /// `Could not write header …: REASON` = the session was not made.
+    fn whip_opening(&self, reason: &str) -> (Weight, Cause, String) {
+        use Cause::{BadCommand, WhipAuth, WhipGone, WhipStream, WhipUnreachable, WhipUplink};
+        let said = self.http_status.or_else(|| returned(reason));
+        let (cause, words) = match said {
+            Some(401) => (
+                WhipAuth,
+                "the WHIP endpoint refused the login (401)".to_owned(),
+            ),
+            Some(403) => (WhipAuth, "the WHIP endpoint denied access (403)".to_owned()),
+            Some(404) => (WhipGone, "there is no such WHIP endpoint (404)".to_owned()),
+            Some(410) => (WhipGone, "the WHIP endpoint is gone (410)".to_owned()),
+            Some(400) => (
+                WhipStream,
+                "the WHIP endpoint refused the offer (400)".to_owned(),
+            ),
+            Some(422) => (
+                WhipStream,
+                "the WHIP endpoint refused the offer (422)".to_owned(),
+            ),
+            Some(409) => (
+                WhipUnreachable,
+                "the WHIP endpoint is taken by another publisher (409)".to_owned(),
+            ),
+            Some(429) => (
+                WhipUnreachable,
+                "the WHIP endpoint is asked too often (429)".to_owned(),
+            ),
+            Some(status) => (
+                WhipUnreachable,
+                format!("the WHIP endpoint answered {status}"),
+            ),
+            None if reason.contains("Server returned 4XX") => (
+                WhipUnreachable,
+                "the WHIP endpoint refused (4xx): taken by another publisher?".to_owned(),
+            ),
+            None if reason.contains("Server returned 5XX") => (
+                WhipUnreachable,
+                "the WHIP endpoint has trouble of its own (5xx)".to_owned(),
+            ),
+            None if reason.contains("Connection refused") => (
+                WhipUnreachable,
+                "the WHIP endpoint refused the connection".to_owned(),
+            ),
+            None if self.network == Some(BAD_CERTIFICATE) => (
+                WhipUnreachable,
+                "the WHIP endpoint's certificate is not trusted: is the clock right, are the \
+                 system's certificates there?"
+                    .to_owned(),
+            ),
+            None if self.network == Some(NO_NAME) => (
+                WhipUplink,
+                "the WHIP endpoint's host name can't be resolved".to_owned(),
+            ),
+            None if timed_out(reason) => (
+                WhipUplink,
+                "the WHIP endpoint does not answer (timed out)".to_owned(),
+            ),
+            None if unroutable(reason) => (
+                WhipUplink,
+                format!("there is no way to the WHIP endpoint: {reason}"),
+            ),
+            None if reason.contains("Invalid argument")
+                || reason.contains("Not yet implemented")
+                || reason.contains("out of range")
+                || reason.contains("not found") =>
+            {
+                // The line before says what; where it did, this one changes nothing.
+                return (
+                    Weight::Vague,
+                    BadCommand,
+                    format!("WHIP can't carry this stream: {reason}"),
+                );
+            }
+            None => (
+                WhipUnreachable,
+                format!("the connection to the WHIP endpoint failed: {reason}"),
+            ),
+        };
+        (Weight::Definite, cause, words)
+    }
+}
+
+#[cfg(test)]
+#[path = "diagnosis_tests.rs"]
+mod tests;

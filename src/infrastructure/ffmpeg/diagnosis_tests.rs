@@ -1,0 +1,512 @@
+//! Replays what FFmpeg 9.0.2 really printed (`tests/fixtures/ffmpeg`, provenance beside it).
+
+use super::*;
+use proptest::prelude::*;
+
+const RECORDED: &str = include_str!("../../../tests/fixtures/ffmpeg/failures-9.0.2.json");
+const WHIP_URL: &str = "http://127.0.0.1:8189/whip/canary-4f1c";
+
+struct Recorded {
+    case: String,
+    lines: Vec<String>,
+    end: End,
+    saw: String,
+}
+
+fn recorded() -> Vec<Recorded> {
+    let runs: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+    runs.as_array()
+        .unwrap()
+        .iter()
+        .map(|run| {
+            let case = run["case"].as_str().unwrap().to_owned();
+            let code = run["exitCode"].as_i64().unwrap();
+            let lines = run["stderr"].as_array().unwrap();
+            // Cases of stopping, and those that never ended and were killed by their harness.
+            let stopped = ["S", "T6", "T7", "T8", "T9", "A1 "]
+                .iter()
+                .any(|p| case.starts_with(p));
+            Recorded {
+                end: End {
+                    code: i32::try_from(code).ok().filter(|c| *c >= 0),
+                    signal: i32::try_from(-code).ok().filter(|s| *s > 0),
+                    ends_by_nature: false,
+                    asked_to_end: stopped || run["timedOut"].as_bool().unwrap(),
+                },
+                lines: lines
+                    .iter()
+                    .map(|l| l.as_str().unwrap().to_owned())
+                    .collect(),
+                saw: run["receiverSaw"].as_str().unwrap_or("").to_owned(),
+                case,
+            }
+        })
+        .collect()
+}
+
+/// Beginning of the case's name → the cause; `None` = ended as it should. The wire codes follow
+/// from the cause and are checked against the failure table's in `codes_are_the_tables`.
+const EXPECTED: &[(&str, Option<Cause>)] = &[
+    ("S1 ", None),
+    ("S2 ", None),
+    ("S4 ", None),
+    ("S4b", None),
+    ("S3 ", None),
+    ("S3b", None),
+    ("S5 ", None),
+    ("S6 ", None),
+    ("S7 ", None),
+    // Asked to end, but the server had died before that.
+    ("S8 ", Some(Cause::WhipStream)),
+    ("A1 ", None),
+    ("A1b", Some(Cause::WhipAuth)),
+    ("A1c", Some(Cause::WhipAuth)),
+    ("I1 ", Some(Cause::SourceUnreachable)),
+    ("I2 ", Some(Cause::SourceUnreachable)),
+    ("I2b", None), // said nothing: the owner's start_timeout
+    ("I3 ", Some(Cause::SourceAuth)),
+    ("I3b", Some(Cause::SourceAuth)),
+    ("I4 ", Some(Cause::SourceStream)),
+    ("I6 ", Some(Cause::SourceUnreachable)),
+    ("I7 ", Some(Cause::SourceStream)),
+    ("I7b", None), // said nothing: the owner's stall rule
+    ("I8 ", Some(Cause::SourceStream)),
+    ("I9 ", Some(Cause::SourceStream)),
+    ("I10", Some(Cause::BadCommand)),
+    ("I11", Some(Cause::BadCommand)),
+    ("I14", Some(Cause::BadCommand)),
+    ("W1 ", Some(Cause::WhipUnreachable)),
+    ("W2 WHIP answers 400", Some(Cause::WhipStream)),
+    ("W2 WHIP answers 401", Some(Cause::WhipAuth)),
+    ("W2 WHIP answers 403", Some(Cause::WhipAuth)),
+    ("W2 WHIP answers 404", Some(Cause::WhipGone)),
+    ("W2 WHIP answers 409", Some(Cause::WhipUnreachable)),
+    ("W2 WHIP answers 429", Some(Cause::WhipUnreachable)),
+    ("W2 WHIP answers 500", Some(Cause::WhipUnreachable)),
+    ("W2 WHIP answers 503", Some(Cause::WhipUnreachable)),
+    // Its first recording gave the muxer's time-out in microseconds: refused as an option. The
+    // second is the silent server.
+    ("W4 ", Some(Cause::WhipUplink)),
+    ("W4b", None),
+    ("W6 ", Some(Cause::WhipStream)),
+    ("W7 ", Some(Cause::WhipStream)),
+    ("W8 ", Some(Cause::WhipStream)),
+    ("W9 ", Some(Cause::WhipUnreachable)),
+    ("W5 ", Some(Cause::WhipStream)),
+    // The recording lost the line that names the resolver; `unrecorded_lines` has it.
+    ("W10", Some(Cause::WhipUnreachable)),
+    ("X1 ", Some(Cause::SourceStream)),
+    ("X2 ", Some(Cause::SourceStream)),
+    ("T6", None),
+    ("T7 ", None),
+    ("T7b", Some(Cause::SourceStream)), // silent for 5 s before it was asked to end
+    ("T8", None),
+    ("T9", None),
+];
+
+fn expected(run: &Recorded) -> Option<Cause> {
+    if run.case.starts_with("W4 ") && run.end.code == Some(222) {
+        return Some(Cause::BadCommand);
+    }
+    let (_, cause) = EXPECTED
+        .iter()
+        .filter(|(name, _)| run.case.starts_with(name))
+        .max_by_key(|(name, _)| name.len())
+        .unwrap_or_else(|| panic!("{} is not in the table", run.case));
+    *cause
+}
+
+fn replay(lines: &[String]) -> (Classifier, Vec<Signal>) {
+    let mut classifier = Classifier::new(WHIP_URL);
+    let signals = lines.iter().filter_map(|l| classifier.line(l)).collect();
+    (classifier, signals)
+}
+
+fn told(lines: &[&str]) -> Classifier {
+    let mut classifier = Classifier::new(WHIP_URL);
+    for line in lines {
+        classifier.line(line);
+    }
+    classifier
+}
+
+fn failed(lines: &[&str], code: i32) -> Diagnosis {
+    let end = End {
+        code: Some(code),
+        ..End::default()
+    };
+    told(lines).finish(&end).unwrap()
+}
+
+#[test]
+fn every_recorded_run() {
+    let runs = recorded();
+    assert_eq!(runs.len(), 60);
+    let mut wrong = Vec::new();
+    for run in &runs {
+        let (classifier, _) = replay(&run.lines);
+        let cause = classifier.finish(&run.end).map(|d| d.cause);
+        if cause != expected(run) {
+            wrong.push(format!("{}: {cause:?}, not {:?}", run.case, expected(run)));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_line_of_the_table_is_used() {
+    let runs = recorded();
+    for (name, _) in EXPECTED {
+        assert!(runs.iter().any(|r| r.case.starts_with(name)), "{name}");
+    }
+}
+
+#[test]
+fn codes_are_the_tables() {
+    for (case, code) in [
+        ("I1 ", 30201),
+        ("I3 ", 30202),
+        ("I4 ", 30203),
+        ("I10", 30104),
+        ("W1 ", 40201),
+        ("W2 WHIP answers 403", 40202),
+        ("W2 WHIP answers 404", 40203),
+        ("W2 WHIP answers 503", 40201),
+        ("W7 ", 40203),
+        ("W9 ", 40201),
+    ] {
+        let runs = recorded();
+        let run = runs.iter().find(|r| r.case.starts_with(case)).unwrap();
+        let (classifier, _) = replay(&run.lines);
+        let cause = classifier.finish(&run.end).unwrap().cause;
+        assert_eq!(cause.code().number(), code, "{case}");
+    }
+}
+
+#[test]
+fn session_up_exactly_once_and_only_where_media_came() {
+    for run in recorded() {
+        let (_, signals) = replay(&run.lines);
+        let ups = signals.iter().filter(|s| **s == Signal::SessionUp).count();
+        // Where the recording kept its first lines, the muxer's is among them.
+        let kept = run.lines.iter().any(|l| l.contains("Muxer state="));
+        assert_eq!(ups, usize::from(kept), "{}", run.case);
+        if ups == 1 {
+            assert!(run.saw.contains("state:connected"), "{}", run.case);
+        }
+    }
+}
+
+#[test]
+fn what_may_hang_is_said_while_it_runs() {
+    for run in recorded() {
+        let (_, signals) = replay(&run.lines);
+        let failing = signals
+            .iter()
+            .filter(|s| matches!(s, Signal::Failing(_)))
+            .count();
+        assert!(failing <= 1, "{}", run.case);
+        if ["W8 ", "W9 ", "W7 ", "W6 "]
+            .iter()
+            .any(|p| run.case.starts_with(p))
+        {
+            assert_eq!(failing, 1, "{}", run.case);
+        }
+    }
+}
+
+#[test]
+fn no_detail_carries_a_url_or_a_password() {
+    for run in recorded() {
+        let (classifier, _) = replay(&run.lines);
+        if let Some(found) = classifier.finish(&run.end) {
+            let detail = found.detail;
+            assert!(
+                !detail.contains("nope") && !detail.contains("a=ice"),
+                "{detail}"
+            );
+            assert!(detail.len() < 300, "{detail}");
+        }
+    }
+}
+
+/// Lines printed by the same FFmpeg in runs of our own.
+#[test]
+fn unrecorded_lines() {
+    let header =
+        "[out#0/whip @ 0x1] [error] Could not write header (incorrect codec parameters ?): ";
+    let status = |line: &str| {
+        failed(
+            &[
+                line,
+                &format!("{header}Server returned 4XX Client Error, but not one of 40{{0,1,3,4}}"),
+            ],
+            8,
+        )
+        .cause
+    };
+    assert_eq!(
+        status("[http @ 0x7] [warning] HTTP error 410 Gone"),
+        Cause::WhipGone
+    );
+    assert_eq!(
+        status("[http @ 0x7] [warning] HTTP error 409 Conflict"),
+        Cause::WhipUnreachable
+    );
+    assert_eq!(
+        status("[http @ 0x7] [warning] HTTP error 422 Unprocessable Entity"),
+        Cause::WhipStream
+    );
+    let io = format!("{header}Input/output error");
+    let name =
+        "[tcp @ 0x7] [error] Failed to resolve hostname whip.invalid: Name or service not known";
+    assert_eq!(failed(&[name, &io], 251).cause, Cause::WhipUplink);
+    let certificate = "[tls @ 0x7] [error] error:0A000086:SSL routines::certificate verify failed";
+    let found = failed(&[certificate, &io], 251);
+    assert_eq!(found.cause, Cause::WhipUnreachable);
+    assert!(found.detail.contains("certificate"), "{}", found.detail);
+    assert_eq!(
+        failed(&[&format!("{header}Network is unreachable")], 155).cause,
+        Cause::WhipUplink
+    );
+}
+
+#[test]
+fn sources_of_every_kind() {
+    let cases: &[(&[&str], Cause)] = &[
+        (
+            &[
+                "[in#0 @ 0x5] [warning] Failed reading RTSP data: End of file",
+                "[in#0 @ 0x5] [error] Error opening input: Invalid data found when processing input",
+            ],
+            Cause::SourceStream,
+        ),
+        (
+            &["[in#0 @ 0x5] [error] method DESCRIBE failed: 403 (Forbidden)"],
+            Cause::SourceAuth,
+        ),
+        (
+            &["[in#0 @ 0x5] [error] method SETUP failed: 453 (Not Enough Bandwidth)"],
+            Cause::SourceStream,
+        ),
+        (
+            &[
+                "[srt @ 0x5] [error] Connection to srt://127.0.0.1:9 failed: Input/output error",
+                "[in#0 @ 0x5] [error] Error opening input: Input/output error",
+            ],
+            Cause::SourceUnreachable,
+        ),
+        (
+            &[
+                "[rtmp @ 0x5] [error] Cannot read RTMP handshake response",
+                "[in#0 @ 0x5] [error] Error opening input: Connection timed out",
+            ],
+            Cause::SourceUnreachable,
+        ),
+        (
+            &["[in#0 @ 0x5] [error] Error opening input: No such file or directory"],
+            Cause::SourceStream,
+        ),
+        (
+            &["[fatal] Stream map '' matches no streams."],
+            Cause::SourceStream,
+        ),
+        (&["[fatal] Option reconnect not found."], Cause::BadCommand),
+        (
+            &["[error] Unrecognized option 'nosuch'."],
+            Cause::BadCommand,
+        ),
+        (
+            &["[vost#0:0 @ 0x5] [fatal] Unknown encoder 'nosuch'"],
+            Cause::BadCommand,
+        ),
+        (
+            &[
+                "[vost#0:0/libx264 @ 0x5] [enc:libx264 @ 0x6] [error] Error while opening encoder - maybe incorrect parameters such as bit_rate, rate, width or height.",
+            ],
+            Cause::BadCommand,
+        ),
+        (
+            &["[AVFormatContext @ 0x5] [error] Requested output format 'whip' is not known."],
+            Cause::EngineMissing,
+        ),
+    ];
+    for (lines, cause) in cases {
+        assert_eq!(failed(lines, 8).cause, *cause, "{lines:?}");
+    }
+}
+
+#[test]
+fn the_code_alone_says_nothing() {
+    for code in [1, 8, 145, 146, 176, 234] {
+        assert_eq!(failed(&[], code).cause, Cause::EngineCrash);
+    }
+    let found = failed(&["[x @ 0x5] [error] something went wrong"], 1);
+    assert_eq!(
+        found.detail,
+        "FFmpeg ended (code 1) and said: something went wrong"
+    );
+    assert_eq!(failed(&[], 0).cause, Cause::SourceStream);
+    assert_eq!(failed(&[], 255).cause, Cause::EngineCrash);
+    let killed = End {
+        signal: Some(9),
+        ..End::default()
+    };
+    assert_eq!(told(&[]).finish(&killed).unwrap().cause, Cause::EngineCrash);
+}
+
+#[test]
+fn a_cameras_title_is_no_error() {
+    let lines = [
+        "[info]     title           : Unknown encoder",
+        "s=Option x not found.",
+        "[in#0 @ 0x5] [verbose] SDP:",
+        "No such filter",
+    ];
+    assert_eq!(failed(&lines, 1).cause, Cause::EngineCrash);
+}
+
+#[test]
+fn a_file_that_ends_by_nature_is_no_failure_unless_it_broke_off() {
+    let end = End {
+        code: Some(0),
+        ends_by_nature: true,
+        ..End::default()
+    };
+    assert_eq!(told(&[]).finish(&end), None);
+    let broken =
+        "[in#0/mov,mp4,m4a,3gp,3g2,mj2 @ 0x5] [error] Error during demuxing: Input/output error";
+    assert_eq!(
+        told(&[broken]).finish(&end).unwrap().cause,
+        Cause::SourceStream
+    );
+    let crashed = End {
+        code: Some(1),
+        ends_by_nature: true,
+        ..End::default()
+    };
+    assert_eq!(
+        told(&[]).finish(&crashed).unwrap().cause,
+        Cause::EngineCrash
+    );
+}
+
+#[test]
+fn what_is_printed_while_it_is_ended_is_no_cause() {
+    let mut classifier = Classifier::new(WHIP_URL);
+    classifier.line("[WHIP muxer @ 0x5] [info] Muxer state=10, buffer_size=4096");
+    classifier.freeze();
+    for line in [
+        "[in#0/rtsp @ 0x5] [error] Error during demuxing: Input/output error",
+        "[out#0/whip @ 0x5] [error] Task finished with error code: -1414092869 (Immediate exit requested)",
+    ] {
+        assert_eq!(classifier.line(line), None);
+    }
+    let end = End {
+        code: Some(255),
+        asked_to_end: true,
+        ..End::default()
+    };
+    assert_eq!(classifier.finish(&end), None);
+}
+
+#[test]
+fn a_vague_finding_gives_way_to_a_definite_one() {
+    let lines = [
+        "[WHIP muxer @ 0x5] [info] Muxer state=10",
+        "[out#0/whip @ 0x5] [error] Task finished with error code: -110 (Connection timed out)",
+        "[WHIP muxer @ 0x5] [error] Consent Freshness expired after 30033.02ms (limited 30000ms)",
+    ];
+    assert!(failed(&lines, 146).detail.contains("consent"));
+}
+
+#[test]
+fn a_camera_without_sound_is_no_failure() {
+    let mut classifier = Classifier::new(WHIP_URL);
+    let line = "[verbose] Stream map '?' matches no streams; ignoring.";
+    assert_eq!(classifier.line(line), None);
+}
+
+const ICE_OK: &str = "[WHIP muxer @ 0x5] [verbose] ICE STUN ok, state=7, url=udp://127.0.0.1:45279, location=http://127.0.0.1:18189/res/1, username=tEDy:4f56fa0a, res=-11B, elapsed=95.04ms";
+
+#[test]
+fn the_session_is_left_until_its_delete_went_out() {
+    let left = |lines: &[&str]| told(lines).session_left().map(|s| s.expose().to_owned());
+    let url = Some("http://127.0.0.1:18189/res/1".to_owned());
+    assert_eq!(left(&[]), None);
+    assert_eq!(left(&[ICE_OK]), url, "killed");
+    let sent = "[WHIP muxer @ 0x5] [error] Failed to read response from DELETE url=http://127.0.0.1:18189/res/1";
+    let ok = "[WHIP muxer @ 0x5] [warning] Failed to dispose resource, ret=-5";
+    assert_eq!(left(&[ICE_OK, sent, ok]), None, "a clean stop");
+    assert_eq!(left(&[sent, ok]), None);
+    let late = "[WHIP muxer @ 0x5] [warning] Failed to dispose resource, ret=-110";
+    assert_eq!(left(&[ICE_OK, sent, late]), url, "never answered");
+    let unsent = "[WHIP muxer @ 0x5] [error] Failed to DELETE url=http://127.0.0.1:18189/res/1";
+    let refused = "[WHIP muxer @ 0x5] [warning] Failed to dispose resource, ret=-111";
+    assert_eq!(
+        left(&[unsent, refused]),
+        url,
+        "not known before, not deleted"
+    );
+    assert_eq!(
+        left(&[
+            ICE_OK,
+            "[WHIP muxer @ 0x5] [info] Dispose resource http://127.0.0.1:18189/res/1 ok"
+        ]),
+        None
+    );
+    // The 8.0 muxer writes its name into the text.
+    let old = ICE_OK.replace("] ICE STUN", "] WHIP: ICE STUN");
+    assert_eq!(left(&[&old]), url);
+}
+
+#[test]
+fn a_session_elsewhere_is_not_ours_to_delete() {
+    for location in [
+        "http://169.254.169.254/latest",
+        "http://10.0.0.1/res/1",
+        "file:///etc/passwd",
+        "",
+    ] {
+        let line = ICE_OK.replace("http://127.0.0.1:18189/res/1", location);
+        assert!(told(&[&line]).session_left().is_none(), "{location}");
+    }
+    let mut secure = Classifier::new("https://127.0.0.1/whip");
+    secure.line(ICE_OK);
+    assert!(
+        secure.session_left().is_none(),
+        "plain where whipUrl is https"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_lines_in_any_order(lines in proptest::collection::vec(line(), 0..40), code in -1i32..256) {
+        let mut classifier = Classifier::new(WHIP_URL);
+        let mut failing = 0;
+        for line in &lines {
+            if let Some(Signal::Failing(found)) = classifier.line(line) {
+                failing += 1;
+                prop_assert!(!found.detail.is_empty());
+            }
+        }
+        prop_assert!(failing <= 1);
+        let end = End { code: Some(code), ..End::default() };
+        // An end that nobody asked for always has a cause.
+        prop_assert!(classifier.finish(&end).is_some());
+        if let Some(session) = classifier.session_left() {
+            prop_assert!(session.expose().contains("127.0.0.1"));
+        }
+    }
+}
+
+/// Recorded lines, halves of them, and noise.
+fn line() -> impl Strategy<Value = String> {
+    let all: Vec<String> = recorded().into_iter().flat_map(|r| r.lines).collect();
+    prop_oneof![
+        4 => proptest::sample::select(all.clone()),
+        2 => (proptest::sample::select(all), 0usize..80)
+            .prop_map(|(l, n)| l.chars().skip(n).collect()),
+        1 => ".{0,80}",
+    ]
+}

@@ -1,0 +1,307 @@
+//! The FFmpeg engine: a task → a judged command line, for the FFmpeg that is there.
+//!
+//! Owns the settings and what the last probe found. One probe runs at a time, on the thread of
+//! whoever needs it first, without a lock held; the others wait for it, at most [`WAIT`]. A probe
+//! that found nothing usable is repeated when the next task comes (so an FFmpeg installed later
+//! needs no restart), and so is one whose program has been replaced since. Knows no process of a
+//! task: it prepares, others run.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::{Engine, Launch};
+use crate::domain::stream::StreamSpec;
+
+use super::command::{self, FfmpegSettings};
+use super::policy;
+use super::probe::{Abilities, ProbeError, probe};
+
+/// How long a task waits for a probe that another thread has begun.
+const WAIT: Duration = Duration::from_secs(11);
+
+/// How long an FFmpeg that hung is left alone.
+const HANGING: Duration = Duration::from_secs(30);
+
+/// What a probe found.
+pub type ProbeResult = Result<Abilities, ProbeError>;
+
+/// Told of each probe's result. Must not wait.
+pub type ProbeListener = Box<dyn Fn(&ProbeResult) + Send + Sync>;
+
+/// The engine. Shared by every thread that prepares tasks.
+pub struct FfmpegEngine {
+    state: Mutex<State>,
+    changed: Condvar,
+    marker: Option<(String, String)>,
+    listener: ProbeListener,
+}
+
+struct State {
+    settings: Arc<FfmpegSettings>,
+    found: Found,
+}
+
+enum Found {
+    /// Nobody has looked yet.
+    Nothing,
+    /// Somebody is looking.
+    Probing,
+    /// What the last look found.
+    Known(Known),
+}
+
+/// What a look found, and when, and what stood at the path then.
+struct Known {
+    found: Arc<ProbeResult>,
+    identity: Option<Identity>,
+    at: Instant,
+}
+
+impl Known {
+    /// Whether it still tells of what stands at the path. A failure does not (it is cheap to look
+    /// again), but for one: an FFmpeg that hangs would hold up every task.
+    fn holds(&self, identity: Option<&Identity>, now: Instant) -> bool {
+        if self.identity.as_ref() != identity {
+            return false;
+        }
+        match self.found.as_ref() {
+            Ok(abilities) => abilities.whip,
+            Err(ProbeError::Silent(_)) => now < self.at + HANGING,
+            Err(_) => false,
+        }
+    }
+}
+
+/// What a task that needs the abilities does next.
+enum Next {
+    Take(Arc<ProbeResult>),
+    Wait,
+    Probe(Arc<FfmpegSettings>, Found),
+}
+
+/// Tells a program from the one that takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    path: PathBuf,
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Identity {
+    fn read(settings: &FfmpegSettings) -> Option<Self> {
+        let meta = std::fs::metadata(&settings.path).ok()?;
+        Some(Self {
+            path: settings.path.clone(),
+            len: meta.len(),
+            modified: meta.modified().ok(),
+        })
+    }
+}
+
+impl FfmpegEngine {
+    /// Not probed yet: [`FfmpegEngine::look`] does that, or the first task. `marker` is an
+    /// environment variable set in probes; `listener` is told of each one's result.
+    pub fn new(
+        settings: FfmpegSettings,
+        marker: Option<(String, String)>,
+        listener: ProbeListener,
+    ) -> Self {
+        Self {
+            state: Mutex::new(State {
+                settings: Arc::new(settings),
+                found: Found::Nothing,
+            }),
+            changed: Condvar::new(),
+            marker,
+            listener,
+        }
+    }
+
+    /// Takes new settings (a reloaded configuration). Command lines already made keep theirs.
+    pub fn set_settings(&self, settings: FfmpegSettings) {
+        self.lock().settings = Arc::new(settings);
+    }
+
+    /// Takes what a probe elsewhere found.
+    pub fn set_abilities(&self, found: ProbeResult) {
+        (self.listener)(&found);
+        let identity = Identity::read(&self.settings());
+        let mut state = self.lock();
+        state.found = Found::Known(Known {
+            found: Arc::new(found),
+            identity,
+            at: Instant::now(),
+        });
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// What the last probe found; `None` before the first has ended.
+    pub fn known(&self) -> Option<Arc<ProbeResult>> {
+        match &self.lock().found {
+            Found::Known(known) => Some(Arc::clone(&known.found)),
+            Found::Nothing | Found::Probing => None,
+        }
+    }
+
+    /// Why no task can run, in words; `None` when they can. For health, before the first probe
+    /// has ended too.
+    pub fn problem(&self) -> Option<String> {
+        match self.known() {
+            None => Some("FFmpeg is being asked what it can do".to_owned()),
+            Some(found) => unusable(&found).map(|why| advice(&why, &self.settings())),
+        }
+    }
+
+    /// Looks what the FFmpeg at the path can do, unless somebody is looking just now: then waits
+    /// for that one. Takes milliseconds; at most 10 s, if FFmpeg hangs.
+    pub fn look(&self) -> Option<Arc<ProbeResult>> {
+        self.go(self.next(|_| false))
+    }
+
+    /// What is known, if it still holds; else another look.
+    fn fresh(&self) -> Option<Arc<ProbeResult>> {
+        let identity = Identity::read(&self.settings());
+        let now = Instant::now();
+        self.go(self.next(|known| known.holds(identity.as_ref(), now)))
+    }
+
+    /// Decides under one lock, so that of many only one probes.
+    fn next(&self, holds: impl FnOnce(&Known) -> bool) -> Next {
+        let mut state = self.lock();
+        match &state.found {
+            Found::Known(known) if holds(known) => Next::Take(Arc::clone(&known.found)),
+            Found::Probing => Next::Wait,
+            Found::Known(_) | Found::Nothing => {
+                let before = std::mem::replace(&mut state.found, Found::Probing);
+                Next::Probe(Arc::clone(&state.settings), before)
+            }
+        }
+    }
+
+    fn go(&self, next: Next) -> Option<Arc<ProbeResult>> {
+        let (settings, before) = match next {
+            Next::Take(found) => return Some(found),
+            Next::Wait => return self.wait(),
+            Next::Probe(settings, before) => (settings, before),
+        };
+        // Whatever happens below, nobody is left waiting for a probe that never ends.
+        let mut restore = Restore {
+            engine: self,
+            found: Some(before),
+        };
+        let identity = Identity::read(&settings);
+        let marker = self.marker.as_ref().map(|(n, v)| (n.as_str(), v.as_str()));
+        let found = Arc::new(probe(&settings.path, marker));
+        restore.found = Some(Found::Known(Known {
+            found: Arc::clone(&found),
+            identity,
+            at: Instant::now(),
+        }));
+        drop(restore);
+        (self.listener)(&found);
+        Some(found)
+    }
+
+    fn wait(&self) -> Option<Arc<ProbeResult>> {
+        let until = Instant::now() + WAIT;
+        let mut state = self.lock();
+        loop {
+            match &state.found {
+                Found::Known(known) => return Some(Arc::clone(&known.found)),
+                Found::Nothing => return None,
+                Found::Probing => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn settings(&self) -> Arc<FfmpegSettings> {
+        Arc::clone(&self.lock().settings)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a result in place of [`Found::Probing`], also when the probe panics.
+struct Restore<'a> {
+    engine: &'a FfmpegEngine,
+    found: Option<Found>,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        if let Some(found) = self.found.take() {
+            self.engine.lock().found = found;
+            self.engine.changed.notify_all();
+        }
+    }
+}
+
+impl Engine for FfmpegEngine {
+    fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
+        let settings = self.settings();
+        let found = self.fresh().ok_or_else(|| {
+            Fault::new(
+                ErrorCode::FfmpegNotFound,
+                format!(
+                    "{} has not yet said what it can do: try again",
+                    settings.path.display()
+                ),
+            )
+        })?;
+        let abilities = match found.as_ref() {
+            Ok(abilities) if abilities.whip => abilities,
+            other => {
+                let why = unusable(other).unwrap_or_default();
+                return Err(Fault::new(
+                    ErrorCode::FfmpegNotFound,
+                    advice(&why, &settings),
+                ));
+            }
+        };
+        match &spec.ffmpeg_command {
+            None => command::build(spec, &settings, abilities),
+            Some(command) => {
+                let judged = policy::judge(command.expose(), spec, &settings, abilities)?;
+                for note in &judged.notes {
+                    log::info!(task:% = spec.task_id; "ffmpegCommand: {note}");
+                }
+                Ok(judged.launch)
+            }
+        }
+    }
+}
+
+/// Why what was found can't carry a stream.
+fn unusable(found: &ProbeResult) -> Option<String> {
+    match found {
+        Ok(abilities) if abilities.whip => None,
+        Ok(abilities) => Some(format!("FFmpeg {} has no whip muxer", abilities.version)),
+        Err(why) => Some(why.to_string()),
+    }
+}
+
+fn advice(why: &str, settings: &FfmpegSettings) -> String {
+    format!(
+        "{why}. Install FFmpeg 8.1 or newer (better 9.0) with the whip muxer, libx264 and libopus, \
+         and name it in lss.ffmpeg.path or FFMPEG_PATH (now {})",
+        settings.path.display()
+    )
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::command::tests::{full, spec};
+use super::*;
+use crate::domain::stream::TaskMode;
+
+const CAMERA: &str = "rtsp://10.0.0.9/x";
+
+/// An engine, and how often it has probed.
+fn engine(path: impl Into<PathBuf>) -> (FfmpegEngine, Arc<AtomicUsize>) {
+    let probes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&probes);
+    let listener = move |_: &ProbeResult| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    let engine = FfmpegEngine::new(FfmpegSettings::new(path), None, Box::new(listener));
+    (engine, probes)
+}
+
+/// Puts a program at `path` that answers as an FFmpeg does.
+fn install(path: &std::path::Path, muxer: &str) {
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n-version) echo 'ffmpeg version 9.0.2 Copyright';;\n*whip*) echo '{muxer}';;\n*) echo ' V....D libx264 x'; echo ' A....D libopus x';;\nesac\n"
+    );
+    let written = Command::new("sh")
+        .args([
+            "-c",
+            r#"printf '%s' "$1" > "$2.new" && chmod 755 "$2.new" && mv "$2.new" "$2""#,
+            "-",
+        ])
+        .arg(script)
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(written.success());
+}
+
+#[test]
+fn missing_now_and_installed_later_needs_no_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ffmpeg");
+    let (engine, probes) = engine(&path);
+    let fault = engine.prepare(&spec(CAMERA)).unwrap_err();
+    assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
+    for word in ["8.1", "whip", "FFMPEG_PATH", path.to_str().unwrap()] {
+        assert!(fault.message.contains(word), "{}", fault.message);
+    }
+    install(&path, "no such muxer");
+    let fault = engine.prepare(&spec(CAMERA)).unwrap_err();
+    assert!(fault.message.contains("no whip muxer"), "{}", fault.message);
+    assert!(engine.problem().unwrap().contains("no whip muxer"));
+    install(&path, "Muxer whip [WHIP]:");
+    let launch = engine.prepare(&spec(CAMERA)).unwrap();
+    assert_eq!(launch.mode, TaskMode::Transcode);
+    assert_eq!(launch.argv[0].expose(), path.to_str().unwrap());
+    assert_eq!(engine.problem(), None);
+    assert_eq!(probes.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_usable_one_is_asked_once_until_it_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ffmpeg");
+    install(&path, "Muxer whip [WHIP]:");
+    let (engine, probes) = engine(&path);
+    for _ in 0..3 {
+        engine.prepare(&spec(CAMERA)).unwrap();
+    }
+    assert_eq!(probes.load(Ordering::SeqCst), 1);
+    install(&path, "Muxer whip [WHIP]:\n  -timeout <duration>");
+    let launch = engine.prepare(&spec(CAMERA)).unwrap();
+    assert_eq!(probes.load(Ordering::SeqCst), 2);
+    assert!(launch.argv.iter().any(|a| a.expose() == "-timeout"));
+}
+
+#[test]
+fn abilities_found_elsewhere_count() {
+    let (engine, _) = engine("/nowhere/ffmpeg");
+    assert!(engine.known().is_none());
+    assert!(engine.problem().unwrap().contains("being asked"));
+    engine.set_abilities(Ok(full()));
+    assert!(engine.prepare(&spec(CAMERA)).is_ok());
+}
+
+#[test]
+fn many_tasks_at_once_share_one_probe() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ffmpeg");
+    install(&path, "Muxer whip [WHIP]:");
+    let (engine, probes) = engine(&path);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| engine.prepare(&spec(CAMERA)).unwrap());
+        }
+    });
+    assert_eq!(probes.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn one_that_hangs_is_left_alone_for_a_while() {
+    let path = PathBuf::from("/nowhere/ffmpeg");
+    let known = |found: ProbeResult| Known {
+        found: Arc::new(found),
+        identity: None,
+        at: Instant::now(),
+    };
+    let silent = known(Err(ProbeError::Silent(path.clone())));
+    assert!(silent.holds(None, silent.at + Duration::from_secs(29)));
+    assert!(!silent.holds(None, silent.at + Duration::from_secs(31)));
+    let missing = known(Err(ProbeError::Missing(path)));
+    assert!(!missing.holds(None, missing.at));
+}

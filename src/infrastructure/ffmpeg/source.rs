@@ -1,0 +1,175 @@
+//! Sources as FFmpeg takes them: URLs with their user info encoded, files below `file_root`, and
+//! the options that each kind of input needs. Shared by our own command lines and the judge of
+//! RCS's. Knows no output.
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::stream::InputType;
+use crate::util::secret::Secret;
+use crate::util::url;
+
+/// Demuxers that a file may be read with. Those that open other files (`hls`, `concat`, `image2`)
+/// are not among them.
+pub(super) const FILE_FORMATS: &str =
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,flv,avi,asf,ogg,h264,hevc";
+
+/// What kind of input a URL scheme is; `None` for one that lss does not read.
+pub(super) fn input_of_scheme(scheme: &str) -> Option<InputType> {
+    match scheme.to_ascii_lowercase().as_str() {
+        "rtsp" | "rtsps" => Some(InputType::Rtsp),
+        "srt" => Some(InputType::Srt),
+        "rtmp" | "rtmps" => Some(InputType::Rtmp),
+        _ => None,
+    }
+}
+
+/// The protocols an input may open, itself included, and nothing else: a playlist inside a stream
+/// can't send FFmpeg to other hosts or to files. RTSP is no protocol to FFmpeg, but a demuxer over
+/// TCP.
+pub(super) fn protocols(scheme: &str) -> &'static str {
+    match scheme.to_ascii_lowercase().as_str() {
+        "rtsp" => "tcp",
+        "rtsps" => "tls,tcp",
+        "srt" => "srt",
+        "rtmp" => "rtmp,tcp",
+        "rtmps" => "rtmps,tls,tcp",
+        _ => "file",
+    }
+}
+
+/// The URL put together anew from its parts, its user info decoded once and encoded properly: a
+/// password typed with raw `@ # : %` reaches the peer as it was meant, and FFmpeg finds the same
+/// host in it that was checked (to FFmpeg a `?` or `#` ends the host, even in a password).
+pub(super) fn network_url(text: &str) -> Secret {
+    let Ok(parts) = url::split(text) else {
+        return Secret::url(text);
+    };
+    let rtmp = input_of_scheme(parts.scheme) == Some(InputType::Rtmp);
+    let encode = |text: &str| {
+        if rtmp {
+            // FFmpeg does not decode this one: only what would end the host early is encoded.
+            let text = text.replace('/', "%2F").replace('?', "%3F");
+            text.replace('#', "%23")
+        } else {
+            url::encode_userinfo(&url::decode(text))
+        }
+    };
+    let user = match (parts.raw_user(), parts.raw_password()) {
+        (Some(user), Some(password)) => format!("{}:{}@", encode(user), encode(password)),
+        (Some(user), None) => format!("{}@", encode(user)),
+        (None, _) => String::new(),
+    };
+    let port = parts.port.map(|p| format!(":{p}")).unwrap_or_default();
+    Secret::url(format!(
+        "{}://{user}{}{port}{}",
+        parts.scheme.to_ascii_lowercase(),
+        parts.host_in_url(),
+        parts.path.replace(' ', "%20"),
+    ))
+}
+
+/// Resolves a FILE source: a regular file below `root`, whatever links lead to it. `field` names
+/// it in the fault. What lies outside is not told apart from what is not there.
+pub(super) fn file_below(field: &str, root: Option<&Path>, text: &str) -> Result<PathBuf, Fault> {
+    let refused = |why: &str| {
+        Err(Fault::new(
+            ErrorCode::ValidationFailed,
+            format!("{field} {why}"),
+        ))
+    };
+    let Some(root) = root else {
+        return refused(
+            "is a file, and files are switched off: set lss.ffmpeg.file_root to the directory that holds them",
+        );
+    };
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return refused("must be a plain path below lss.ffmpeg.file_root");
+    }
+    let Ok(root) = root.canonicalize() else {
+        return refused("can't be looked up: the directory lss.ffmpeg.file_root is not there");
+    };
+    // An absolute path replaces the root in `join`, and is then checked like any other.
+    match root.join(text).canonicalize() {
+        Ok(path) if path.starts_with(&root) && path.is_file() && path.to_str().is_some() => {
+            Ok(path)
+        }
+        _ => refused("must name a regular file below lss.ffmpeg.file_root"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn raw_and_encoded_passwords_come_out_the_same() {
+        for typed in [
+            "rtsp://admin:p@ss:1#%@10.0.0.9/Streaming/101?a=b",
+            "RTSP://admin:p%40ss%3A1%23%25@10.0.0.9/Streaming/101?a=b",
+        ] {
+            assert_eq!(
+                network_url(typed).expose(),
+                "rtsp://admin:p%40ss%3A1%23%25@10.0.0.9/Streaming/101?a=b"
+            );
+        }
+        for same in [
+            "rtsp://10.0.0.9:554/x",
+            "rtsp://admin@[fe80::1]:554/x",
+            "srt://h:9000?mode=caller",
+            "rtmp://u:p@ss%41@h/live/x",
+        ] {
+            assert_eq!(network_url(same).expose(), same);
+        }
+    }
+
+    #[test]
+    fn ffmpeg_finds_the_host_that_was_checked() {
+        for (typed, host) in [
+            ("rtsp://169.254.169.254?@good/x", "good"),
+            ("rtmp://169.254.169.254#@good/x", "good"),
+            ("https://evil.example?a@good/x", "good"),
+            ("https://u:a#b@good?x", "good"),
+        ] {
+            let url = network_url(typed);
+            // As FFmpeg splits: the authority ends at the first of these.
+            let authority = url.expose().split("://").nth(1).unwrap();
+            let authority = authority.split(['/', '?', '#']).next().unwrap();
+            assert_eq!(authority.rsplit('@').next().unwrap(), host, "{typed}");
+        }
+    }
+
+    #[test]
+    fn files_stay_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("media");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        std::fs::write(root.join("sub/a.mp4"), "x").unwrap();
+        std::fs::write(dir.path().join("secret"), "x").unwrap();
+        symlink(dir.path().join("secret"), root.join("out")).unwrap();
+        symlink(root.join("sub/a.mp4"), root.join("in")).unwrap();
+        let found = |text: &str| file_below("sourceUrl", Some(&root), text);
+        let real = root.canonicalize().unwrap().join("sub/a.mp4");
+        assert_eq!(found("sub/a.mp4").unwrap(), real);
+        assert_eq!(found(real.to_str().unwrap()).unwrap(), real);
+        assert_eq!(found("in").unwrap(), real);
+        assert_eq!(found("sub/../sub/a.mp4").unwrap(), real);
+        for bad in [
+            "../secret",
+            "out",
+            "sub",
+            "none",
+            "",
+            "/etc/passwd",
+            "a\nb",
+            "file:sub/a.mp4",
+        ] {
+            let fault = found(bad).unwrap_err();
+            assert_eq!(fault.code, ErrorCode::ValidationFailed, "{bad}");
+            assert!(fault.message.starts_with("sourceUrl "), "{}", fault.message);
+        }
+        assert!(file_below("sourceUrl", None, "a.mp4").is_err());
+        assert!(file_below("sourceUrl", Some(&dir.path().join("gone")), "a.mp4").is_err());
+    }
+}

@@ -1,0 +1,308 @@
+//! The thread `rcs-callback` around the [`outbox`](super::outbox).
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::backoff::Pace;
+use super::client::{Door, RcsClient};
+use super::error::RcsError;
+use super::outbox::{Callback, Fate, Next, Outbox};
+use super::wire;
+use super::worker::{Turn, Worker};
+use crate::domain::gateway::TaskObserver;
+use crate::domain::stream::TaskEvent;
+
+/// While callbacks are being dropped, one log line in so many.
+const DROPS_A_LINE: u64 = 100;
+/// Beyond the longest request, before a thread counts as stuck.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// Owner of the callback thread.
+pub struct RcsCallbacks {
+    shared: Arc<Shared>,
+    worker: Worker,
+}
+
+/// Tells RCS of every change of a task. Pushing never waits for the network.
+#[derive(Clone)]
+pub struct TaskCallbacks {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Arc<RcsClient>,
+    node_id: String,
+    state: Mutex<State>,
+    /// Something was pushed, a pause was cut short, or the thread is to look up.
+    work: Condvar,
+    /// The outbox has become empty.
+    empty: Condvar,
+}
+
+struct State {
+    outbox: Outbox,
+    /// Dropped since the last callback that RCS took.
+    dropped: u64,
+    /// The last try failed, and that has been said.
+    troubled: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TaskObserver for TaskCallbacks {
+    fn task_changed(&self, event: &TaskEvent) {
+        let callback = Callback {
+            task: event.task.spec.task_id.as_str().to_owned(),
+            kind: event.kind,
+            body: Arc::from(wire::callback(&self.shared.node_id, event)),
+        };
+        let mut state = self.shared.lock();
+        let gone = state.outbox.push(callback);
+        let before = state.dropped;
+        state.dropped += gone.len() as u64;
+        let (dropped, waiting) = (state.dropped, state.outbox.len());
+        drop(state);
+        self.shared.work.notify_one();
+        if let Some(first) = gone.first()
+            && (before == 0 || before / DROPS_A_LINE != dropped / DROPS_A_LINE)
+        {
+            log::warn!(task = first.task.as_str(), kind = first.kind.name(), waiting = waiting, dropped = dropped; "RCS has not taken callbacks for so long that there is no room: the least important are dropped (rcs.callback_queue)");
+        }
+    }
+}
+
+impl RcsCallbacks {
+    /// Starts the thread. At most `limit` callbacks wait (`rcs.callback_queue`).
+    pub fn start(
+        client: Arc<RcsClient>,
+        node_id: String,
+        limit: usize,
+        pace: Pace,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            client,
+            node_id,
+            state: Mutex::new(State {
+                outbox: Outbox::new(limit, pace, fastrand::u64(..)),
+                dropped: 0,
+                troubled: false,
+            }),
+            work: Condvar::new(),
+            empty: Condvar::new(),
+        });
+        let worker = {
+            let shared = shared.clone();
+            Worker::start("rcs-callback", move |turn| run(&shared, turn))?
+        };
+        Ok(Self { shared, worker })
+    }
+
+    /// What the stream owner tells its changes to.
+    pub fn observer(&self) -> TaskCallbacks {
+        TaskCallbacks {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// How many callbacks RCS has not taken yet.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().outbox.len()
+    }
+
+    /// Whether the thread hangs beyond every time-out of a request: a bug, mended by
+    /// [`replace`](Self::replace).
+    pub fn is_stuck(&self, now: Instant) -> bool {
+        self.worker.busy_for(now) > self.shared.client.longest_request() + SLACK
+    }
+
+    /// Puts a new thread in the old one's place. Nothing is lost; what was on its way is sent again.
+    pub fn replace(&self) -> io::Result<()> {
+        self.worker.replace()?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Sends what is left without pauses, until everything is sent or `deadline`. Returns how many
+    /// callbacks are left.
+    pub fn flush(&self, deadline: Instant) -> usize {
+        let mut state = self.shared.lock();
+        state.outbox.hurry();
+        self.shared.work.notify_all();
+        while !state.outbox.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self
+                .shared
+                .empty
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        state.outbox.len()
+    }
+
+    /// [`flush`](Self::flush), then ends the thread, whatever it is doing. Returns how many
+    /// callbacks RCS has not got.
+    pub fn stop(&self, deadline: Instant) -> usize {
+        let left = self.flush(deadline);
+        self.worker.stop();
+        self.wake();
+        if left > 0 {
+            log::warn!(left = left; "lss ends with callbacks that RCS has not taken");
+            self.shared.client.interrupt();
+        }
+        self.worker.join(deadline);
+        left
+    }
+
+    fn wake(&self) {
+        // Under the lock, or a thread between its look and its sleep would miss it.
+        let _state = self.shared.lock();
+        self.shared.work.notify_all();
+    }
+}
+
+impl Drop for RcsCallbacks {
+    fn drop(&mut self) {
+        self.worker.stop();
+        self.wake();
+    }
+}
+
+/// The thread.
+fn run(shared: &Shared, turn: &Turn) {
+    if !turn.is_void() {
+        // What a predecessor had under way when it died.
+        shared.lock().outbox.abandon();
+    }
+    while let Some((ticket, callback)) = next(shared, turn) {
+        let result = turn.busy(|| shared.client.post(Door::Callback, &callback.body));
+        if turn.is_void() {
+            return;
+        }
+        let fate = fate(&result);
+        let troubled = matches!(fate, Fate::NotTaken | Fate::Unreachable);
+        let mut state = shared.lock();
+        let pause = state.outbox.finish(ticket, fate, Instant::now());
+        let was_troubled = std::mem::replace(&mut state.troubled, troubled);
+        let dropped = match &result {
+            Ok(()) => std::mem::take(&mut state.dropped),
+            Err(_) => 0,
+        };
+        let waiting = state.outbox.len();
+        if waiting == 0 {
+            shared.empty.notify_all();
+        }
+        drop(state);
+        report(&callback, &result, pause, waiting, was_troubled);
+        if dropped > 0 {
+            log::warn!(dropped = dropped; "RCS takes callbacks again; some had been dropped for want of room");
+        }
+    }
+}
+
+/// Waits for something to send. `None` = the turn is over.
+fn next(shared: &Shared, turn: &Turn) -> Option<(super::outbox::Ticket, Callback)> {
+    let mut state = shared.lock();
+    loop {
+        if turn.is_over() {
+            return None;
+        }
+        let now = Instant::now();
+        state = match state.outbox.next(now) {
+            Next::Send(ticket, callback) => return Some((ticket, callback)),
+            Next::Wait(until) => {
+                shared
+                    .work
+                    .wait_timeout(state, until.saturating_duration_since(now))
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+            // Ends with the next push, replacement or stop: each wakes us.
+            Next::Idle => shared
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
+        };
+    }
+}
+
+fn fate(result: &Result<(), RcsError>) -> Fate {
+    match result {
+        Ok(()) => Fate::Taken,
+        Err(why) if why.is_final() => Fate::Refused,
+        Err(RcsError::Refused(refusal)) if !matches!(refusal.status, 408 | 429) => Fate::NotTaken,
+        Err(_) => Fate::Unreachable,
+    }
+}
+
+fn report(
+    callback: &Callback,
+    result: &Result<(), RcsError>,
+    pause: Option<Duration>,
+    waiting: usize,
+    was_troubled: bool,
+) {
+    let (task, kind) = (callback.task.as_str(), callback.kind.name());
+    match result {
+        Ok(()) if was_troubled => {
+            log::info!(task = task, kind = kind, waiting = waiting; "RCS takes callbacks again");
+        }
+        Ok(()) => log::debug!(task = task, kind = kind; "callback taken"),
+        Err(why) if why.is_final() => {
+            log::warn!(task = task, kind = kind, code = why.code().number(), reason:% = why; "RCS refuses this callback for good; it is dropped");
+        }
+        Err(why) => {
+            // The first failure is news; that it goes on is not.
+            let level = if was_troubled {
+                log::Level::Debug
+            } else {
+                log::Level::Warn
+            };
+            let pause = pause.unwrap_or_default();
+            log::log!(level, task = task, kind = kind, code = why.code().number(), reason:% = why, waiting = waiting, retry_in:? = pause; "callback not taken; it is kept and sent again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::Refusal;
+    use super::*;
+
+    #[test]
+    fn fates() {
+        let refused = |status, code| {
+            let refusal = Refusal {
+                status,
+                code,
+                message: String::new(),
+            };
+            Err(match status {
+                401 | 403 => RcsError::Login(refusal),
+                _ => RcsError::Refused(refusal),
+            })
+        };
+        assert_eq!(fate(&Ok(())), Fate::Taken);
+        assert_eq!(fate(&refused(400, None)), Fate::Refused);
+        assert_eq!(fate(&refused(422, Some(1))), Fate::Refused);
+        for status in [404, 500, 503] {
+            assert_eq!(fate(&refused(status, None)), Fate::NotTaken, "{status}");
+        }
+        assert_eq!(fate(&refused(200, Some(50001))), Fate::NotTaken);
+        for status in [401, 403, 408, 429] {
+            assert_eq!(fate(&refused(status, None)), Fate::Unreachable, "{status}");
+        }
+        assert_eq!(
+            fate(&Err(RcsError::Foreign(String::new()))),
+            Fate::Unreachable
+        );
+    }
+}

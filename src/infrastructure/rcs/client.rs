@@ -1,0 +1,370 @@
+//! Sends one body to RCS and judges the answer. Holds the connections, the token, and what was
+//! last seen of the way to RCS; knows no retries.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use zeroize::Zeroizing;
+
+use super::error::{self, RcsError, Refusal};
+use super::wire::{self, Answer};
+use crate::domain::gateway::Uplink;
+use crate::infrastructure::http::agent::{LazyAgent, Timeouts};
+use crate::infrastructure::http::tls::TrustStore;
+use crate::util::secret::Secret;
+use crate::util::url;
+
+/// An answer is read up to this many bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+/// An address is asked for at most this long.
+const PUBLIC_IP_WITHIN: Duration = Duration::from_secs(5);
+/// An address is no longer than this.
+const MAX_PUBLIC_IP: u64 = 256;
+
+/// What the client needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct RcsSettings {
+    /// `rcs.base_url`, without a trailing slash.
+    pub base_url: String,
+    /// `rcs.token`; over plain http it is sent to loopback only.
+    pub token: Option<Secret>,
+    /// `rcs.connect_timeout`
+    pub connect_timeout: Duration,
+    /// `rcs.read_timeout`
+    pub read_timeout: Duration,
+    /// `lss.node.public_ip_url`
+    pub public_ip_url: Option<String>,
+}
+
+/// RCS's three doors (spec).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Register,
+    Heartbeat,
+    Callback,
+}
+
+impl Door {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Register => "/lss/register",
+            Self::Heartbeat => "/lss/heartbeat",
+            Self::Callback => "/lss/task/callback",
+        }
+    }
+}
+
+/// One RCS. Shared by the heartbeat and the callback thread, so that they share connections.
+pub struct RcsClient {
+    base_url: String,
+    /// Scheme, host and port, for people.
+    shown: String,
+    /// https, or loopback.
+    may_carry_token: bool,
+    token: RwLock<Option<Secret>>,
+    http: LazyAgent,
+    /// Some request has come back, so a connection may have been kept.
+    may_reuse: AtomicBool,
+    public_ip: Option<(String, LazyAgent)>,
+    uplink: Arc<RcsUplink>,
+}
+
+impl fmt::Debug for RcsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RcsClient")
+            .field("at", &self.shown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RcsClient {
+    /// Opens nothing, reads nothing.
+    pub fn new(settings: RcsSettings, trust: &Arc<TrustStore>) -> Self {
+        let trust_for = |target: &str| is_https(target).then(|| trust.clone());
+        let parts = url::split(&settings.base_url).ok();
+        let timeouts = Timeouts {
+            connect: settings.connect_timeout,
+            read: settings.read_timeout,
+        };
+        let briefly = Timeouts {
+            connect: PUBLIC_IP_WITHIN / 4,
+            read: PUBLIC_IP_WITHIN / 4,
+        };
+        Self {
+            shown: parts.as_ref().map_or_else(
+                || "rcs.base_url".to_owned(),
+                |p| match p.port {
+                    Some(port) => format!("{}://{}:{port}", p.scheme, p.host_in_url()),
+                    None => format!("{}://{}", p.scheme, p.host_in_url()),
+                },
+            ),
+            may_carry_token: is_https(&settings.base_url)
+                || parts.is_some_and(|p| url::is_loopback_host(p.host)),
+            http: LazyAgent::new(timeouts, trust_for(&settings.base_url)),
+            public_ip: settings.public_ip_url.map(|target| {
+                let agent = LazyAgent::new(briefly, trust_for(&target));
+                (target, agent)
+            }),
+            base_url: settings.base_url.trim_end_matches('/').to_owned(),
+            token: RwLock::new(settings.token),
+            may_reuse: AtomicBool::new(false),
+            uplink: Arc::new(RcsUplink::default()),
+        }
+    }
+
+    /// From the next request on (reload).
+    pub fn set_token(&self, token: Option<Secret>) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Whether the way to RCS was last seen failing.
+    pub fn uplink(&self) -> Arc<RcsUplink> {
+        self.uplink.clone()
+    }
+
+    /// Scheme, host and port, for people.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// How long one request can last at most.
+    pub fn longest_request(&self) -> Duration {
+        // A stale connection is tried twice.
+        self.http.timeouts().whole().saturating_mul(2)
+    }
+
+    /// Requests that wait for an answer right now fail at once. For the end of the daemon's
+    /// patience at stop.
+    pub fn interrupt(&self) {
+        self.http.interrupt();
+        if let Some((_, agent)) = &self.public_ip {
+            agent.interrupt();
+        }
+    }
+
+    pub(super) fn post(&self, door: Door, body: &[u8]) -> Result<(), RcsError> {
+        let result = self.exchange(door, body);
+        match &result {
+            Err(why) if why.is_link_down() => {
+                self.http.distrust_names();
+                self.uplink.failing.store(true, Ordering::Relaxed);
+            }
+            // Our own refusal to send says nothing about the way.
+            Err(RcsError::Unsent(_)) => {}
+            _ => self.uplink.failing.store(false, Ordering::Relaxed),
+        }
+        result
+    }
+
+    fn exchange(&self, door: Door, body: &[u8]) -> Result<(), RcsError> {
+        let bearer = self.bearer()?;
+        let agent = self
+            .http
+            .get()
+            .map_err(|why| RcsError::Unsent(error::outside(&why.to_string())))?;
+        let target = format!("{}{}", self.base_url, door.path());
+        let mut answer = send(&agent, &target, bearer.as_ref(), body);
+        if let Err(why) = &answer
+            && error::was_stale(why)
+            && self.may_reuse.swap(false, Ordering::Relaxed)
+        {
+            log::debug!(door:? = door; "RCS had closed the connection; sent again on a new one");
+            answer = send(&agent, &target, bearer.as_ref(), body);
+        }
+        let (status, body) =
+            answer.map_err(|why| error::from_ureq(&why, &self.shown, self.http.timeouts()))?;
+        self.may_reuse.store(true, Ordering::Relaxed);
+        judge(status, &body)
+    }
+
+    fn bearer(&self) -> Result<Option<Zeroizing<String>>, RcsError> {
+        let token = self
+            .token
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match token {
+            Some(_) if !self.may_carry_token => Err(RcsError::Unsent(
+                "rcs.token would cross the network in clear: use https in rcs.base_url".to_owned(),
+            )),
+            Some(token) => Ok(Some(Zeroizing::new(format!("Bearer {}", token.expose())))),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is an address to ask for.
+    pub(super) fn wants_public_ip(&self) -> bool {
+        self.public_ip.is_some()
+    }
+
+    /// The address under which `lss.node.public_ip_url` sees us. At most 5 s.
+    pub(super) fn public_ip(&self) -> Option<IpAddr> {
+        let (target, agent) = self.public_ip.as_ref()?;
+        let found = agent
+            .get()
+            .map_err(|why| why.to_string())
+            .and_then(|agent| {
+                let response = agent.get(target).call().map_err(|why| why.to_string())?;
+                let status = response.status();
+                let body = response
+                    .into_body()
+                    .into_with_config()
+                    .limit(MAX_PUBLIC_IP)
+                    .read_to_vec()
+                    .map_err(|why| why.to_string())?;
+                wire::public_ip(&body)
+                    .filter(|_| status.is_success())
+                    .ok_or_else(|| format!("HTTP {} with no plain address", status.as_u16()))
+            });
+        match found {
+            Ok(ip) => Some(ip),
+            Err(why) => {
+                agent.distrust_names();
+                log::info!(reason = error::outside(&why); "the public address is unknown: lss.node.public_ip_url does not tell");
+                None
+            }
+        }
+    }
+}
+
+/// One POST: status and body, whatever they are.
+fn send(
+    agent: &Agent,
+    target: &str,
+    bearer: Option<&Zeroizing<String>>,
+    body: &[u8],
+) -> Result<(u16, Vec<u8>), ureq::Error> {
+    let mut request = agent
+        .post(target)
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "application/json");
+    if let Some(bearer) = bearer {
+        request = request.header(AUTHORIZATION, bearer.as_str());
+    }
+    let response = request.send(body)?;
+    let status = response.status().as_u16();
+    let body = response
+        .into_body()
+        .into_with_config()
+        .limit(MAX_ANSWER)
+        .read_to_vec()?;
+    Ok((status, body))
+}
+
+fn is_https(target: &str) -> bool {
+    target
+        .get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+}
+
+/// Success = 2xx with an empty body or a JSON object whose `code` is 0 or missing.
+fn judge(status: u16, body: &[u8]) -> Result<(), RcsError> {
+    let answer = wire::answer(body);
+    let refusal = |answer: Answer| match answer {
+        Answer::Bad { code, message } => Refusal {
+            status,
+            code,
+            message: error::outside(&message),
+        },
+        Answer::Good | Answer::Foreign => Refusal {
+            status,
+            code: None,
+            message: String::new(),
+        },
+    };
+    match (status, answer) {
+        (200..=299, Answer::Good) => Ok(()),
+        (200..=299, Answer::Foreign) => Err(RcsError::Foreign(format!(
+            "HTTP {status} with a body that is no JSON object"
+        ))),
+        (300..=399, _) => Err(RcsError::Foreign(format!("HTTP {status}: a redirect"))),
+        (401 | 403, answer) => Err(RcsError::Login(refusal(answer))),
+        (_, answer) => Err(RcsError::Refused(refusal(answer))),
+    }
+}
+
+/// Whether RCS was last seen failing (contract 3: failures while the uplink is down don't count).
+#[derive(Debug, Default)]
+pub struct RcsUplink {
+    failing: AtomicBool,
+}
+
+impl Uplink for RcsUplink {
+    fn is_down(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(base_url: &str, token: Option<&str>) -> RcsSettings {
+        RcsSettings {
+            base_url: base_url.to_owned(),
+            token: token.map(Secret::new),
+            connect_timeout: Duration::from_secs(1),
+            read_timeout: Duration::from_secs(1),
+            public_ip_url: None,
+        }
+    }
+
+    #[test]
+    fn judged_by_status_and_body() {
+        assert_eq!(judge(200, b""), Ok(()));
+        assert_eq!(judge(204, b""), Ok(()));
+        assert_eq!(judge(201, br#"{"code":0,"data":{}}"#), Ok(()));
+        assert!(matches!(judge(200, b"<html>"), Err(RcsError::Foreign(_))));
+        assert!(matches!(judge(302, b""), Err(RcsError::Foreign(_))));
+        assert!(matches!(judge(401, b"x"), Err(RcsError::Login(_))));
+        // A failing status does not become success by its body.
+        assert!(matches!(
+            judge(500, br#"{"code":0}"#),
+            Err(RcsError::Refused(_))
+        ));
+        let why = judge(200, br#"{"code":30303,"message":"no such\nnode"}"#).unwrap_err();
+        assert!(why.node_is_unknown());
+        assert_eq!(
+            why.to_string(),
+            "RCS answered HTTP 200, code 30303: no such node"
+        );
+    }
+
+    #[test]
+    fn a_token_never_crosses_the_network_in_clear() {
+        let trust = Arc::new(TrustStore::new(None));
+        let bearer =
+            |base: &str| RcsClient::new(settings(base, Some("tok-canary")), &trust).bearer();
+        assert!(matches!(
+            bearer("http://rcs.example:80"),
+            Err(RcsError::Unsent(_))
+        ));
+        for fine in [
+            "https://rcs.example",
+            "HTTPS://rcs.example",
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "http://localhost",
+        ] {
+            assert_eq!(
+                bearer(fine).unwrap().unwrap().as_str(),
+                "Bearer tok-canary",
+                "{fine}"
+            );
+        }
+    }
+
+    #[test]
+    fn shown_without_path_and_user() {
+        let trust = Arc::new(TrustStore::new(None));
+        let client = RcsClient::new(settings("https://u:pw-canary@[::1]:8/base/", None), &trust);
+        assert_eq!(client.shown(), "https://[::1]:8");
+        assert!(!format!("{client:?}").contains("canary"));
+        assert!(!client.uplink().is_down());
+    }
+}

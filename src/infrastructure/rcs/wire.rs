@@ -1,0 +1,300 @@
+//! The JSON that RCS gets and gives: the spec's bodies and what the contract adds (10, 14).
+//! Fields are never absent; what is unset is null.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::domain::node::{LssNode, NodeStatus};
+use crate::domain::stream::{TaskEvent, TaskEventKind};
+use crate::util::time::rfc3339;
+
+/// An error message is cut to this many characters: a callback is news, not a log.
+pub const MAX_ERROR_CHARS: usize = 1_000;
+
+/// POST /lss/register
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Register<'a> {
+    node_id: &'a str,
+    node_name: &'a str,
+    node_ip: Option<&'a str>,
+    node_port: u16,
+    machine_id: &'a str,
+    ably_client_id: &'a str,
+    max_tasks: usize,
+    ffmpeg_path: String,
+    public_ip: Option<&'a str>,
+    system_info: SystemInfo<'a>,
+    cameras: Vec<RegisterCamera<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SystemInfo<'a> {
+    os: &'a str,
+    cpu_cores: usize,
+    total_memory: u64,
+    available_memory: u64,
+    ffmpeg_version: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RegisterCamera<'a> {
+    ip: &'a str,
+    port: u16,
+    onvif: bool,
+    rtsp_url: &'a str,
+    vendor: &'a str,
+    model: &'a str,
+}
+
+/// POST /lss/heartbeat
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Heartbeat<'a> {
+    node_id: &'a str,
+    status: &'static str,
+    active_task_count: usize,
+    cpu_usage: Option<f64>,
+    memory_usage: Option<f64>,
+    cameras: Vec<HeartbeatCamera<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeartbeatCamera<'a> {
+    ip: &'a str,
+    port: u16,
+    online: bool,
+    rtsp_url: &'a str,
+    vendor: &'a str,
+    model: &'a str,
+}
+
+/// POST /lss/task/callback
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Callback<'a> {
+    task_id: &'a str,
+    node_id: &'a str,
+    #[serde(rename = "callbackType")]
+    kind: &'static str,
+    status: &'static str,
+    process_id: Option<u32>,
+    hls_playback_url: Option<&'a str>,
+    error_message: Option<&'a str>,
+    error_code: Option<u32>,
+    retry_count: u32,
+    timestamp: String,
+    reason: Option<&'static str>,
+}
+
+/// The body of a registration.
+pub fn register(node: &LssNode) -> Vec<u8> {
+    let id = &node.identity;
+    to_json(&Register {
+        node_id: &id.node_id,
+        node_name: &id.node_name,
+        node_ip: node.node_ip.as_deref(),
+        node_port: id.node_port,
+        machine_id: &id.machine_id,
+        ably_client_id: &id.node_id,
+        max_tasks: id.max_tasks,
+        ffmpeg_path: id.ffmpeg_path.display().to_string(),
+        public_ip: node.public_ip.as_deref(),
+        system_info: SystemInfo {
+            os: &node.system.os,
+            cpu_cores: node.system.cpu_cores,
+            total_memory: node.system.total_memory,
+            available_memory: node.system.available_memory,
+            ffmpeg_version: &node.system.ffmpeg_version,
+        },
+        cameras: node
+            .cameras
+            .iter()
+            .map(|c| RegisterCamera {
+                ip: &c.ip,
+                port: c.port,
+                onvif: c.onvif,
+                rtsp_url: &c.rtsp_url,
+                vendor: &c.vendor,
+                model: &c.model,
+            })
+            .collect(),
+    })
+}
+
+/// The body of a heartbeat; `status` = the node's own, but OFFLINE in the last one.
+pub fn heartbeat(node: &LssNode, status: NodeStatus) -> Vec<u8> {
+    to_json(&Heartbeat {
+        node_id: &node.identity.node_id,
+        status: status.name(),
+        active_task_count: node.active_tasks.len(),
+        cpu_usage: node.cpu_usage,
+        memory_usage: node.memory_usage,
+        cameras: node
+            .cameras
+            .iter()
+            .map(|c| HeartbeatCamera {
+                ip: &c.ip,
+                port: c.port,
+                online: c.online,
+                rtsp_url: &c.rtsp_url,
+                vendor: &c.vendor,
+                model: &c.model,
+            })
+            .collect(),
+    })
+}
+
+/// The body of a callback. The playback URL is whole here, and only here.
+pub fn callback(node_id: &str, event: &TaskEvent) -> Vec<u8> {
+    let task = &event.task;
+    let error = task.error.as_ref();
+    to_json(&Callback {
+        task_id: task.spec.task_id.as_str(),
+        node_id,
+        kind: event.kind.name(),
+        status: task.status.name(),
+        process_id: task.process_id,
+        hls_playback_url: task.spec.playback_url.as_deref(),
+        error_message: error.map(|fault| cut(&fault.message, MAX_ERROR_CHARS)),
+        error_code: error.map(|fault| fault.code.number()),
+        retry_count: task.retry_count,
+        timestamp: rfc3339(event.at),
+        reason: match event.kind {
+            TaskEventKind::Stopped => task
+                .stop_reason
+                .map(crate::domain::stream::StopReason::name),
+            _ => None,
+        },
+    })
+}
+
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and sequences of them: there is nothing in these shapes that can fail.
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// At most `chars` characters.
+fn cut(text: &str, chars: usize) -> &str {
+    match text.char_indices().nth(chars) {
+        Some((at, _)) => text.get(..at).unwrap_or(text),
+        None => text,
+    }
+}
+
+/// What an answer's body says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing, or an object whose `code` is 0 or missing.
+    Good,
+    /// An object with another `code`.
+    Bad {
+        /// `None` where it is no whole number.
+        code: Option<i64>,
+        /// `message` (or `msg`), raw: from outside.
+        message: String,
+    },
+    /// No JSON object: not RCS.
+    Foreign,
+}
+
+/// Reads an answer's body.
+pub fn answer(body: &[u8]) -> Answer {
+    let body = body
+        .strip_prefix("\u{feff}".as_bytes())
+        .unwrap_or(body)
+        .trim_ascii();
+    if body.is_empty() {
+        return Answer::Good;
+    }
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return Answer::Foreign;
+    };
+    let code = match fields.get("code") {
+        None | Some(Value::Null) => return Answer::Good,
+        Some(Value::Number(n)) if n.as_f64() == Some(0.0) => return Answer::Good,
+        Some(other) => other.as_i64(),
+    };
+    let message = ["message", "msg"]
+        .iter()
+        .find_map(|key| fields.get(*key).and_then(Value::as_str))
+        .unwrap_or("")
+        .to_owned();
+    Answer::Bad { code, message }
+}
+
+/// The address in an answer of `lss.node.public_ip_url`.
+pub fn public_ip(body: &[u8]) -> Option<IpAddr> {
+    crate::infrastructure::system::parse_public_ip(std::str::from_utf8(body).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_counts_as_success() {
+        for good in [
+            "",
+            " \r\n",
+            "{}",
+            r#"{"code":0}"#,
+            r#"{"code":0.0}"#,
+            r#"{"code":null,"x":[1]}"#,
+            "\u{feff}{\"message\":\"ok\"}",
+        ] {
+            assert_eq!(answer(good.as_bytes()), Answer::Good, "{good:?}");
+        }
+        for foreign in [
+            "<html>Please log in</html>",
+            "[]",
+            r#"[{"code":0}]"#,
+            "0",
+            "\"ok\"",
+            "null",
+            "true",
+            "{",
+            "ok",
+            "{\"code\":0} trailing",
+        ] {
+            assert_eq!(answer(foreign.as_bytes()), Answer::Foreign, "{foreign:?}");
+        }
+        assert_eq!(answer(b"\xff\xfe"), Answer::Foreign);
+        assert_eq!(answer("[".repeat(60_000).as_bytes()), Answer::Foreign);
+    }
+
+    #[test]
+    fn codes_that_are_not_zero() {
+        let bad = |code, message: &str| Answer::Bad {
+            code,
+            message: message.to_owned(),
+        };
+        assert_eq!(
+            answer(br#"{"code":30303,"message":"who are you"}"#),
+            bad(Some(30303), "who are you")
+        );
+        assert_eq!(answer(br#"{"code":500,"msg":"m"}"#), bad(Some(500), "m"));
+        assert_eq!(answer(br#"{"code":"0"}"#), bad(None, ""));
+        assert_eq!(answer(br#"{"code":-1,"message":7}"#), bad(Some(-1), ""));
+    }
+
+    #[test]
+    fn cut_counts_characters() {
+        assert_eq!(cut("äöü", 2), "äö");
+        assert_eq!(cut("äöü", 3), "äöü");
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = answer(&body);
+            let _ = public_ip(&body);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The layers hold: `adapter → application → domain ← infrastructure`; only `daemon` sees all,
+//! `util` sees none. Reads every `crate::` path of every source file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Top-level module → the top-level modules it may name.
+const MAY_SEE: &[(&str, &[&str])] = &[
+    ("util", &["util"]),
+    ("domain", &["domain", "util"]),
+    ("application", &["application", "domain", "util"]),
+    ("infrastructure", &["infrastructure", "domain", "util"]),
+    ("adapter", &["adapter", "application", "domain", "util"]),
+    ("config", &["config", "util"]),
+    ("logging", &["logging", "config", "util"]),
+];
+
+/// Files that wire everything and may see everything.
+const SEE_ALL: &[&str] = &["daemon", "main", "lib", "cli"];
+
+/// Inside infrastructure a protocol knows only itself and these shared folders.
+const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system"];
+/// What else one infrastructure folder may name of another, and why.
+const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
+    // The engine implements the child's OutputJudge and shares the children's environment.
+    ("ffmpeg", "child"),
+];
+
+/// Words that a layer's files must not contain, and why.
+const ABSENT: &[(&str, &[&str])] = &[
+    (
+        "domain",
+        &[
+            "serde",
+            "Instant::now",
+            "SystemTime::now",
+            "std::thread",
+            "std::fs",
+            "std::net::Tcp",
+            "ureq",
+            "tiny_http",
+        ],
+    ),
+    (
+        "application",
+        &[
+            "serde",
+            "ureq",
+            "tiny_http",
+            "std::process",
+            "std::net::Tcp",
+        ],
+    ),
+    ("util", &["serde", "std::thread", "ureq"]),
+];
+
+#[test]
+fn imports_point_in_the_right_direction() {
+    let mut faults = Vec::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let place = place_of(&file);
+        let top = place[0].as_str();
+        if SEE_ALL.contains(&top) {
+            continue;
+        }
+        let (_, allowed) = MAY_SEE
+            .iter()
+            .find(|(layer, _)| *layer == top)
+            .unwrap_or_else(|| panic!("{}: no rule for module {top}", file.display()));
+        for (line, path) in crate_paths(&text) {
+            let target = path.first().cloned().unwrap_or_default();
+            if !allowed.contains(&target.as_str()) {
+                faults.push(format!(
+                    "{}:{line}: {top} must not see {target}",
+                    file.display()
+                ));
+            }
+            if top == "infrastructure" && target == "infrastructure" {
+                let here = place.get(1).map_or("", String::as_str);
+                let there = path.get(1).map_or("", String::as_str);
+                let fine = here == there
+                    || there.is_empty()
+                    || SHARED_INFRASTRUCTURE.contains(&there)
+                    || INFRASTRUCTURE_EXCEPTIONS.contains(&(here, there));
+                if !fine {
+                    faults.push(format!(
+                        "{}:{line}: infrastructure::{here} must not know infrastructure::{there}",
+                        file.display()
+                    ));
+                }
+            }
+        }
+        // `super::` must not climb out of the layer unseen.
+        let depth = place.len();
+        let climb = "super::".repeat(depth);
+        if depth > 1 && text.contains(&climb) && !is_test_file(&file) {
+            faults.push(format!(
+                "{}: climbs out of its layer by super::",
+                file.display()
+            ));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn what_a_layer_must_not_contain() {
+    let mut faults = Vec::new();
+    for file in sources() {
+        if is_test_file(&file) {
+            continue;
+        }
+        let place = place_of(&file);
+        let Some((_, words)) = ABSENT.iter().find(|(layer, _)| *layer == place[0]) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or("");
+        for (number, line) in code.lines().enumerate() {
+            let line = line.split("//").next().unwrap_or("");
+            for word in *words {
+                if line.contains(word) {
+                    faults.push(format!(
+                        "{}:{}: {word} in {}",
+                        file.display(),
+                        number + 1,
+                        place[0]
+                    ));
+                }
+            }
+        }
+    }
+    // The one place in util that reads clocks says so by its name.
+    faults.retain(|f| !f.contains("util/time.rs"));
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn unsafe_is_allowed_only_where_the_map_says() {
+    let allowed = [
+        "infrastructure/child/process.rs",
+        "infrastructure/child/leftovers.rs",
+    ];
+    let mut found = BTreeSet::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if text.contains("allow(unsafe_code)") {
+            let shown = file.to_string_lossy().replace('\\', "/");
+            let short = shown.split("/src/").last().unwrap_or("").to_owned();
+            found.insert(short);
+        }
+    }
+    let expected: BTreeSet<String> = allowed.iter().map(|s| (*s).to_owned()).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_scanner_sees_groups_and_plain_paths() {
+    let text = "use crate::domain::x;\nlet y = crate::infrastructure::rcs::z();\nuse crate::{adapter, util::{a, b}};\n";
+    let paths: Vec<String> = crate_paths(text)
+        .into_iter()
+        .map(|(line, path)| format!("{line}:{}", path.join("::")))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "1:domain::x",
+            "2:infrastructure::rcs::z",
+            "3:adapter",
+            "3:util"
+        ]
+    );
+}
+
+fn sources() -> Vec<PathBuf> {
+    fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push(path);
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
+    assert!(out.len() > 10, "the scanner has lost the sources");
+    out
+}
+
+/// `src/a/b/c.rs` → `[a, b, c]`; `mod.rs` stands for its folder.
+fn place_of(file: &Path) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut place: Vec<String> = file
+        .strip_prefix(root)
+        .unwrap()
+        .with_extension("")
+        .components()
+        .map(|c| c.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    if place.len() > 1 && place.last().is_some_and(|l| l == "mod") {
+        place.pop();
+    }
+    place
+}
+
+fn is_test_file(file: &Path) -> bool {
+    file.file_stem()
+        .is_some_and(|s| s.to_string_lossy().ends_with("tests"))
+}
+
+/// Every path behind `crate::`, with its line; groups are opened one level.
+fn crate_paths(text: &str) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or("");
+        let mut rest = code;
+        while let Some(at) = rest.find("crate::") {
+            rest = &rest[at + "crate::".len()..];
+            if rest.starts_with('{') {
+                // The group may go on for lines: take it from the whole text.
+                let from = text
+                    .lines()
+                    .take(number)
+                    .map(|l| l.len() + 1)
+                    .sum::<usize>()
+                    + line.find("crate::{").unwrap_or(0)
+                    + "crate::{".len();
+                let mut depth = 0i32;
+                let mut word = String::new();
+                for c in text[from..].chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => {
+                            push_first(&mut found, number + 1, &word);
+                            word.clear();
+                        }
+                        _ if depth == 0 => word.push(c),
+                        _ => {}
+                    }
+                }
+                push_first(&mut found, number + 1, &word);
+            } else {
+                let path: String = rest
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+                    .collect();
+                let parts: Vec<String> = path
+                    .split("::")
+                    .filter(|p| !p.is_empty())
+                    .map(str::to_owned)
+                    .collect();
+                if !parts.is_empty() {
+                    found.push((number + 1, parts));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn push_first(found: &mut Vec<(usize, Vec<String>)>, line: usize, word: &str) {
+    let first = word.trim().split("::").next().unwrap_or("").trim();
+    if !first.is_empty() {
+        found.push((line, vec![first.to_owned()]));
+    }
+}

@@ -1,0 +1,400 @@
+//! Tasks over their life, in the real binary with real children: each child is a stand-in whose
+//! behaviour the source URL chooses (tests/support/fake_ffmpeg).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use support::daemon::{Daemon, Setup, children_of, fake_ffmpeg, raw_request, start_body, wait_for};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// What must never be seen outside the place it belongs to.
+const CANARIES: [&str; 3] = ["camera-canary-1", "whip-canary-path-2", "playback-canary-3"];
+
+fn assert_no_canary(what: &str, text: &str) {
+    for canary in CANARIES {
+        assert!(!text.contains(canary), "{what} shows {canary}:\n{text}");
+    }
+}
+
+#[test]
+fn start_look_stop() {
+    let mut daemon = Daemon::start(&Setup::default());
+    let (status, body) = daemon.start_task("t1", "ok");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["code"], 0);
+    assert_eq!(body["data"]["status"], "STARTING");
+    let task = daemon.wait_status("t1", "STREAMING");
+    assert!(task["processId"].is_u64());
+    assert_eq!(task["errorMessage"], Value::Null);
+    wait_for("progress", SOON, || {
+        (daemon.task("t1")["progress"]["frame"].as_u64()? > 12).then_some(())
+    });
+    assert_eq!(
+        daemon
+            .get("/api/stream/tasks/active")
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let (status, again) = daemon.start_task("t1", "ok");
+    assert_eq!((status, &again["code"]), (409, &json!(30102)));
+    let (status, body) = daemon.stop_task("t1", false);
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["data"]["status"], "STOPPED");
+    assert_eq!(body["data"]["processId"], Value::Null);
+    assert!(children_of(&daemon.node_id).is_empty());
+    let (status, body) = daemon.stop_task("t1", false);
+    assert_eq!(
+        (status, &body["code"]),
+        (200, &json!(0)),
+        "stopping the stopped"
+    );
+    let (status, body) = daemon.stop_task("nobody", false);
+    assert_eq!((status, &body["code"]), (404, &json!(30101)));
+    let all = daemon.get("/api/stream/tasks");
+    assert_no_canary("the task list", &all.to_string());
+    assert!(daemon.stop().success());
+    assert_no_canary("the log", &daemon.log());
+}
+
+#[test]
+fn the_ladder_ends_what_does_not_want_to_end() {
+    let daemon = Daemon::start(&Setup::default());
+    for (mode, signal) in [("need-two", None), ("only-kill", Some(9))] {
+        daemon.start_task(mode, mode);
+        daemon.wait_status(mode, "STREAMING");
+        let (status, body) = daemon.stop_task(mode, false);
+        assert_eq!(status, 200, "{body}");
+        let exit = body["data"]["exitHistory"][0].clone();
+        assert_eq!(exit["signal"], json!(signal), "{mode}: {exit}");
+    }
+    daemon.start_task("f", "only-kill");
+    daemon.wait_status("f", "STREAMING");
+    let (_, body) = daemon.stop_task("f", true);
+    assert_eq!(body["data"]["exitHistory"][0]["signal"], 9);
+    assert!(children_of(&daemon.node_id).is_empty());
+}
+
+#[test]
+fn a_stop_never_holds_up_another_task() {
+    let daemon = Daemon::start(&Setup::default());
+    daemon.start_task("slow", "only-kill");
+    daemon.wait_status("slow", "STREAMING");
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| daemon.stop_task("slow", false));
+        wait_for("the stop to be under way", SOON, || {
+            daemon.log().contains("slow").then_some(())
+        });
+        daemon.start_task("other", "ok");
+        daemon.wait_status("other", "STREAMING");
+        assert_eq!(daemon.stop_task("other", false).0, 200);
+        assert!(
+            !slow.is_finished(),
+            "the slow stop was over too soon to prove anything"
+        );
+        assert_eq!(slow.join().unwrap().0, 200);
+    });
+}
+
+#[test]
+fn each_failure_has_its_code_and_state() {
+    let daemon = Daemon::start(&Setup::default());
+    for (mode, code, status) in [
+        ("refused", 30201, "RECONNECTING"),
+        ("auth", 30202, "ERROR"),
+        ("notfound", 30203, "RECONNECTING"),
+        ("whip401", 40202, "ERROR"),
+        ("whip404", 40203, "ERROR"),
+        ("whip500", 40201, "RECONNECTING"),
+        ("badoption", 30104, "ERROR"),
+        ("die", 40103, "RECONNECTING"),
+        ("mute", 40104, "RECONNECTING"),
+    ] {
+        daemon.start_task(mode, mode);
+        let task = daemon.wait_status(mode, status);
+        assert_eq!(task["errorCode"], code, "{mode}: {task}");
+        assert!(!task["errorMessage"].as_str().unwrap().is_empty());
+        let log = daemon.get(&format!("/api/stream/task/{mode}/log"));
+        assert_no_canary(mode, &log.to_string());
+        assert_no_canary(mode, &task.to_string());
+        daemon.stop_task(mode, false);
+    }
+    assert_no_canary("the log", &daemon.log());
+}
+
+#[test]
+fn exit_code_zero_reconnects_and_streams_again() {
+    let daemon = Daemon::start(&Setup::default());
+    daemon.start_task("z", "zero");
+    daemon.wait_status("z", "STREAMING");
+    let task = daemon.wait_status("z", "RECONNECTING");
+    assert_eq!(task["errorCode"], 30203);
+    let task = daemon.wait_status("z", "STREAMING");
+    assert_eq!(task["retryCount"], 1);
+    assert_eq!(task["exitHistory"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_stall_and_a_hanging_engine_are_ended_and_tried_again() {
+    let daemon = Daemon::start(&Setup::default());
+    for (mode, code) in [("stall", 30203), ("hang", 40203)] {
+        daemon.start_task(mode, mode);
+        daemon.wait_status(mode, "STREAMING");
+        let first = daemon.task(mode)["processId"].clone();
+        let task = wait_for("the run to end", SOON, || {
+            let task = daemon.task(mode);
+            (task["exitHistory"].as_array()?.len() == 1).then_some(task)
+        });
+        assert_eq!(task["exitHistory"][0]["errorCode"], code, "{task}");
+        let task = daemon.wait_status(mode, "STREAMING");
+        assert_ne!(task["processId"], first);
+        daemon.stop_task(mode, true);
+    }
+}
+
+#[test]
+fn a_flood_of_secrets_is_drained_and_masked() {
+    let daemon = Daemon::start(&Setup::default());
+    daemon.start_task("flood", "flood");
+    daemon.wait_status("flood", "STREAMING");
+    let log = wait_for("a full log ring", SOON, || {
+        let log = daemon.get("/api/stream/task/flood/log");
+        (log["lines"].as_array()?.len() > 5).then_some(log)
+    });
+    let chars: usize = log["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| l.as_str().unwrap().chars().count())
+        .sum();
+    assert!(chars <= 2000, "{chars}");
+    assert_no_canary("the ring", &log.to_string());
+    assert_eq!(daemon.stop_task("flood", false).0, 200);
+}
+
+#[test]
+fn children_get_nothing_of_ours() {
+    let daemon = Daemon::start(&Setup {
+        server: "  api_token: 'api-token-canary-4'".into(),
+        env: vec![
+            ("ABLY_API_KEY".into(), "app.key:ably-canary-5".into()),
+            ("OTHER".into(), "unrelated-canary-6".into()),
+        ],
+        ..Setup::default()
+    });
+    let body = start_body("e", "env").to_string();
+    let ask = |method: &str, path: &str, body: &str| {
+        raw_request(
+            daemon.addr,
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer api-token-canary-4\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        )
+    };
+    assert_eq!(ask("POST", "/api/stream/start", &body).0, 200);
+    let pids = wait_for("the child", SOON, || {
+        let pids = children_of(&daemon.node_id);
+        (!pids.is_empty()).then_some(pids)
+    });
+    let environ = std::fs::read(format!("/proc/{}/environ", pids[0])).unwrap();
+    let environ = String::from_utf8_lossy(&environ);
+    for canary in [
+        "api-token-canary-4",
+        "ably-canary-5",
+        "unrelated-canary-6",
+        "LSS_LOG",
+    ] {
+        assert!(!environ.contains(canary), "{environ}");
+    }
+    assert!(environ.contains("PATH="));
+    assert_eq!(ask("POST", "/api/stream/stop", r#"{"taskId":"e"}"#).0, 200);
+}
+
+#[test]
+fn no_child_survives_a_killed_daemon() {
+    let setup = Setup::default();
+    let mut daemon = Daemon::start(&setup);
+    for mode in ["ok", "only-kill"] {
+        daemon.start_task(mode, mode);
+        daemon.wait_status(mode, "STREAMING");
+    }
+    assert!(children_of(&daemon.node_id).len() >= 2);
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait_exit(SOON);
+    // The shells die with their parent; a sleep that a shell has just started ends by itself.
+    wait_for("the children to be gone", SOON, || {
+        children_of(&daemon.node_id).is_empty().then_some(())
+    });
+    let again = Daemon::start(&setup);
+    again.start_task("ok", "ok");
+    again.wait_status("ok", "STREAMING");
+}
+
+#[test]
+fn what_a_killed_daemon_left_behind_is_ended_at_the_next_start() {
+    let setup = Setup::default();
+    let node_id = format!("lss-{}", setup.machine_id);
+    let spawn = |parent: &str| {
+        std::process::Command::new("/bin/sleep")
+            .arg("600")
+            .env("LSS_CHILD_OF_NODE", &node_id)
+            .env("LSS_CHILD_OF_PROCESS", parent)
+            .spawn()
+            .unwrap()
+    };
+    let mut orphan = spawn("1:18446744073709551615");
+    let own = std::process::id();
+    let stat = std::fs::read_to_string(format!("/proc/{own}/stat")).unwrap();
+    let started = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .nth(19)
+        .unwrap()
+        .to_owned();
+    let mut of_the_living = spawn(&format!("{own}:{started}"));
+    let daemon = Daemon::start(&setup);
+    wait_for("the orphan to be ended", SOON, || {
+        orphan.try_wait().unwrap()
+    });
+    wait_for("the log to say so", SOON, || {
+        daemon.log().contains("left behind").then_some(())
+    });
+    assert!(
+        of_the_living.try_wait().unwrap().is_none(),
+        "ended a living daemon's child"
+    );
+    of_the_living.kill().unwrap();
+    of_the_living.wait().unwrap();
+}
+
+#[test]
+fn a_second_daemon_of_the_same_node_exits_1() {
+    let setup = Setup::default();
+    let _first = Daemon::start(&setup);
+    let mut second = Daemon::spawn(&setup);
+    let status = second.wait_exit(SOON);
+    assert_eq!(status.code(), Some(1));
+    wait_for("the reason", SOON, || {
+        second.log().contains("already runs").then_some(())
+    });
+}
+
+#[test]
+fn sigterm_ends_everything_under_one_deadline() {
+    let mut daemon = Daemon::start(&Setup::default());
+    for n in 0..3 {
+        let id = format!("k{n}");
+        daemon.start_task(&id, "only-kill");
+    }
+    daemon.start_task("w", "ok");
+    for id in ["k0", "k1", "k2", "w"] {
+        daemon.wait_status(id, "STREAMING");
+    }
+    let begin = Instant::now();
+    assert!(daemon.stop().success());
+    // Three ladders one after another would take three stop_timeouts (4 s each).
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert!(children_of(&daemon.node_id).is_empty());
+}
+
+#[test]
+fn a_second_signal_skips_the_grace() {
+    let mut daemon = Daemon::start(&Setup {
+        ffmpeg: format!(
+            "path: '{}', start_confirm: 300ms, stop_timeout: 60s",
+            fake_ffmpeg().display()
+        ),
+        ..Setup::default()
+    });
+    daemon.start_task("k", "only-kill");
+    daemon.wait_status("k", "STREAMING");
+    daemon.signal(Signal::SIGTERM);
+    wait_for("the stop to begin", SOON, || {
+        daemon.log().contains("stopping").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait_exit(SOON).success());
+    assert!(children_of(&daemon.node_id).is_empty());
+}
+
+#[test]
+fn maintenance_and_limits() {
+    let daemon = Daemon::start(&Setup {
+        max_tasks: 1,
+        ..Setup::default()
+    });
+    daemon.start_task("a", "ok");
+    let (status, body) = daemon.start_task("b", "ok");
+    assert_eq!((status, &body["code"]), (503, &json!(30103)));
+    assert_eq!(daemon.get("/api/stream/node")["status"], "BUSY");
+    let on = json!({ "enabled": true });
+    let (status, _) = daemon.request("PUT", "/api/stream/node/maintenance", Some(&on));
+    assert_eq!(status, 200);
+    daemon.stop_task("a", true);
+    let (status, body) = daemon.start_task("b", "ok");
+    assert_eq!((status, &body["code"]), (503, &json!(30302)));
+    assert_eq!(daemon.get("/api/stream/node")["status"], "MAINTENANCE");
+}
+
+#[test]
+fn a_missing_ffmpeg_is_said_everywhere() {
+    let daemon = Daemon::start(&Setup {
+        ffmpeg: "path: '/nonexistent/ffmpeg'".into(),
+        ..Setup::default()
+    });
+    let (status, body) = daemon.start_task("a", "ok");
+    assert_eq!((status, &body["code"]), (500, &json!(40101)));
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains("/nonexistent/ffmpeg"), "{message}");
+    let (status, _) = daemon.request("GET", "/readyz", None);
+    assert_eq!(status, 503);
+    assert_eq!(daemon.get("/api/stream/health")["status"], "DOWN");
+    let (status, _) = daemon.request("GET", "/livez", None);
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn descriptor_exhaustion_and_idle_connections_touch_neither_api_nor_streams() {
+    let daemon = Daemon::start(&Setup {
+        open_files: Some(96),
+        ..Setup::default()
+    });
+    daemon.start_task("s", "ok");
+    daemon.wait_status("s", "STREAMING");
+    let frame = |d: &Daemon| d.task("s")["progress"]["frame"].as_u64().unwrap();
+    let before = frame(&daemon);
+    let idle: Vec<std::net::TcpStream> = (0..500)
+        .filter_map(|_| std::net::TcpStream::connect(daemon.addr).ok())
+        .collect();
+    assert!(idle.len() > 400, "{}", idle.len());
+    for _ in 0..20 {
+        assert_eq!(daemon.request("GET", "/livez", None).0, 200);
+    }
+    wait_for("the stream to go on", SOON, || {
+        (frame(&daemon) > before + 12).then_some(())
+    });
+    drop(idle);
+    daemon.start_task("s2", "ok");
+    daemon.wait_status("s2", "STREAMING");
+    assert_eq!(daemon.task("s")["status"], "STREAMING");
+    assert_eq!(daemon.task("s")["retryCount"], 0);
+}
