@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::daemon::{Lab, Lss, SOON, rtsp, with};
 use crate::lab::{self, Camera, Login, SilentPort, until};
+use crate::support::certs::TestCa;
+use crate::support::rcs::Rcs;
 
 /// No name server is asked for a label of 64 characters.
 const NO_SUCH_HOST: &str =
@@ -232,6 +234,9 @@ fn receivers_that_can_not_be_reached() {
         permanent: false,
     };
     let key = |name| lss.key(name);
+    // A server with a certificate that nobody trusts; nothing must be said to it.
+    let ca = TestCa::new("nobody");
+    let stranger = Rcs::start_tls(ca.server(&["127.0.0.1"]));
     check(
         &lss,
         &[
@@ -243,10 +248,19 @@ fn receivers_that_can_not_be_reached() {
                 "no-name",
                 format!("https://{NO_SUCH_HOST}/whip/ok/{}", key("b")),
             ),
+            row(
+                "no-trust",
+                format!("{}/whip/ok/{}", stranger.base_url(), key("f")),
+            ),
             row("silent", receiver.url("silent", &key("c"))),
             row("black-hole", receiver.url("blackhole", &key("d"))),
             row("black-hole-mute", receiver.url("blackhole+mute", &key("e"))),
         ],
+    );
+    let words = lss.task("no-trust")["errorMessage"].clone();
+    assert!(
+        words.as_str().is_some_and(|w| w.contains("certificate")),
+        "{words}"
     );
     lss.finish();
 }

@@ -6,6 +6,7 @@
 //! [`Model::strict`]; for them whoever carries the frames calls [`Model::delivered`].
 
 mod channel;
+mod expect;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -141,6 +142,8 @@ pub struct Model {
     pub tokens: BTreeMap<String, i64>,
     /// Connects of each client, with their times.
     pub connects: Vec<(String, i64)>,
+    /// AUTH frames that brought a good token.
+    pub auths: u64,
     /// Channels by name.
     pub channels: BTreeMap<String, Channel>,
     sockets: BTreeMap<SocketId, Socket>,
@@ -163,6 +166,7 @@ impl Model {
             strict: BTreeSet::new(),
             tokens: BTreeMap::new(),
             connects: Vec::new(),
+            auths: 0,
             channels: BTreeMap::new(),
             sockets: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -446,6 +450,7 @@ impl Model {
     fn on_auth(&mut self, socket: SocketId, frame: &Value, now: i64) {
         let token = frame["auth"]["accessToken"].as_str().unwrap_or_default();
         if self.tokens.get(token).is_some_and(|end| *end > now) {
+            self.auths += 1;
             self.send_connected(socket, None, now);
         } else {
             let frame = json!({"action": 9, "error": error(40102, 401, "bad token")});
@@ -514,48 +519,6 @@ impl Model {
             Some(at + after)
         });
         idle.chain(lost).min()
-    }
-
-    /// The client of this socket has received this frame: from now on it must act on it.
-    pub fn delivered(&mut self, client: &str, frame: &Value) {
-        let channel = frame["channel"].as_str().map(str::to_owned);
-        let key = |name: String| (client.to_owned(), name);
-        match (frame["action"].as_u64(), channel) {
-            (Some(4), _) => {
-                let resume = frame["connectionDetails"]["connectionKey"].as_str();
-                let resume = resume.unwrap_or_default().to_owned();
-                self.expect_resume.insert(client.to_owned(), resume);
-            }
-            (Some(13), Some(name)) if self.detaching.remove(&key(name.clone())) => {
-                self.expect_serial.remove(&key(name));
-            }
-            (Some(9), Some(name)) => {
-                self.expect_serial.remove(&key(name));
-            }
-            // FAILED forgets the key; a token error does not (RTN15c5).
-            (Some(9), None) => {
-                let code = frame["error"]["code"].as_u64().unwrap_or(0);
-                if !(40140..40150).contains(&code) {
-                    self.forget_expectations(client);
-                }
-            }
-            (Some(action @ (11 | 14 | 15)), Some(name)) => {
-                if let Some(serial) = frame["channelSerial"].as_str() {
-                    self.expect_serial
-                        .insert(key(name.clone()), serial.to_owned());
-                }
-                if action == 11 {
-                    self.attached_once.insert(key(name));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn forget_expectations(&mut self, client: &str) {
-        self.expect_resume.remove(client);
-        self.expect_serial.retain(|(owner, _), _| owner != client);
-        self.detaching.retain(|(owner, _)| owner != client);
     }
 
     /// Ends a transport with DISCONNECTED, as the server does before it goes.

@@ -206,30 +206,6 @@ impl Model {
         }
     }
 
-    fn check_attach(
-        &mut self,
-        client: &str,
-        name: &str,
-        given: Option<&str>,
-        rewind: Option<&str>,
-    ) {
-        let key = (client.to_owned(), name.to_owned());
-        if self.detaching.contains(&key) {
-            // Its DETACHED is still on the way, or was lost: either is fine.
-            self.detaching.remove(&key);
-            self.expect_serial.remove(&key);
-        }
-        let expected = self.expect_serial.get(&key).cloned();
-        if expected.as_deref() != given {
-            self.violation(format!(
-                "ATTACH of {name} with serial {given:?}, not {expected:?}"
-            ));
-        }
-        if rewind.is_some() && !self.attached_once.contains(&key) {
-            self.violation(format!("rewind on the first attach of {name}"));
-        }
-    }
-
     pub(super) fn on_detach(&mut self, socket: SocketId, name: &str, now: i64) {
         let client = self.client_of(socket);
         self.detaching.insert((client, name.to_owned()));
