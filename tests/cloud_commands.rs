@@ -241,7 +241,8 @@ fn streams_outlive_the_line_and_the_result_waits_for_it() {
     let node = site.daemon.node_id.clone();
     site.send("START_STREAM", start_payload("t", "ok", "r"));
     wait_for("the command to be taken", SOON, || {
-        site.daemon.log().contains("START_STREAM").then_some(())
+        let (status, _) = site.daemon.request("GET", "/api/stream/task/t", None);
+        (status == 200).then_some(())
     });
     site.ably.silence(&node);
     site.daemon.wait_status("t", "STREAMING");
