@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers of tests too
 
 mod rest_support;
+mod support;
 
 use std::time::SystemTime;
 
@@ -10,6 +11,8 @@ use lss::domain::health::{Part, PartStatus};
 use lss::util::secret::Secret;
 use rest_support::*;
 use serde_json::{Value, json};
+use support::digest_server::GateRules;
+use support::isapi_camera::{self, IsapiStandIn, Model};
 
 #[test]
 fn the_specs_seven_routes() {
@@ -459,9 +462,29 @@ fn the_description_is_true() {
     assert_eq!(described.status, 200);
     let api = described.json();
     site.start("task_001").data();
+    let camera = dome();
+    let payload = |more: &Value| {
+        let rules = GateRules::default();
+        let mut all = json!({
+            "ip": "127.0.0.1", "port": camera.addr.port(), "vendorType": "HIKVISION",
+            "username": rules.user, "password": rules.password, "cameraId": "cam_1",
+        });
+        for (name, value) in more.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        all.to_string()
+    };
+    let tour = payload(&json!({
+        "tourId": "t", "waypoints": [{ "action": "LEFT", "speed": 1, "duration": 60_000 }],
+    }));
+    site.call("POST", "/api/patrol/start", &tour).data();
     for (path, methods) in api["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let target = path.replace("{taskId}", "task_001");
+            let target = path
+                .replace("{taskId}", "task_001")
+                .replace("{id}", "cam_1")
+                .replace("{cameraId}", "cam_1")
+                .replace("{presetId}", "7");
             let body =
                 match operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
                     .as_str()
@@ -469,13 +492,23 @@ fn the_description_is_true() {
                     Some("#/components/schemas/Start") => start_body("task_002"),
                     Some("#/components/schemas/Stop") => r#"{"taskId":"task_001"}"#.into(),
                     Some("#/components/schemas/Maintenance") => r#"{"enabled":false}"#.into(),
+                    Some("#/components/schemas/CameraAsk") => payload(&json!({})),
+                    Some("#/components/schemas/PtzAsk") => r#"{"action":"STOP"}"#.into(),
+                    Some("#/components/schemas/PresetName") => r#"{"name":"Gate"}"#.into(),
+                    Some("#/components/schemas/PatrolStart") => tour.clone(),
+                    Some("#/components/schemas/PatrolAsk") => r#"{"cameraId":"cam_1"}"#.into(),
                     Some(other) => panic!("no body for {other}"),
                     None => String::new(),
                 };
             let reply = site.call(&method.to_uppercase(), &target, &body);
             assert_eq!(reply.status, 200, "{method} {path}: {reply:?}");
             let good = &operation["responses"]["200"]["content"]["application/json"]["schema"];
-            check_shape(&api, good, &reply.json(), path);
+            if good.is_null() {
+                // Not JSON at all: the picture.
+                assert!(reply.head.contains("image/jpeg"), "{path}: {}", reply.head);
+            } else {
+                check_shape(&api, good, &reply.json(), path);
+            }
 
             let statuses = operation["responses"].as_object().unwrap();
             let wrong = site.call(&method.to_uppercase(), &target, "[");
@@ -489,6 +522,20 @@ fn the_description_is_true() {
             }
         }
     }
+}
+
+/// A camera that answers everything.
+fn dome() -> IsapiStandIn {
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(64, 48)
+        .write_to(&mut picture, image::ImageFormat::Jpeg)
+        .unwrap();
+    let model = Model {
+        picture: picture.into_inner(),
+        picture_size: false,
+        ..Model::default()
+    };
+    isapi_camera::start(GateRules::default(), model)
 }
 
 fn check_shape(api: &Value, schema: &Value, value: &Value, at: &str) {

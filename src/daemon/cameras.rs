@@ -1,6 +1,7 @@
 //! Puts camera control together: what it works with, what it learns, whom it tells.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use crate::adapter::command::CameraEvents;
@@ -23,16 +24,17 @@ use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::system;
 use crate::util::time::Now;
 
-/// Starts nothing: lanes come with commands. `events` = the cloud's line, where there is one.
+/// Starts nothing: lanes come with commands. `cloud` = the cloud's line, where there is one.
 pub fn service(
     config: &Config,
     health: &Arc<HealthBoard>,
-    events: Option<CameraEvents>,
+    cloud: Option<CloudEnd>,
 ) -> CameraService {
     health.set(Part::Cameras, PartStatus::Up, "", Now::read().wall);
     let observer = Observer {
         health: health.clone(),
-        events,
+        cloud,
+        moving: AtomicUsize::new(0),
     };
     let defaults = LanePolicy::default();
     let own: OwnAddresses = Box::new(|| {
@@ -80,10 +82,20 @@ fn configured(entry: &CameraCredential) -> Option<ConfiguredLogin> {
     })
 }
 
+/// The cloud's line as cameras see it.
+pub struct CloudEnd {
+    /// Where events go.
+    pub events: CameraEvents,
+    /// Has the line watched closely (or no more), so that its loss is noticed within seconds.
+    pub watch: Box<dyn Fn(bool) + Send + Sync>,
+}
+
 /// Tells the cloud, and health.
 struct Observer {
     health: Arc<HealthBoard>,
-    events: Option<CameraEvents>,
+    cloud: Option<CloudEnd>,
+    /// Cameras that move for the cloud.
+    moving: AtomicUsize,
 }
 
 impl CameraObserver for Observer {
@@ -98,14 +110,27 @@ impl CameraObserver for Observer {
             }
             _ => {}
         }
-        if let Some(events) = &self.events {
-            events.ptz_event(event, at);
+        if let Some(cloud) = &self.cloud {
+            cloud.events.ptz_event(event, at);
         }
     }
 
     fn patrol_event(&self, event: &PatrolEvent, at: SystemTime) {
-        if let Some(events) = &self.events {
-            events.patrol_event(event, at);
+        if let Some(cloud) = &self.cloud {
+            cloud.events.patrol_event(event, at);
+        }
+    }
+
+    fn moves_for_cloud(&self, moves: bool) {
+        let before = if moves {
+            self.moving.fetch_add(1, Ordering::AcqRel)
+        } else {
+            self.moving.fetch_sub(1, Ordering::AcqRel)
+        };
+        if let Some(cloud) = &self.cloud
+            && before == usize::from(!moves)
+        {
+            (cloud.watch)(moves);
         }
     }
 }

@@ -135,6 +135,7 @@ struct Nobody;
 impl CameraObserver for Nobody {
     fn ptz_event(&self, _: &PtzEvent, _: SystemTime) {}
     fn patrol_event(&self, _: &PatrolEvent, _: SystemTime) {}
+    fn moves_for_cloud(&self, _: bool) {}
 }
 
 fn probe(said: Said) -> Result<CameraDeviceInfo, String> {

@@ -134,6 +134,8 @@ pub trait CameraObserver: Send + Sync {
     fn ptz_event(&self, event: &PtzEvent, at: SystemTime);
     /// A change of a patrol.
     fn patrol_event(&self, event: &PatrolEvent, at: SystemTime);
+    /// One more camera moves by a manual command of the cloud, or one fewer.
+    fn moves_for_cloud(&self, moves: bool);
 }
 
 /// Whether the way to the cloud is known to be down.
@@ -198,6 +200,9 @@ pub struct CloudMessage {
     /// What it holds: the text of a JSON object, or of a JSON string that holds one. May carry
     /// passwords.
     pub text: Secret,
+    /// When the cloud took it, by its own clock in milliseconds. Only good for comparing two
+    /// messages.
+    pub sent_at: Option<i64>,
     /// How old it is by the cloud's own clock; `None` while that is unknown.
     pub age: Option<std::time::Duration>,
     /// It was sent while we were away, and comes from the service's store.

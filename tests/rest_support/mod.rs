@@ -439,7 +439,7 @@ pub fn read_reply(client: &mut TcpStream) -> Reply {
 }
 
 pub fn parse_reply(bytes: &[u8]) -> Reply {
-    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let text = String::from_utf8_lossy(bytes).into_owned();
     let (head, body) = text
         .split_once("\r\n\r\n")
         .unwrap_or_else(|| panic!("no answer: {text:?}"));
@@ -494,6 +494,7 @@ fn no_cameras() -> CameraService {
     impl CameraObserver for Nobody {
         fn ptz_event(&self, _: &PtzEvent, _: SystemTime) {}
         fn patrol_event(&self, _: &PatrolEvent, _: SystemTime) {}
+        fn moves_for_cloud(&self, _: bool) {}
     }
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),

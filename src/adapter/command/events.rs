@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::wire;
 use crate::adapter::camera_wire;
-use crate::domain::gateway::{CameraObserver, CloudLine, TaskObserver};
+use crate::domain::gateway::{CloudLine, TaskObserver};
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::PtzEvent;
 use crate::domain::stream::TaskEvent;
@@ -33,13 +33,15 @@ pub struct CameraEvents {
     pub node_id: String,
 }
 
-impl CameraObserver for CameraEvents {
-    fn ptz_event(&self, event: &PtzEvent, at: SystemTime) {
+impl CameraEvents {
+    /// A `ptz_event`.
+    pub fn ptz_event(&self, event: &PtzEvent, at: SystemTime) {
         let json = camera_wire::ptz_event(&self.node_id, event, at);
         self.line.node_event("ptz_event", json);
     }
 
-    fn patrol_event(&self, event: &PatrolEvent, at: SystemTime) {
+    /// A `patrol_event`.
+    pub fn patrol_event(&self, event: &PatrolEvent, at: SystemTime) {
         let json = camera_wire::patrol_event(&self.node_id, event, at);
         self.line.node_event("patrol_event", json);
     }

@@ -6,6 +6,8 @@
 //! for stops. Knows no websocket.
 
 mod events;
+pub mod heartbeat;
+mod overtaken;
 mod pending;
 mod request;
 mod wire;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 pub use events::{CameraEvents, TaskEvents};
+use overtaken::Overtaken;
 use pending::{Outcome, Pending};
 use request::{Command, Request};
 use wire::CommandResult;
@@ -53,7 +56,7 @@ impl CommandDoor {
     }
 
     /// Takes one message: `Some` is an answer that is still to come.
-    fn take(&self, message: &CloudMessage) -> Option<Pending> {
+    fn take(&self, message: &CloudMessage, stops: &mut Overtaken) -> Option<Pending> {
         let request = match request::read(message, self.line.max_answer()) {
             Ok(request) => request,
             Err(unreadable) => {
@@ -76,6 +79,7 @@ impl CommandDoor {
             );
             log::error!(command = request.about.command.as_str(); "{}", full.message);
             if stop {
+                let _ = stops.pass(&request, message.sent_at);
                 // Done all the same; its answer has no place.
                 let _ = self.execute(request, age(message));
             } else if let Some(slot) = self.line.reserve(true) {
@@ -88,6 +92,10 @@ impl CommandDoor {
             task = request.about.task_id.as_deref().unwrap_or(""), replayed = message.replayed;
             "command from the cloud"
         );
+        if let Err(fault) = stops.pass(&request, message.sent_at) {
+            self.answer(slot, &request.about, Outcome::Refused(fault));
+            return None;
+        }
         let about = request.about.clone();
         match self.execute(request, age(message)) {
             Execution::Done(outcome) => {
@@ -148,18 +156,6 @@ impl CommandDoor {
             success = result.success, code = result.error_code;
             "command answered"
         );
-        let json = result.json();
-        let most = self.line.max_answer();
-        if json.len() <= most {
-            return slot.publish(json);
-        }
-        let words = format!(
-            "the result has {} bytes, over the {most} that a message may have",
-            json.len()
-        );
-        log::error!(command = about.command.as_str(); "{words}");
-        let fault = Fault::new(ErrorCode::InternalError, words);
-        let result = CommandResult::new(&self.node_id, about, Outcome::Refused(fault), now);
         slot.publish(result.json());
     }
 }

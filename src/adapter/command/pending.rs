@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Select};
 use serde_json::Value;
 
 use super::CommandDoor;
+use super::overtaken::Overtaken;
 use super::request::About;
 use crate::adapter::camera_wire::{self, Shape};
 use crate::application::camera::CameraDone;
@@ -84,6 +85,7 @@ impl Pending {
 /// The loop of the thread `commands`.
 pub fn serve(door: &CommandDoor, messages: &Receiver<CloudMessage>) {
     let mut waiting: Vec<Pending> = Vec::new();
+    let mut stops = Overtaken::default();
     let mut open = true;
     while open || !waiting.is_empty() {
         let ready = {
@@ -111,7 +113,7 @@ pub fn serve(door: &CommandDoor, messages: &Receiver<CloudMessage>) {
         match messages.try_recv() {
             Ok(message) => {
                 // A bug in one command must not silence the line.
-                match catch_unwind(AssertUnwindSafe(|| door.take(&message))) {
+                match catch_unwind(AssertUnwindSafe(|| door.take(&message, &mut stops))) {
                     Ok(pending) => waiting.extend(pending),
                     Err(_) => {
                         log::error!(message = message.id.as_str(); "a command failed by a fault of lss itself; the line before says where");

@@ -111,10 +111,15 @@ impl Bench {
     }
 
     fn send(&self, text: &str) {
+        self.send_at(text, None);
+    }
+
+    fn send_at(&self, text: &str, sent_at: Option<i64>) {
         let message = CloudMessage {
             id: "m:0".into(),
             name: "command".into(),
             text: Secret::new(text),
+            sent_at,
             age: None,
             replayed: false,
         };
@@ -261,6 +266,34 @@ fn a_stop_is_answered_when_it_is_reaped_also_from_a_string() {
     )))
     .unwrap();
     assert_eq!(bench.result()["errorCode"], 30101);
+}
+
+#[test]
+fn a_start_that_comes_after_its_later_stop_is_not_executed() {
+    let bench = Bench::new();
+    bench.send_at(
+        r#"{"command":"STOP_STREAM","payload":{"taskId":"t1"}}"#,
+        Some(2_000),
+    );
+    let StreamRequest::Stop { done, .. } = bench.request() else {
+        panic!("no stop");
+    };
+    done.send(Err(Fault::new(ErrorCode::TaskNotFound, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["errorCode"], 30101);
+    // Held back while the stop passed.
+    bench.send_at(&start("t1"), Some(1_000));
+    let result = bench.result();
+    assert_eq!(result["errorCode"], 30106, "{result}");
+    // One that was sent after the stop is.
+    bench.send_at(&start("t1"), Some(3_000));
+    let StreamRequest::Start { accepted, .. } = bench.request() else {
+        panic!("no start");
+    };
+    accepted
+        .send(Err(Fault::new(ErrorCode::NodeBusy, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["errorCode"], 30302);
 }
 
 #[test]
@@ -582,6 +615,7 @@ fn what_is_too_old_moves_nothing_and_stops_are_never_too_old() {
             id: "m:1".into(),
             name: "command".into(),
             text: Secret::new(message(command, more)),
+            sent_at: None,
             age,
             replayed,
         };

@@ -93,6 +93,8 @@ impl CameraObserver for FakeObserver {
     fn patrol_event(&self, event: &PatrolEvent, _: SystemTime) {
         let _ = self.0.send(Told::Patrol(event.clone()));
     }
+
+    fn moves_for_cloud(&self, _: bool) {}
 }
 
 struct FakeCamera {

@@ -187,6 +187,7 @@ impl Running {
             };
             self.turn(event);
         }
+        self.moves_for_cloud(false);
         // Nobody is left waiting, whatever happened.
         let fault = Fault::new(ErrorCode::NodeOffline, "the node is stopping");
         self.fail_all(&fault);
@@ -224,9 +225,15 @@ impl Running {
             self.moving = self.lane.moving();
             self.next_request = self.lane.next_request();
             let moves = self.lane.moves_for_cloud();
-            self.flags.moves_for_cloud.store(moves, Ordering::Relaxed);
+            self.moves_for_cloud(moves);
         } else {
             self.replace(now);
+        }
+    }
+
+    fn moves_for_cloud(&self, moves: bool) {
+        if self.flags.moves_for_cloud.swap(moves, Ordering::Relaxed) != moves {
+            self.contact.observer().moves_for_cloud(moves);
         }
     }
 
