@@ -24,12 +24,12 @@ const GOOD: u8 = 80;
 /// Below this width quality is given up before size.
 const SMALL: u32 = 640;
 /// Qualities tried then.
-const WORSE: [u8; 4] = [65, 50, 35, 25];
+const WORSE: [u8; 4] = [65, 50, 35, WORST];
+const WORST: u8 = 25;
 /// Nothing narrower is a picture worth sending.
 const TINY: u32 = 64;
-/// Bytes a pixel that a first guess at the size goes by; a low one, so that the guess is rather
-/// too large than too small.
-const GUESS: f64 = 0.12;
+/// Sizes above the small one that are tried.
+const LARGER_TRIES: usize = 3;
 
 /// What a picture has to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,44 +160,67 @@ struct Scaler {
 }
 
 impl Scaler {
-    /// Size first, then quality, then what is left of size.
+    /// As large as fits at good quality; below [`SMALL`] rather worse than smaller.
     fn fit(&self, widest: u32, max_bytes: usize) -> Result<Fitted, SnapshotError> {
-        let mut width = widest.min(self.first_guess(max_bytes));
-        loop {
-            let scaled = self.scaled(width);
-            let encoded = encode(&scaled, GOOD)?;
-            if encoded.len() <= max_bytes {
-                return Ok(fitted(encoded, &scaled));
-            }
-            if width <= SMALL {
-                for quality in WORSE {
-                    let encoded = encode(&scaled, quality)?;
-                    if encoded.len() <= max_bytes {
-                        return Ok(fitted(encoded, &scaled));
-                    }
-                }
-            }
-            if width <= TINY {
-                return Err(SnapshotError::DoesNotFit(max_bytes));
-            }
-            // What the measured size asks for, a good step at least, and not past the width at
-            // which quality is tried.
-            let ratio = (as_f64(max_bytes) / as_f64(encoded.len())).sqrt() * 0.95;
-            let next = scale(width, ratio.min(0.9));
-            width = if width > SMALL {
-                next.max(SMALL)
-            } else {
-                next.max(TINY)
-            };
+        let small_width = widest.min(SMALL);
+        let (small, scaled) = self.encoded(small_width, GOOD)?;
+        if small.jpeg.len() > max_bytes {
+            return self.squeeze(&scaled, small.jpeg.len(), max_bytes);
         }
+        drop(scaled);
+        // A larger picture takes fewer bytes a pixel: what the small one says of the size that
+        // fits is a little too cautious, and nearly always right at once.
+        let mut best = small;
+        let mut width = widest.min(fitting_width(small_width, best.jpeg.len(), max_bytes));
+        for _ in 0..LARGER_TRIES {
+            if width <= best.width {
+                break;
+            }
+            let (larger, _) = self.encoded(width, GOOD)?;
+            if larger.jpeg.len() <= max_bytes {
+                best = larger;
+                break;
+            }
+            width = fitting_width(width, larger.jpeg.len(), max_bytes);
+        }
+        Ok(best)
     }
 
-    /// A width at which the picture is not hopelessly too large.
-    fn first_guess(&self, max_bytes: usize) -> u32 {
-        let (width, height) = self.size;
-        let pixels = as_f64(max_bytes) / GUESS;
-        let guess = (pixels * f64::from(width) / f64::from(height.max(1))).sqrt();
-        scale(1, guess).max(SMALL)
+    /// Worse, then smaller and worse.
+    fn squeeze(
+        &self,
+        scaled: &DynamicImage,
+        bytes: usize,
+        max_bytes: usize,
+    ) -> Result<Fitted, SnapshotError> {
+        for quality in WORSE {
+            let jpeg = encode(scaled, quality)?;
+            if jpeg.len() <= max_bytes {
+                return Ok(fitted(jpeg, scaled));
+            }
+        }
+        let mut width = scaled.width();
+        let mut bytes = bytes;
+        while width > TINY {
+            // By what the size asks for, a good step at least.
+            width = fitting_width(width, bytes, max_bytes)
+                .min(scale(width, 0.9))
+                .max(TINY);
+            for quality in [GOOD, WORST] {
+                let (smaller, _) = self.encoded(width, quality)?;
+                if smaller.jpeg.len() <= max_bytes {
+                    return Ok(smaller);
+                }
+                bytes = smaller.jpeg.len();
+            }
+        }
+        Err(SnapshotError::DoesNotFit(max_bytes))
+    }
+
+    fn encoded(&self, width: u32, quality: u8) -> Result<(Fitted, DynamicImage), SnapshotError> {
+        let scaled = self.scaled(width);
+        let jpeg = encode(&scaled, quality)?;
+        Ok((fitted(jpeg, &scaled), scaled))
     }
 
     /// Upright and of that width.
@@ -236,6 +259,14 @@ fn encode(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, SnapshotError>
     };
     done.map_err(|why| SnapshotError::Broken(camera_words(&why.to_string())))?;
     Ok(jpeg)
+}
+
+/// The width at which a picture of so many bytes at `width` should just fit.
+fn fitting_width(width: u32, bytes: usize, max_bytes: usize) -> u32 {
+    scale(
+        width,
+        (as_f64(max_bytes) / as_f64(bytes.max(1))).sqrt() * 0.97,
+    )
 }
 
 /// `value` times `factor`, rounded down.
