@@ -5,8 +5,11 @@
 //! rules that need to know what a client has *received* are checked for the clients named in
 //! [`Model::strict`]; for them whoever carries the frames calls [`Model::delivered`].
 
+#[path = "model/channel.rs"]
 mod channel;
+#[path = "model/expect.rs"]
 mod expect;
+#[path = "model/publish.rs"]
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
