@@ -5,9 +5,9 @@
 //!   clock.
 //! * [`client`]: the thread `ably` around it; [`handle`] what the daemon holds of it; `transport`,
 //!   `socket`, `upgrade` its websocket; `helper` what can't be done without waiting; `report` its
-//!   log lines.
+//!   log lines; [`mod@line`] what goes to which channel.
 //!
-//! Nothing in here knows what a command means, which channels there are, or what is published.
+//! Nothing in here knows what a command means or what is published; channels only `line`.
 //! Facts about the protocol carry the ids of the Ably client feature specification (RTN15, …);
 //! `docs/ably-conformance.md` lists which test shows which.
 
@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod frame;
 pub mod handle;
 pub mod helper;
+pub mod line;
 mod report;
 mod socket;
 mod transport;
