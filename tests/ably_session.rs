@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "ably_session/conformance.rs"]
+mod conformance;
 #[path = "ably_session/faults.rs"]
 mod faults;
 #[path = "ably_session/login.rs"]

@@ -4,8 +4,12 @@
 //! one port. What goes wrong is up to the test: protocol faults through [`Standin::with`], faults
 //! of the line through the methods here. It is good enough for the official clients.
 
+// Paths: this file is a module of tests, and of an example elsewhere.
+#[path = "ably/http.rs"]
 pub mod http;
+#[path = "ably/model.rs"]
 pub mod model;
+#[path = "ably/tls.rs"]
 pub mod tls;
 
 use std::collections::BTreeMap;

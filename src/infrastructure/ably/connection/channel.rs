@@ -107,7 +107,7 @@ impl Channel {
 
     /// Whether its messages count: attached, or on the way out only in order to rewind, when the
     /// service still sends and what it sends would otherwise depend on the rewind alone.
-    fn is_receiving(&self) -> bool {
+    pub(super) fn is_receiving(&self) -> bool {
         self.is_attached()
             || (self.now.state == ChannelState::Detaching && self.rewind == Rewind::Due)
     }
@@ -481,24 +481,6 @@ impl Machine {
                     channel.rewind_at = Some(now.mono + FORCED_GAP);
                 }
             }
-        }
-    }
-
-    /// Messages of the command channel (RTL7, RTL17, RTL21).
-    pub(super) fn on_messages(&mut self, frame: ProtocolMessage, now: Now) {
-        if !self.commands.is_receiving() {
-            return;
-        }
-        self.store_serial(Which::Commands, &frame);
-        for message in frame.messages {
-            let ready = self.feed.message(
-                message,
-                &mut self.clock,
-                &self.settings.urgent,
-                now.mono,
-                &self.settings.timing,
-            );
-            self.deliver(ready);
         }
     }
 }

@@ -250,6 +250,24 @@ impl Machine {
         self.report(settled);
     }
 
+    /// Messages of the command channel (RTL7, RTL17, RTL21).
+    fn on_messages(&mut self, frame: ProtocolMessage, now: Now) {
+        if !self.commands.is_receiving() {
+            return;
+        }
+        self.store_serial(Which::Commands, &frame);
+        for message in frame.messages {
+            let ready = self.feed.message(
+                message,
+                &mut self.clock,
+                &self.settings.urgent,
+                now.mono,
+                &self.settings.timing,
+            );
+            self.deliver(ready);
+        }
+    }
+
     fn on_presence(&mut self, frame: &ProtocolMessage, sync: bool, now: Now) {
         if !self.registry.is_attached() {
             return;
