@@ -2,6 +2,7 @@
 //! commands. Turns wire shapes into requests to the application and its answers into wire
 //! shapes. Knows no process, no camera protocol and no cloud socket.
 
+pub mod command;
 pub mod decode;
 pub mod rest;
 mod shown_command;

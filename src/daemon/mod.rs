@@ -1,6 +1,7 @@
 //! Wiring, threads, the order of start and stop. The only module that sees all layers; it decides
 //! nothing about streams, cameras or peers.
 
+mod cloud;
 mod lock;
 mod signals;
 mod startup;
@@ -53,9 +54,57 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     }
 }
 
-struct Rcs {
+/// What speaks with the cloud, before there are streams to speak of.
+struct Early {
+    client: Arc<RcsClient>,
+    callbacks: RcsCallbacks,
+    line: cloud::Line,
+}
+
+/// What speaks with the cloud.
+struct Cloud {
     callbacks: RcsCallbacks,
     heartbeat: RcsHeartbeat,
+    line: cloud::Cloud,
+}
+
+impl Early {
+    fn observers(&self) -> [Box<dyn TaskObserver>; 2] {
+        [Box::new(self.callbacks.observer()), self.line.observer()]
+    }
+
+    fn serve(
+        self,
+        config: &Config,
+        streams: &streams::Streams,
+        node: &Arc<NodeRegistry>,
+        health: &Arc<HealthBoard>,
+    ) -> Result<Cloud, StartError> {
+        let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
+        // Nothing is scanned yet, so the registration waits for no scan.
+        let heartbeat = RcsHeartbeat::start(
+            self.client,
+            node.clone(),
+            health.clone(),
+            rhythm,
+            Duration::ZERO,
+        )
+        .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
+        let line = self
+            .line
+            .serve(
+                config,
+                streams.service.clone(),
+                node.clone(),
+                health.clone(),
+            )
+            .map_err(|e| format!("the cloud's line: {e}"))?;
+        Ok(Cloud {
+            callbacks: self.callbacks,
+            heartbeat,
+            line,
+        })
+    }
 }
 
 /// Everything that runs.
@@ -64,7 +113,7 @@ struct Running {
     node: Arc<NodeRegistry>,
     rest: RestServer,
     streams: streams::Streams,
-    rcs: Option<Rcs>,
+    cloud: Option<Cloud>,
     signals: Receiver<Signal>,
     vital_ends: Receiver<&'static str>,
     stop_timeout: Duration,
@@ -90,27 +139,11 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
     let active = Arc::new(ActiveTasks::default());
     let probe = Arc::new(LinuxSystem::new(config.node.ip));
     let node = Arc::new(NodeRegistry::new(identity(config), probe, active.clone()));
-    let rcs_client = rcs_client(config);
     let (vital, vital_ends) = streams::vital_ends();
-
-    let callbacks = match &rcs_client {
-        Some(client) => Some(
-            RcsCallbacks::start(
-                client.clone(),
-                node_id.clone(),
-                config.rcs.callback_queue,
-                Pace::default(),
-            )
-            .map_err(|e| format!("thread rcs-callback: {e}"))?,
-        ),
-        None => None,
-    };
-    let observers: Vec<Box<dyn TaskObserver>> = callbacks
-        .iter()
-        .map(|c| Box::new(c.observer()) as Box<dyn TaskObserver>)
-        .collect();
-    let uplink: Arc<dyn Uplink> = match &rcs_client {
-        Some(client) => client.uplink(),
+    let early = open_cloud(config)?;
+    let observers: Vec<Box<dyn TaskObserver>> = early.iter().flat_map(Early::observers).collect();
+    let uplink: Arc<dyn Uplink> = match &early {
+        Some(early) => early.line.uplink(early.client.uplink()),
         None => Arc::new(streams::NoUplink),
     };
     let engine = startup::engine(config, &health, &node);
@@ -128,19 +161,9 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
     .map_err(|e| format!("thread stream: {e}"))?;
     let rest = rest(config, &streams, &health, &node, started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
-    let rcs = match (rcs_client, callbacks) {
-        (Some(client), Some(callbacks)) => {
-            let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
-            // Nothing is scanned yet, so the registration waits for no scan.
-            let heartbeat =
-                RcsHeartbeat::start(client, node.clone(), health.clone(), rhythm, Duration::ZERO)
-                    .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
-            Some(Rcs {
-                callbacks,
-                heartbeat,
-            })
-        }
-        _ => None,
+    let cloud = match early {
+        Some(early) => Some(early.serve(config, &streams, &node, &health)?),
+        None => None,
     };
     switched_off(config, &health);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -149,7 +172,7 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         node,
         rest,
         streams,
-        rcs,
+        cloud,
         signals,
         vital_ends,
         stop_timeout: config.ffmpeg.stop_timeout,
@@ -163,9 +186,6 @@ fn switched_off(config: &Config, health: &HealthBoard) {
     if config.mode == Mode::Standalone {
         health.set(Part::Rcs, PartStatus::Off, "standalone", at);
         health.set(Part::Ably, PartStatus::Off, "standalone", at);
-    } else {
-        let words = "this version has no Ably client yet: commands come over REST only";
-        health.set(Part::Ably, PartStatus::Down, words, at);
     }
     let words = "this version neither scans for cameras nor moves them yet";
     health.set(Part::Cameras, PartStatus::Off, words, at);
@@ -182,19 +202,33 @@ fn identity(config: &Config) -> NodeIdentity {
     }
 }
 
-fn rcs_client(config: &Config) -> Option<Arc<RcsClient>> {
-    if config.mode == Mode::Standalone {
-        return None;
-    }
+/// `None` in standalone mode.
+fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
+    let (Mode::Cloud, Some(base_url)) = (config.mode, config.rcs.base_url.clone()) else {
+        return Ok(None);
+    };
     let settings = RcsSettings {
-        base_url: config.rcs.base_url.clone()?,
+        base_url,
         token: config.rcs.token.clone(),
         connect_timeout: config.rcs.connect_timeout,
         read_timeout: config.rcs.read_timeout,
         public_ip_url: config.node.public_ip_url.clone(),
     };
     let trust = Arc::new(TrustStore::new(config.rcs.ca_file.clone()));
-    Some(Arc::new(RcsClient::new(settings, &trust)))
+    let client = Arc::new(RcsClient::new(settings, &trust));
+    let callbacks = RcsCallbacks::start(
+        client.clone(),
+        config.node.node_id(),
+        config.rcs.callback_queue,
+        Pace::default(),
+    )
+    .map_err(|e| format!("thread rcs-callback: {e}"))?;
+    let line = cloud::Line::open(config).map_err(|e| format!("the cloud's line: {e}"))?;
+    Ok(Some(Early {
+        client,
+        callbacks,
+        line,
+    }))
 }
 
 fn rest(
@@ -237,7 +271,7 @@ fn rest(
     Ok(server)
 }
 
-impl Rcs {
+impl Cloud {
     /// Puts new threads in the place of those that hang beyond every time-out of theirs.
     fn look_after(&self, now: Instant) {
         if self.heartbeat.is_stuck(now) {
@@ -246,6 +280,24 @@ impl Rcs {
         if self.callbacks.is_stuck(now) {
             report("rcs-callback", self.callbacks.replace());
         }
+    }
+}
+
+impl Cloud {
+    /// Both ways at once: callbacks and OFFLINE to RCS, results, OFFLINE and LEAVE on the line.
+    fn say_goodbye(self) {
+        let Self {
+            callbacks,
+            heartbeat,
+            line,
+        } = self;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                callbacks.stop(Instant::now() + FLUSH);
+                heartbeat.stop(Instant::now() + LAST_WORD);
+            });
+            line.close(Instant::now() + FLUSH + LAST_WORD);
+        });
     }
 }
 
@@ -259,14 +311,14 @@ fn report(thread: &str, replaced: std::io::Result<()>) {
 
 impl Running {
     fn run(self) -> ExitCode {
-        let look = match self.rcs {
+        let look = match self.cloud {
             Some(_) => crossbeam_channel::tick(LOOK_AFTER),
             None => crossbeam_channel::never(),
         };
         loop {
             select! {
-                recv(look) -> _ => if let Some(rcs) = &self.rcs {
-                    rcs.look_after(Instant::now());
+                recv(look) -> _ => if let Some(cloud) = &self.cloud {
+                    cloud.look_after(Instant::now());
                 },
                 recv(self.signals) -> signal => match signal {
                     Ok(Signal::SIGHUP) => {
@@ -316,9 +368,8 @@ impl Running {
 
     fn say_goodbye(self, streams_ended: bool) -> ExitCode {
         let clean = streams_ended && self.streams.join();
-        if let Some(rcs) = self.rcs {
-            rcs.callbacks.stop(Instant::now() + FLUSH);
-            rcs.heartbeat.stop(Instant::now() + LAST_WORD);
+        if let Some(cloud) = self.cloud {
+            cloud.say_goodbye();
         }
         self.rest.stop(REST_GRACE);
         log::info!("stopped");
@@ -335,9 +386,8 @@ impl Running {
         self.node.set_stopping();
         self.rest.refuse_new();
         self.streams.shut_down(true);
-        if let Some(rcs) = self.rcs {
-            rcs.callbacks.stop(Instant::now() + FLUSH);
-            rcs.heartbeat.stop(Instant::now() + LAST_WORD);
+        if let Some(cloud) = self.cloud {
+            cloud.say_goodbye();
         }
         ExitCode::FAILURE
     }

@@ -177,3 +177,37 @@ pub trait SystemProbe: Send + Sync {
     /// Takes microseconds: reads what the kernel has at hand.
     fn sample(&self, now: Instant) -> SystemSample;
 }
+
+/// A message from the cloud, delivered once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CloudMessage {
+    /// The service's id for it.
+    pub id: String,
+    /// Its name: what kind of command it carries.
+    pub name: String,
+    /// What it holds: the text of a JSON object, or of a JSON string that holds one. May carry
+    /// passwords.
+    pub text: Secret,
+    /// When the cloud took it, by its own clock in milliseconds. Only good for comparing two
+    /// messages.
+    pub sent_at: Option<i64>,
+    /// How old it is by the cloud's own clock; `None` while that is unknown.
+    pub age: Option<std::time::Duration>,
+    /// It was sent while we were away, and comes from the service's store.
+    pub replayed: bool,
+}
+
+/// A place in the cloud line's store, for one answer.
+pub trait AnswerSlot: Send {
+    /// Hands the answer over; it is kept until the cloud has it.
+    fn publish(self: Box<Self>, json: String);
+}
+
+/// The line to the cloud, as doors speak on it. No call waits.
+pub trait CloudLine: Send + Sync {
+    /// A place for an answer; `None` when too much waits already. `last_places`: also the few
+    /// kept for saying so.
+    fn reserve(&self, last_places: bool) -> Option<Box<dyn AnswerSlot>>;
+    /// An event of a task.
+    fn task_event(&self, task: &super::stream::TaskId, json: String);
+}

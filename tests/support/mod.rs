@@ -8,6 +8,7 @@
 )] // Tests: a fault ends them.
 #![allow(clippy::print_stderr, missing_docs)]
 
+pub mod ably;
 pub mod certs;
 pub mod daemon;
 pub mod logs;

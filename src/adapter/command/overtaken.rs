@@ -1,0 +1,44 @@
+//! STARTs that their own, later STOP has overtaken.
+//!
+//! While a lost backlog is fetched, stops pass at once and everything else is held (contract 5).
+//! A START that comes out afterwards must not start what the operator has stopped since.
+
+use std::collections::VecDeque;
+
+use super::request::{Command, Request};
+use crate::domain::error::{ErrorCode, Fault};
+
+/// So many stops are remembered; a backlog has at most a hundred messages.
+const REMEMBERED: usize = 256;
+
+/// The last stops: task, and when the cloud took the stop.
+#[derive(Debug, Default)]
+pub struct Overtaken {
+    stops: VecDeque<(String, i64)>,
+}
+
+impl Overtaken {
+    /// Remembers a stop; refuses (30106) a START that was sent before the last stop of its task.
+    /// Messages without a time pass.
+    pub fn pass(&mut self, request: &Request, sent_at: Option<i64>) -> Result<(), Fault> {
+        let (Some(task), Some(at)) = (&request.about.task_id, sent_at) else {
+            return Ok(());
+        };
+        match request.command {
+            Command::Stop { .. } => {
+                if self.stops.len() >= REMEMBERED {
+                    self.stops.pop_front();
+                }
+                self.stops.push_back((task.clone(), at));
+                Ok(())
+            }
+            Command::Start(_) if self.stops.iter().any(|(t, stop)| t == task && *stop > at) => {
+                Err(Fault::new(
+                    ErrorCode::TaskInvalidState,
+                    format!("task {task} was stopped after this START was sent"),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Messages in, results out, against a line and a stream owner of the test's own.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::application::stream::{StreamRequest, StreamRules};
+use crate::domain::gateway::{Engine, Launch};
+use crate::domain::stream::{
+    RetryLimit, StreamSpec, StreamStatus, TaskEvent, TaskEventKind, TaskId, TaskMode,
+};
+use crate::util::secret::Secret;
+
+struct Line {
+    out: Sender<Value>,
+    places: Arc<AtomicUsize>,
+    events: Mutex<Vec<(String, Value)>>,
+}
+
+struct Slot(Sender<Value>);
+
+impl AnswerSlot for Slot {
+    fn publish(self: Box<Self>, json: String) {
+        self.0.send(serde_json::from_str(&json).unwrap()).unwrap();
+    }
+}
+
+impl CloudLine for Line {
+    fn reserve(&self, last_places: bool) -> Option<Box<dyn AnswerSlot>> {
+        let left = self.places.load(Ordering::Relaxed);
+        if left == 0 && !last_places {
+            return None;
+        }
+        Some(Box::new(Slot(self.out.clone())))
+    }
+    fn task_event(&self, task: &TaskId, json: String) {
+        let value = serde_json::from_str(&json).unwrap();
+        self.events.lock().unwrap().push((task.to_string(), value));
+    }
+}
+
+struct AnyEngine;
+impl Engine for AnyEngine {
+    fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
+        assert_ne!(spec.task_id.as_str(), "panic", "as the test asked");
+        Ok(Launch {
+            mode: TaskMode::Transcode,
+            mode_reason: "test".into(),
+            argv: Vec::new(),
+            ends_by_nature: false,
+            whip_bearer: None,
+        })
+    }
+}
+
+struct Bench {
+    messages: Option<Sender<CloudMessage>>,
+    results: Receiver<Value>,
+    requests: Receiver<StreamRequest>,
+    places: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+impl Bench {
+    fn new() -> Self {
+        let (queue, requests) = bounded(64);
+        let (out, results) = bounded(256);
+        let (tx, rx) = bounded(64);
+        let places = Arc::new(AtomicUsize::new(1));
+        let line = Line {
+            out,
+            places: places.clone(),
+            events: Mutex::default(),
+        };
+        let door = CommandDoor {
+            streams: StreamService::new(
+                queue,
+                Arc::new(AnyEngine),
+                Arc::new(StreamRules::default()),
+            ),
+            line: Arc::new(line),
+            node_id: "lss-m".into(),
+        };
+        Self {
+            messages: Some(tx),
+            results,
+            requests,
+            places,
+            thread: Some(door.start(rx).unwrap()),
+        }
+    }
+
+    fn send(&self, text: &str) {
+        self.send_at(text, None);
+    }
+
+    fn send_at(&self, text: &str, sent_at: Option<i64>) {
+        let message = CloudMessage {
+            id: "m:0".into(),
+            name: "command".into(),
+            text: Secret::new(text),
+            sent_at,
+            age: None,
+            replayed: false,
+        };
+        self.messages.as_ref().unwrap().send(message).unwrap();
+    }
+
+    fn result(&self) -> Value {
+        self.results.recv_timeout(SOON).unwrap()
+    }
+
+    fn request(&self) -> StreamRequest {
+        self.requests.recv_timeout(SOON).unwrap()
+    }
+
+    fn ask(&self, text: &str) -> Value {
+        self.send(text);
+        self.result()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.messages = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn start(id: &str) -> String {
+    json!({
+        "command": "START_STREAM",
+        "payload": {
+            "taskId": id, "cameraId": "cam_1", "requestId": "r-1",
+            "sourceUrl": "rtsp://admin:canary-pw-1@127.0.0.1/x",
+            "whipUrl": "https://whip.example/canary-path-2/publish",
+            "playbackUrl": "https://play.example/whep"
+        }
+    })
+    .to_string()
+}
+
+fn task_of(spec: StreamSpec, status: StreamStatus) -> StreamTask {
+    StreamTask {
+        spec,
+        status,
+        process_id: Some(7),
+        error: None,
+        retry_count: 0,
+        max_retries: RetryLimit::Times(3),
+        created_at: UNIX_EPOCH,
+        started_at: None,
+        stopped_at: None,
+        last_heartbeat: None,
+        mode: TaskMode::Transcode,
+        mode_reason: String::new(),
+        progress: None,
+        exit_history: Vec::new(),
+        stop_reason: None,
+    }
+}
+
+#[test]
+fn a_start_is_answered_when_its_first_try_ends_and_holds_nothing_up() {
+    let bench = Bench::new();
+    bench.send(&start("t1"));
+    let StreamRequest::Start {
+        spec,
+        accepted,
+        first_try,
+        ..
+    } = bench.request()
+    else {
+        panic!("no start");
+    };
+    let task = task_of(*spec, StreamStatus::Starting);
+    accepted.send(Ok(task.clone())).unwrap();
+    // Others are answered in the meantime.
+    let other = bench.ask(r#"{"command":"PTZ_STOP","payload":{"cameraId":"c"}}"#);
+    assert_eq!(other["errorCode"], 20005);
+    assert!(
+        other["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("not supported yet")
+    );
+    let mut streaming = task;
+    streaming.status = StreamStatus::Streaming;
+    first_try.unwrap().send(Ok(streaming)).unwrap();
+    let result = bench.result();
+    assert_eq!(result["type"], "COMMAND_RESULT");
+    assert_eq!(result["command"], "START_STREAM");
+    assert_eq!(result["success"], true);
+    assert_eq!(result["errorCode"], 0);
+    assert_eq!(result["errorMessage"], Value::Null);
+    assert_eq!(
+        (&result["taskId"], &result["cameraId"]),
+        (&json!("t1"), &json!("cam_1"))
+    );
+    assert_eq!(
+        (&result["requestId"], &result["nodeId"]),
+        (&json!("r-1"), &json!("lss-m"))
+    );
+    assert_eq!(result["data"]["status"], "STREAMING");
+    assert_eq!(result["data"]["playbackUrl"], "https://play.example/whep");
+    let text = result.to_string();
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn a_failed_start_tells_whether_it_goes_on() {
+    let bench = Bench::new();
+    bench.send(&start("t1"));
+    let StreamRequest::Start {
+        spec,
+        accepted,
+        first_try,
+        ..
+    } = bench.request()
+    else {
+        panic!("no start");
+    };
+    let task = task_of(*spec, StreamStatus::Reconnecting);
+    accepted.send(Ok(task.clone())).unwrap();
+    let fault = Fault::new(ErrorCode::RtspConnFailed, "the camera refused");
+    first_try
+        .unwrap()
+        .send(Err((fault, Some(Box::new(task)))))
+        .unwrap();
+    let result = bench.result();
+    assert_eq!(
+        (&result["success"], &result["errorCode"]),
+        (&json!(false), &json!(30201))
+    );
+    assert_eq!(result["data"]["status"], "RECONNECTING");
+}
+
+#[test]
+fn a_stop_is_answered_when_it_is_reaped_also_from_a_string() {
+    let bench = Bench::new();
+    let inner = json!({"command":"STOP_STREAM","payload":{"taskId":"t1","force":true}}).to_string();
+    bench.send(&json!(inner).to_string());
+    let StreamRequest::Stop { task, force, done } = bench.request() else {
+        panic!("no stop");
+    };
+    assert_eq!((task.as_str(), force), ("t1", true));
+    done.send(Err(Fault::new(
+        ErrorCode::TaskNotFound,
+        "there is no task t1",
+    )))
+    .unwrap();
+    assert_eq!(bench.result()["errorCode"], 30101);
+}
+
+#[test]
+fn a_start_that_comes_after_its_later_stop_is_not_executed() {
+    let bench = Bench::new();
+    bench.send_at(
+        r#"{"command":"STOP_STREAM","payload":{"taskId":"t1"}}"#,
+        Some(2_000),
+    );
+    let StreamRequest::Stop { done, .. } = bench.request() else {
+        panic!("no stop");
+    };
+    done.send(Err(Fault::new(ErrorCode::TaskNotFound, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["errorCode"], 30101);
+    // Held back while the stop passed.
+    bench.send_at(&start("t1"), Some(1_000));
+    let result = bench.result();
+    assert_eq!(result["errorCode"], 30106, "{result}");
+    // One that was sent after the stop is.
+    bench.send_at(&start("t1"), Some(3_000));
+    let StreamRequest::Start { accepted, .. } = bench.request() else {
+        panic!("no start");
+    };
+    accepted
+        .send(Err(Fault::new(ErrorCode::NodeBusy, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["errorCode"], 30302);
+}
+
+#[test]
+fn query_with_and_without_a_task() {
+    let bench = Bench::new();
+    bench.send(r#"{"command":"QUERY_STATUS","payload":{}}"#);
+    let StreamRequest::List {
+        active_only: false,
+        reply,
+    } = bench.request()
+    else {
+        panic!("no list");
+    };
+    reply.send(Vec::new()).unwrap();
+    assert_eq!(bench.result()["data"], json!({"tasks": []}));
+    bench.send(r#"{"command":"QUERY_STATUS","payload":{"taskId":"t9"}}"#);
+    let StreamRequest::Get { reply, .. } = bench.request() else {
+        panic!("no get");
+    };
+    reply
+        .send(Err(Fault::new(ErrorCode::TaskNotFound, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["success"], false);
+}
+
+#[test]
+fn what_can_t_be_understood_is_answered_with_the_reason() {
+    let bench = Bench::new();
+    for (text, code, words) in [
+        ("not json", 20001, "malformed"),
+        ("", 20002, "command is missing"),
+        ("[1]", 20003, "object"),
+        (r#""\u0000""#, 20001, "malformed"),
+        (r#"{"command":7}"#, 20003, "command"),
+        (
+            r#"{"command":"LAUNCH","payload":{}}"#,
+            20003,
+            "none that this node knows",
+        ),
+        (
+            r#"{"command":"START_STREAM","payload":[]}"#,
+            20003,
+            "payload",
+        ),
+        (r#"{"command":"START_STREAM"}"#, 20002, "taskId"),
+        (
+            r#"{"command":"STOP_STREAM","payload":{"taskId":"t","force":"yes"}}"#,
+            20003,
+            "force",
+        ),
+        (r#"{"command":"STOP_STREAM","payload":{}}"#, 20002, "taskId"),
+    ] {
+        let result = bench.ask(text);
+        assert_eq!(result["errorCode"], code, "{text}: {result}");
+        let message = result["errorMessage"].as_str().unwrap();
+        assert!(message.contains(words), "{text}: {message}");
+        assert_eq!(result["success"], false);
+    }
+    // A payload that is wrong further down still names its task.
+    let text = r#"{"command":"START_STREAM","payload":{"taskId":"t5","sourceUrl":1}}"#;
+    assert_eq!(bench.ask(text)["taskId"], "t5");
+}
+
+#[test]
+fn a_full_store_refuses_all_but_stops() {
+    let bench = Bench::new();
+    bench.places.store(0, Ordering::Relaxed);
+    assert_eq!(bench.ask(&start("t1"))["errorCode"], 30302);
+    bench.send(r#"{"command":"STOP_STREAM","payload":{"taskId":"t1"}}"#);
+    let StreamRequest::Stop { done, .. } = bench.request() else {
+        panic!("the stop was not executed");
+    };
+    done.send(Err(Fault::new(ErrorCode::TaskNotFound, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["errorCode"], 30101);
+}
+
+#[test]
+fn a_panic_in_one_command_is_answered_and_silences_nothing() {
+    let bench = Bench::new();
+    assert_eq!(bench.ask(&start("panic"))["errorCode"], 50001);
+    assert_eq!(bench.ask("{}")["errorCode"], 20002);
+}
+
+#[test]
+fn what_stops_something_is_urgent() {
+    for text in [
+        r#"{"command":"STOP_STREAM","payload":{"taskId":"t"}}"#,
+        r#"{"command":"PTZ_STOP"}"#,
+        r#"{"command":"PTZ_CONTROL","payload":{"action":"STOP"}}"#,
+        r#"{"command":"PTZ_CONTINUOUS_MOVE","payload":{"action":"PAN_LEFT","speed":0}}"#,
+        r#"{"command":"PATROL_PAUSE","payload":{}}"#,
+        r#""{\"command\":\"PTZ_STOP\"}""#,
+    ] {
+        assert!(is_urgent(text), "{text}");
+    }
+    for text in [
+        r#"{"command":"START_STREAM"}"#,
+        r#"{"command":"PTZ_CONTROL","payload":{"action":"PAN_LEFT","speed":5}}"#,
+        "garbage",
+        "7",
+        "",
+    ] {
+        assert!(!is_urgent(text), "{text}");
+    }
+}
+
+#[test]
+fn task_events_have_the_contract_s_shape() {
+    let (out, _results) = bounded(1);
+    let line = Arc::new(Line {
+        out,
+        places: Arc::default(),
+        events: Mutex::default(),
+    });
+    let events = TaskEvents {
+        line: line.clone(),
+        node_id: "lss-m".into(),
+    };
+    let command = {
+        let value: Value = serde_json::from_str(&start("t1")).unwrap();
+        let fields = crate::adapter::decode::Fields::of(&value["payload"], "payload").unwrap();
+        crate::adapter::wire::start_command(&fields).unwrap()
+    };
+    let spec = command.validate(&StreamRules::default()).unwrap();
+    crate::domain::gateway::TaskObserver::task_changed(
+        &events,
+        &TaskEvent {
+            kind: TaskEventKind::Started,
+            at: UNIX_EPOCH,
+            task: task_of(spec, StreamStatus::Streaming),
+        },
+    );
+    let told = line.events.lock().unwrap().clone();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, "t1");
+    assert_eq!(
+        told[0].1,
+        json!({
+            "type": "TASK_EVENT", "taskId": "t1", "nodeId": "lss-m", "event": "STARTED",
+            "status": "STREAMING", "processId": 7, "errorCode": null, "errorMessage": null,
+            "timestamp": "1970-01-01T00:00:00.000Z"
+        })
+    );
+}

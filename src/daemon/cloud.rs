@@ -1,0 +1,393 @@
+//! The cloud's line in the daemon: the Ably client, the command door, heartbeats, presence and
+//! what health says of them. Decides nothing about commands.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+
+use crate::adapter::command::{CommandDoor, TaskEvents, heartbeat, is_urgent};
+use crate::application::health::HealthBoard;
+use crate::application::node::NodeRegistry;
+use crate::application::stream::StreamService;
+use crate::config::Config;
+use crate::domain::gateway::{CloudMessage, NodeSource, TaskObserver, Uplink};
+use crate::domain::health::{Part, PartStatus};
+use crate::domain::node::{Camera, LssNode};
+use crate::infrastructure::ably::client::{AblyClient, AblyEvent, Auth, ClientSettings};
+use crate::infrastructure::ably::connection::types::{
+    ChannelState, ConnectionState, Status, Timing,
+};
+use crate::infrastructure::ably::data::Data;
+use crate::infrastructure::ably::frame::ErrorInfo;
+use crate::infrastructure::ably::handle::AblyHandle;
+use crate::infrastructure::ably::helper::TokenSource;
+use crate::infrastructure::ably::line::{self, AblyLine, REGISTRY_CHANNEL, commands_channel};
+use crate::infrastructure::http::agent::{Timeouts, agent};
+use crate::infrastructure::http::names::Names;
+use crate::infrastructure::http::tls::TrustStore;
+use crate::infrastructure::rcs::RcsUplink;
+use crate::util::time::Now;
+
+/// Events of the line that wait for the bridge; when it is full the line holds back reading.
+const EVENTS: usize = 256;
+/// Commands that wait for the door; the same.
+const COMMANDS: usize = 256;
+/// Presence waits at most so long for the first registration (contract 13).
+const PRESENCE_WAITS: Duration = Duration::from_secs(10);
+/// A client that can't be started is tried again after so long.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
+/// How often it looks whether that has come; only until then.
+const PRESENCE_LOOKS: Duration = Duration::from_millis(250);
+
+/// The line, before anything hangs on it.
+pub struct Line {
+    settings: ClientSettings,
+    speaker: AblyLine,
+    events: Receiver<AblyEvent>,
+    node_id: String,
+    failing: Arc<AtomicBool>,
+}
+
+/// The line with everything that hangs on it.
+pub struct Cloud {
+    speaker: AblyLine,
+    stop: Sender<()>,
+    bridge: JoinHandle<()>,
+    commands: JoinHandle<()>,
+}
+
+impl Line {
+    /// Starts to connect.
+    pub fn open(config: &Config) -> io::Result<Self> {
+        let node_id = config.node.node_id();
+        let ably = &config.ably;
+        let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+        let auth = match (&ably.auth_url, &ably.api_key) {
+            (Some(url), _) => Auth::Url(TokenSource {
+                url: url.clone(),
+                headers: ably.auth_headers.clone(),
+            }),
+            (None, Some(key)) => Auth::Key(key.clone()),
+            (None, None) => {
+                return Err(invalid("neither ably.api_key nor ably.auth_url is set"));
+            }
+        };
+        let roots = TrustStore::new(ably.ca_file.clone())
+            .roots()
+            .map_err(|why| invalid(&why.to_string()))?;
+        let tls = if ably.tls {
+            Some(roots.rustls().map_err(|why| invalid(&why.to_string()))?)
+        } else {
+            None
+        };
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(4),
+            read: Duration::from_secs(10),
+        };
+        let settings = ClientSettings {
+            client_id: ably.client_id.clone(),
+            auth,
+            endpoint: ably.endpoint.clone(),
+            port: ably.port,
+            fallback_hosts: ably.fallback_hosts.clone(),
+            tls,
+            http: agent(timeouts, roots.ureq(), Names::default()),
+            connectivity_check_url: ably.connectivity_check_url.clone(),
+            commands: commands_channel(&node_id),
+            registry: REGISTRY_CHANNEL.to_owned(),
+            agent: concat!("lss/", env!("CARGO_PKG_VERSION")).to_owned(),
+            urgent: Arc::new(|message| is_urgent(&line::text(message))),
+            timing: Timing::default(),
+        };
+        let (handle, events) = connect(&settings)?;
+        Ok(Self {
+            settings,
+            speaker: AblyLine::new(handle, &node_id),
+            events,
+            node_id,
+            failing: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// Tells the line of every change of a task.
+    pub fn observer(&self) -> Box<dyn TaskObserver> {
+        Box::new(TaskEvents {
+            line: Arc::new(self.speaker.clone()),
+            node_id: self.node_id.clone(),
+        })
+    }
+
+    /// Whether RCS and this line were both last seen failing.
+    pub fn uplink(&self, rcs: Arc<RcsUplink>) -> Arc<dyn Uplink> {
+        Arc::new(Both {
+            rcs,
+            ably: self.failing.clone(),
+        })
+    }
+
+    /// Hangs the door, the heartbeat and health on it.
+    pub fn serve(
+        self,
+        config: &Config,
+        streams: StreamService,
+        node: Arc<NodeRegistry>,
+        health: Arc<HealthBoard>,
+    ) -> io::Result<Cloud> {
+        let (messages, incoming) = bounded(COMMANDS);
+        let door = CommandDoor {
+            streams,
+            line: Arc::new(self.speaker.clone()),
+            node_id: self.node_id.clone(),
+        };
+        let commands = door.start(incoming)?;
+        let (stop, stopped) = bounded(1);
+        let speaker = self.speaker.clone();
+        let interval = config.ably.heartbeat_interval;
+        let bridge = Bridge {
+            line: self,
+            messages,
+            node,
+            health,
+            entered: None,
+        };
+        let bridge = std::thread::Builder::new()
+            .name("cloud".to_owned())
+            .spawn(move || bridge.run(interval, &stopped))?;
+        Ok(Cloud {
+            speaker,
+            stop,
+            bridge,
+            commands,
+        })
+    }
+}
+
+impl Cloud {
+    /// After the streams have ended: results go out, the last heartbeat says OFFLINE, presence
+    /// leaves, the connection is closed. By `deadline`.
+    pub fn close(self, deadline: Instant) {
+        // The bridge's end ends the door's queue; the door ends when every answer is out.
+        let _ = self.stop.try_send(());
+        let both = [self.bridge, self.commands];
+        while Instant::now() < deadline && both.iter().any(|t| !t.is_finished()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let patience = deadline.saturating_duration_since(Instant::now());
+        if !self.speaker.handle().close(patience) {
+            log::warn!(
+                "the cloud's line did not close in time; presence leaves by itself within seconds"
+            );
+        }
+    }
+}
+
+fn connect(settings: &ClientSettings) -> io::Result<(AblyHandle, Receiver<AblyEvent>)> {
+    let (tx, events) = bounded(EVENTS);
+    let handle =
+        AblyClient::start(settings.clone(), tx).map_err(|why| io::Error::other(why.to_string()))?;
+    Ok((handle, events))
+}
+
+struct Both {
+    rcs: Arc<RcsUplink>,
+    ably: Arc<AtomicBool>,
+}
+
+impl Uplink for Both {
+    fn is_down(&self) -> bool {
+        self.rcs.is_down() && self.ably.load(Ordering::Relaxed)
+    }
+}
+
+/// What of the presence body is worth telling again when it changes.
+#[derive(PartialEq)]
+struct Told {
+    engine: String,
+    node_ip: Option<String>,
+    public_ip: Option<String>,
+    cameras: Vec<Camera>,
+}
+
+impl Told {
+    fn of(node: &LssNode) -> Self {
+        Self {
+            engine: node.system.ffmpeg_version.clone(),
+            node_ip: node.node_ip.clone(),
+            public_ip: node.public_ip.clone(),
+            cameras: node.cameras.clone(),
+        }
+    }
+}
+
+/// The thread `cloud`.
+struct Bridge {
+    line: Line,
+    messages: Sender<CloudMessage>,
+    node: Arc<NodeRegistry>,
+    health: Arc<HealthBoard>,
+    /// What presence says; `None` = not entered yet.
+    entered: Option<Told>,
+}
+
+impl Bridge {
+    fn run(mut self, interval: Duration, stop: &Receiver<()>) {
+        let enter_by = Instant::now() + PRESENCE_WAITS;
+        let beat = tick(interval);
+        self.tell_health();
+        loop {
+            let looks = match self.entered {
+                None => crossbeam_channel::after(PRESENCE_LOOKS),
+                Some(_) => crossbeam_channel::never(),
+            };
+            select! {
+                recv(self.line.events) -> event => match event {
+                    Ok(event) => self.event(event),
+                    Err(_) => self.replace_client(),
+                },
+                recv(looks) -> _ => self.presence(Instant::now() >= enter_by),
+                recv(beat) -> _ => {
+                    self.heartbeat();
+                    if self.entered.is_some() {
+                        self.presence(true);
+                    }
+                }
+                recv(stop) -> _ => break,
+            }
+            self.tell_health();
+        }
+        self.heartbeat();
+    }
+
+    /// The client has ended, and nobody asked it to: a fault of lss. A new one takes its place.
+    fn replace_client(&mut self) {
+        log::error!(
+            "the cloud's line has ended by a fault of lss and is opened anew; results that were not delivered are lost"
+        );
+        self.health.set(
+            Part::Ably,
+            PartStatus::Down,
+            "ended by a fault of lss, opened anew",
+            Now::read().wall,
+        );
+        match connect(&self.line.settings) {
+            Ok((handle, events)) => {
+                self.line.speaker.replace(handle);
+                self.line.events = events;
+                self.entered = None;
+            }
+            Err(why) => {
+                log::error!("the cloud's line can't be opened: {why}");
+                // Tried again at the next turn that finds the old channel closed.
+                std::thread::sleep(OPEN_AGAIN);
+            }
+        }
+    }
+
+    fn event(&mut self, event: AblyEvent) {
+        match event {
+            AblyEvent::Message(delivery) => {
+                // Waits for a place: the line holds back reading meanwhile. The door waits for
+                // nothing but its own queues.
+                let _ = self.messages.send(line::message(&delivery));
+            }
+            AblyEvent::ContinuityLost { rewinding } => {
+                log::warn!(rewinding = rewinding; "commands may have been lost while the line was down; what the service still holds is fetched");
+            }
+            AblyEvent::Refused { channel, why, .. } => {
+                log::error!(channel = channel.as_str(); "the cloud's line refused a message: {why}");
+            }
+            AblyEvent::ClonedMachineId(true) => {
+                log::error!(node = self.line.node_id.as_str(); "another device uses this machine id (a cloned image?): give each its own lss.node.machine_id");
+            }
+            AblyEvent::ClonedMachineId(false) => {
+                log::info!("the other device with this machine id is gone");
+            }
+            // The client logs its own changes; health is told after every event.
+            AblyEvent::Connection(_)
+            | AblyEvent::Channel(..)
+            | AblyEvent::PresenceRefused(_)
+            | AblyEvent::LinkLost
+            | AblyEvent::Ended => {}
+        }
+    }
+
+    fn heartbeat(&self) {
+        let now = Now::read();
+        let node = self.node.node(now);
+        let mut json = heartbeat::heartbeat(&node, true, now);
+        if json.len() > self.room() {
+            json = heartbeat::heartbeat(&node, false, now);
+        }
+        self.line.speaker.heartbeat(&json);
+    }
+
+    /// Enters presence once RCS knows us (or `anyway`), and tells it again when it has changed.
+    fn presence(&mut self, anyway: bool) {
+        let node = self.node.node(Now::read());
+        if node.registered_at.is_none() && !anyway {
+            return;
+        }
+        let told = Told::of(&node);
+        if self.entered.as_ref() == Some(&told) {
+            return;
+        }
+        let mut json = heartbeat::presence(&node, true);
+        if json.len() > self.room() {
+            json = heartbeat::presence(&node, false);
+        }
+        if let Ok(value) = serde_json::from_str(&json) {
+            self.line.speaker.handle().set_presence(Data::Json(value));
+        }
+        self.entered = Some(told);
+    }
+
+    /// Bytes of a payload, with some left for the rest of the message.
+    fn room(&self) -> usize {
+        self.line.speaker.max_size().saturating_sub(256)
+    }
+
+    fn tell_health(&self) {
+        let machine = &self.line.speaker.handle().status();
+        let failing = matches!(
+            machine.connection.state,
+            ConnectionState::Disconnected | ConnectionState::Suspended | ConnectionState::Failed
+        );
+        self.line.failing.store(failing, Ordering::Relaxed);
+        let up = machine.connection.state == ConnectionState::Connected
+            && machine.commands.state == ChannelState::Attached
+            && !machine.cloned;
+        let part = if up { PartStatus::Up } else { PartStatus::Down };
+        let words = in_words(machine);
+        self.health.set(Part::Ably, part, &words, Now::read().wall);
+    }
+}
+
+/// States, why, and how much waits: what an operator wants to know of the line.
+fn in_words(machine: &Status) -> String {
+    let why = |reason: &Option<ErrorInfo>| match reason {
+        Some(why) => format!(" ({why})"),
+        None => String::new(),
+    };
+    format!(
+        "{}connection {}{}, command channel {}{}, registry {}{}; retries {}, results waiting {}, messages waiting {}, continuity lost {}",
+        if machine.cloned {
+            "another device uses this machine id; "
+        } else {
+            ""
+        },
+        machine.connection.state.name(),
+        why(&machine.connection.reason),
+        machine.commands.state.name(),
+        why(&machine.commands.reason),
+        machine.registry.state.name(),
+        if machine.present { " (present)" } else { "" },
+        machine.retries,
+        machine.results_waiting,
+        machine.publishes_waiting,
+        machine.continuity_lost,
+    )
+}

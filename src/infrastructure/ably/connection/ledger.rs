@@ -1,0 +1,130 @@
+//! Places for publishes that must not be lost (contract 5): whoever takes on work that will have
+//! a result takes a place for it first, so that no result is ever turned away.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Kept publishes at most.
+pub const PLACES: usize = 2_000;
+/// Of those, kept for answers that tell of a refusal.
+pub const RESERVED: usize = 64;
+/// Bytes at which no new place is given. A place that is already given is always filled, so the
+/// sum may pass this by one message for each command that is being executed.
+pub const BYTES: usize = 4 << 20;
+
+/// Counts places and bytes. Shared by everyone who publishes.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    places: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// For what a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Results of commands.
+    Ordinary,
+    /// Answers that must go out even then: refusals, results of stops.
+    High,
+}
+
+impl Ledger {
+    /// Takes a place, if there is one.
+    pub fn take(self: &Arc<Self>, priority: Priority) -> Option<Place> {
+        let limit = match priority {
+            Priority::Ordinary if self.bytes() >= BYTES => return None,
+            Priority::Ordinary => PLACES - RESERVED,
+            Priority::High => PLACES,
+        };
+        self.places
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < limit).then_some(taken + 1)
+            })
+            .ok()?;
+        Some(Place {
+            ledger: Arc::clone(self),
+            bytes: 0,
+        })
+    }
+
+    /// Whether a place for the result of one more command is free.
+    pub fn has_room(&self) -> bool {
+        self.places() < PLACES - RESERVED && self.bytes() < BYTES
+    }
+
+    /// Places taken.
+    pub fn places(&self) -> usize {
+        self.places.load(Ordering::Relaxed)
+    }
+
+    /// Bytes in them.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A place in the ledger. Given back when it is dropped.
+pub struct Place {
+    ledger: Arc<Ledger>,
+    bytes: usize,
+}
+
+impl Place {
+    /// Counts the bytes that lie in it.
+    pub fn fill(&mut self, bytes: usize) {
+        self.ledger.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.ledger.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.fill(0);
+        self.ledger.places.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({} bytes)", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixty_four_places_are_kept_for_refusals() {
+        let ledger = Arc::new(Ledger::default());
+        let mut held = Vec::new();
+        while let Some(place) = ledger.take(Priority::Ordinary) {
+            held.push(place);
+        }
+        assert_eq!(held.len(), PLACES - RESERVED);
+        assert!(!ledger.has_room());
+        while let Some(place) = ledger.take(Priority::High) {
+            held.push(place);
+        }
+        assert_eq!((held.len(), ledger.places()), (PLACES, PLACES));
+        held.clear();
+        assert_eq!(ledger.places(), 0);
+        assert!(ledger.has_room());
+    }
+
+    #[test]
+    fn bytes_are_counted_and_given_back() {
+        let ledger = Arc::new(Ledger::default());
+        let mut place = ledger.take(Priority::Ordinary).unwrap();
+        place.fill(BYTES);
+        assert!(ledger.take(Priority::Ordinary).is_none());
+        assert!(!ledger.has_room());
+        assert!(ledger.take(Priority::High).is_some(), "refusals still go");
+        place.fill(10);
+        assert_eq!(ledger.bytes(), 10);
+        drop(place);
+        assert_eq!((ledger.places(), ledger.bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,253 @@
+//! The real binary steered over the cloud's line: commands in, results, heartbeats, presence and
+//! task events out, against the strict Ably and RCS stand-ins.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::ably::Standin;
+use support::ably::model::Model;
+use support::daemon::{Daemon, Setup, fake_ffmpeg, start_body, wait_for};
+use support::rcs::Rcs;
+
+const SOON: Duration = Duration::from_secs(20);
+const REGISTRY: &str = "lss:registry";
+
+struct Site {
+    daemon: Daemon,
+    ably: Standin,
+    rcs: Rcs,
+}
+
+impl Site {
+    fn start() -> Self {
+        let ably = Standin::start();
+        let rcs = Rcs::start();
+        let setup = Setup {
+            standalone: false,
+            more: format!(
+                "rcs: {{ base_url: '{}' }}\nably: {{ api_key: 'app.key:secret', endpoint: '127.0.0.1', port: {}, tls: false, heartbeat_interval: 500ms, connectivity_check_url: 'http://{}/up' }}\n",
+                rcs.base_url(),
+                ably.address.port(),
+                ably.address,
+            ),
+            ffmpeg: format!(
+                "path: '{}', start_confirm: 300ms, start_timeout: 3s, stop_timeout: 4s",
+                fake_ffmpeg().display()
+            ),
+            ..Setup::default()
+        };
+        let daemon = Daemon::start(&setup);
+        let site = Self { daemon, ably, rcs };
+        let node = site.daemon.node_id.clone();
+        let commands = site.commands();
+        site.ably.until("the command channel", |model| {
+            model.is_attached(&node, &commands)
+        });
+        site
+    }
+
+    fn commands(&self) -> String {
+        format!("lss:{}:commands", self.daemon.node_id)
+    }
+
+    fn send(&self, command: &str, payload: impl Into<Value>) -> String {
+        let data = json!({ "command": command, "payload": payload.into() }).to_string();
+        self.ably.publish(
+            &self.commands(),
+            &json!({ "name": "command", "data": data, "encoding": "json" }),
+        )
+    }
+
+    /// Everything of that type on the status channel.
+    fn told(&self, kind: &str) -> Vec<Value> {
+        let status = format!("lss:{}:status", self.daemon.node_id);
+        self.ably.model(|model| published(model, &status, kind))
+    }
+
+    fn result_of(&self, request: &str) -> Value {
+        wait_for(&format!("the result of {request}"), SOON, || {
+            self.told("COMMAND_RESULT")
+                .into_iter()
+                .find(|r| r["requestId"] == request)
+        })
+    }
+}
+
+fn published(model: &mut Model, channel: &str, kind: &str) -> Vec<Value> {
+    let Some(channel) = model.channels.get(channel) else {
+        return Vec::new();
+    };
+    channel
+        .log
+        .iter()
+        .map(|(_, data)| match data {
+            Value::String(text) => serde_json::from_str(text).unwrap(),
+            other => other.clone(),
+        })
+        .filter(|value: &Value| value["type"] == kind)
+        .collect()
+}
+
+fn start_payload(task: &str, mode: &str, request: &str) -> Value {
+    let mut payload = start_body(task, mode);
+    payload["requestId"] = json!(request);
+    payload
+}
+
+#[test]
+fn commands_are_executed_answered_and_told() {
+    let mut site = Site::start();
+    site.send("START_STREAM", start_payload("t1", "ok", "r1"));
+    let result = site.result_of("r1");
+    assert_eq!(result["success"], true, "{result}");
+    assert_eq!(result["data"]["status"], "STREAMING");
+    assert_eq!(result["nodeId"], site.daemon.node_id.as_str());
+    site.send("QUERY_STATUS", json!({ "taskId": "t1", "requestId": "r2" }));
+    assert_eq!(site.result_of("r2")["data"]["taskId"], "t1");
+    wait_for("a heartbeat with the task", SOON, || {
+        site.told("HEARTBEAT")
+            .iter()
+            .any(|beat| beat["activeTasks"]["t1"].is_u64())
+            .then_some(())
+    });
+    site.send("STOP_STREAM", json!({ "taskId": "t1", "requestId": "r3" }));
+    let result = site.result_of("r3");
+    assert_eq!(result["data"]["status"], "STOPPED", "{result}");
+    let events = site
+        .ably
+        .model(|model| published(model, "task:t1:events", "TASK_EVENT"));
+    let kinds: Vec<&str> = events
+        .iter()
+        .map(|e| e["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["STATUS_UPDATE", "STARTED", "STOPPED"]);
+    for (request, command, payload, code) in [
+        ("r4", "STOP_STREAM", json!({ "taskId": "nobody" }), 30101),
+        ("r5", "START_STREAM", json!({ "taskId": "x" }), 20002),
+        ("r6", "WHATEVER", json!({}), 20003),
+    ] {
+        let mut payload = payload;
+        payload["requestId"] = json!(request);
+        site.send(command, payload);
+        let result = site.result_of(request);
+        assert_eq!(
+            (&result["success"], &result["errorCode"]),
+            (&json!(false), &json!(code)),
+            "{result}"
+        );
+    }
+    site.ably.publish(
+        &site.commands(),
+        &json!({ "name": "command", "data": "not json" }),
+    );
+    wait_for("an answer to what can't be understood", SOON, || {
+        site.told("COMMAND_RESULT")
+            .iter()
+            .any(|r| r["errorCode"] == 20001)
+            .then_some(())
+    });
+    // The register body, entered once, gone at the end.
+    let node = site.daemon.node_id.clone();
+    let entry = site.ably.wait("presence", |model| {
+        let registry = model.channels.get(REGISTRY)?;
+        registry
+            .members
+            .iter()
+            .find(|((_, client), _)| *client == node)
+            .map(|(_, m)| m.entry.clone())
+    });
+    let body = match &entry["data"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    };
+    assert_eq!(body["ablyClientId"], node.as_str());
+    assert_eq!(
+        site.daemon.get("/api/stream/health")["parts"]["ably"]["status"],
+        "UP"
+    );
+    assert!(site.daemon.stop().success());
+    site.ably.until("nobody present", |model| {
+        model.channels[REGISTRY].members.is_empty()
+    });
+    assert_eq!(site.told("HEARTBEAT").last().unwrap()["status"], "OFFLINE");
+    site.ably.assert_clean();
+    assert!(
+        site.rcs.violations().is_empty(),
+        "{:?}",
+        site.rcs.violations()
+    );
+    let status = site
+        .told("COMMAND_RESULT")
+        .iter()
+        .chain(&site.told("HEARTBEAT"))
+        .map(ToString::to_string)
+        .collect::<String>();
+    for canary in ["camera-canary-1", "whip-canary-path-2", "app.key:secret"] {
+        assert!(!status.contains(canary), "{status}");
+        assert!(!site.daemon.log().contains(canary), "{}", site.daemon.log());
+    }
+}
+
+#[test]
+fn a_cut_line_loses_nothing_and_doubles_nothing() {
+    let site = Site::start();
+    let node = site.daemon.node_id.clone();
+    for round in 0..5 {
+        site.ably.cut(&node);
+        // Sent while it is away.
+        let task = format!("c{round}");
+        site.send(
+            "START_STREAM",
+            start_payload(&task, "ok", &format!("s{round}")),
+        );
+        site.send(
+            "STOP_STREAM",
+            json!({ "taskId": task, "requestId": format!("e{round}") }),
+        );
+    }
+    for round in 0..5 {
+        let started = site.result_of(&format!("s{round}"));
+        // The stop follows at once: it ends the first try or finds it streaming.
+        assert!(
+            started["success"] == true || started["errorCode"] == 30106,
+            "{started}"
+        );
+        assert_eq!(site.result_of(&format!("e{round}"))["success"], true);
+    }
+    let results = site.told("COMMAND_RESULT");
+    let mut requests: Vec<&str> = results
+        .iter()
+        .filter_map(|r| r["requestId"].as_str())
+        .collect();
+    requests.sort_unstable();
+    let before = requests.len();
+    requests.dedup();
+    assert_eq!(before, requests.len(), "a command was answered twice");
+    assert_eq!(requests.len(), 10);
+    site.ably.assert_clean();
+}
+
+#[test]
+fn streams_outlive_the_line_and_the_result_waits_for_it() {
+    let site = Site::start();
+    let node = site.daemon.node_id.clone();
+    site.send("START_STREAM", start_payload("t", "ok", "r"));
+    wait_for("the command to be taken", SOON, || {
+        let (status, _) = site.daemon.request("GET", "/api/stream/task/t", None);
+        (status == 200).then_some(())
+    });
+    site.ably.silence(&node);
+    site.daemon.wait_status("t", "STREAMING");
+    site.ably.cut(&node);
+    assert_eq!(site.result_of("r")["success"], true);
+    assert_eq!(site.daemon.task("t")["status"], "STREAMING");
+    assert_eq!(site.daemon.task("t")["retryCount"], 0);
+}
