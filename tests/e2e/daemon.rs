@@ -11,7 +11,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::lab::{self, Answer, Camera, Part, Receiver, Tools, http, poll, processes_with, until};
+use crate::lab::http::Answer;
+use crate::lab::{self, Camera, Part, Receiver, Tools, http, poll, processes_with, until};
 use crate::support::rcs::{Door, Rcs};
 
 /// How long anything may take that should happen soon. Generous: two slow, shared cores.

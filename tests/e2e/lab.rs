@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,13 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+// By path, because the example and a benchmark include this file from elsewhere.
+#[path = "http.rs"]
+pub mod http;
+pub use http::http;
+
 /// How long a part may take to come up on a slow, busy machine.
 const PART_START: Duration = Duration::from_secs(60);
-
-/// How long an HTTP exchange may stand still. A stop takes a while.
-const HTTP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks `probe` until it answers, every 50 ms; `None` at the deadline.
 pub fn poll<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
@@ -450,94 +452,6 @@ impl SilentPort {
     /// Which one.
     pub fn port(&self) -> u16 {
         self.0.local_addr().expect("address").port()
-    }
-}
-
-/// An HTTP answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// HTTP status; 0 = none came.
-    pub status: u16,
-    /// The body, if it is JSON, else null.
-    pub json: Value,
-    /// The body as it came, or why none came.
-    pub text: String,
-}
-
-/// One request on a connection of its own; any status is an answer. By hand, because the example
-/// is built for release and this is all it needs of a client.
-pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
-    match exchange(method, url, headers, body) {
-        Ok((status, text)) => Answer {
-            status,
-            json: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-        },
-        Err(e) => Answer {
-            status: 0,
-            json: Value::Null,
-            text: e.to_string(),
-        },
-    }
-}
-
-fn exchange(
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: Option<&Value>,
-) -> io::Result<(u16, String)> {
-    let rest = url.strip_prefix("http://").expect("http://");
-    let (host, path) = rest.split_at(rest.find('/').expect("a path"));
-    let body = body.map(Value::to_string);
-    let mut lines = vec![
-        format!("{method} {path} HTTP/1.1"),
-        format!("Host: {host}"),
-        "Connection: close".to_owned(),
-    ];
-    lines.extend(
-        headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}")),
-    );
-    if let Some(body) = &body {
-        lines.push("Content-Type: application/json".to_owned());
-        lines.push(format!("Content-Length: {}", body.len()));
-    }
-    let request = lines.join("\r\n") + "\r\n\r\n" + body.as_deref().unwrap_or("");
-
-    let mut stream = TcpStream::connect(host)?;
-    stream.set_read_timeout(Some(HTTP_PATIENCE))?;
-    stream.set_write_timeout(Some(HTTP_PATIENCE))?;
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let bad = || io::Error::other(format!("no HTTP answer: {answer:?}"));
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(bad)?;
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
-    let chunked = head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked");
-    let body = if chunked {
-        unchunk(body).ok_or_else(bad)?
-    } else {
-        body.to_owned()
-    };
-    Ok((status.ok_or_else(bad)?, body))
-}
-
-/// The text of a chunked body.
-fn unchunk(mut rest: &str) -> Option<String> {
-    let mut text = String::new();
-    loop {
-        let (size, behind) = rest.split_once("\r\n")?;
-        let size = usize::from_str_radix(size.trim(), 16).ok()?;
-        if size == 0 {
-            return Some(text);
-        }
-        text += behind.get(..size)?;
-        rest = behind.get(size + 2..)?;
     }
 }
 
