@@ -86,9 +86,10 @@ impl Line {
         } else {
             None
         };
+        // Ten seconds in all: a token source that takes longer has failed (RSA4c).
         let timeouts = Timeouts {
-            connect: Duration::from_secs(4),
-            read: Duration::from_secs(10),
+            connect: Duration::from_secs(2),
+            read: Duration::from_secs(5),
         };
         let settings = ClientSettings {
             client_id: ably.client_id.clone(),
