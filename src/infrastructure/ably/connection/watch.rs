@@ -9,8 +9,6 @@ use super::{Machine, Now};
 #[derive(Default)]
 pub(super) struct Watch {
     on: bool,
-    /// The loss was told, and there was no sign of life since.
-    told: bool,
     /// The ping of the watch that waits for its answer.
     ping: Option<(String, Instant)>,
     next_at: Option<Instant>,
@@ -36,7 +34,6 @@ impl Machine {
             return;
         }
         self.watch.on = on;
-        self.watch.told = false;
         self.watch.ping = None;
         self.watch.next_at = None;
         if on && self.is_connected() {
@@ -90,12 +87,13 @@ impl Machine {
             && Some(ping.as_str()) == id
         {
             self.watch.ping = None;
-            self.watch.told = false;
         }
     }
 
+    /// Every loss is told, also the next one after an unanswered ping: a move may have begun in
+    /// between, and telling a camera that stands still to stop costs nothing.
     fn tell_link_lost(&mut self) {
-        if self.watch.on && !std::mem::replace(&mut self.watch.told, true) {
+        if self.watch.on {
             self.out.push(Output::LinkLost);
         }
     }
@@ -113,7 +111,6 @@ impl Machine {
     /// The connection is CONNECTED.
     pub(super) fn link_entered_connected(&mut self, now: Now) {
         if self.watch.on {
-            self.watch.told = false;
             self.watch_ping(now);
         }
     }

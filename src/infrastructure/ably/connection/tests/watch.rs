@@ -44,14 +44,24 @@ fn no_answer_in_three_seconds_is_a_lost_link_but_not_a_lost_connection() {
     let out = bench.wait(Duration::from_millis(100));
     assert_eq!(lost(&out), 1);
     assert_eq!(bench.state(), ConnectionState::Connected);
-    // Told once, until there was an answer.
+    // Told again with every ping that is lost: a move may have begun in between.
     let next = pings(&out);
     assert_eq!(next.len(), 1);
-    let out = bench.wait(SEC * 3);
-    assert_eq!(lost(&out), 0);
     assert_ne!(ping, next);
+    let out = bench.wait(SEC * 3);
+    assert_eq!(lost(&out), 1);
+    // So is a cut, whatever was told before.
+    assert_eq!(lost(&bench.lose()), 1);
+}
+
+#[test]
+fn an_answer_ends_the_losses() {
+    let mut bench = Bench::up();
+    bench.feed(Input::WatchLink(true));
+    let out = bench.wait(SEC * 3);
+    assert_eq!(lost(&out), 1);
     answer(&mut bench, &pings(&out)[0]);
-    assert_eq!(lost(&bench.wait(SEC * 6)), 1);
+    assert_eq!(lost(&bench.wait(SEC * 2)), 0);
 }
 
 #[test]
