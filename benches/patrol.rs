@@ -9,7 +9,8 @@
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
 )]
 #![allow(missing_docs)]
 
