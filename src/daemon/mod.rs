@@ -3,6 +3,7 @@
 
 mod cameras;
 mod cloud;
+mod figures;
 mod lock;
 pub mod probe;
 mod reload;
@@ -82,6 +83,13 @@ struct Cloud {
 impl Early {
     fn camera_events(&self) -> cameras::CloudEnd {
         self.line.camera_events()
+    }
+
+    fn figures(&self) -> figures::CloudSources {
+        figures::CloudSources {
+            line: self.line.speaker(),
+            callbacks: self.callbacks.observer(),
+        }
     }
 
     fn observers(&self) -> [Box<dyn TaskObserver>; 2] {
@@ -183,7 +191,14 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         },
     )
     .map_err(|e| format!("thread stream: {e}"))?;
-    let rest = rest(config, &streams, &cameras, &health, &node, started)?;
+    let sources = figures::Sources {
+        streams: streams.service.clone(),
+        cameras: cameras.clone(),
+        health: health.clone(),
+        node: node.clone(),
+        cloud: early.as_ref().map(Early::figures),
+    };
+    let rest = rest(config, sources, started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
@@ -257,10 +272,7 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
 
 fn rest(
     config: &Config,
-    streams: &streams::Streams,
-    cameras: &CameraService,
-    health: &Arc<HealthBoard>,
-    node: &Arc<NodeRegistry>,
+    sources: figures::Sources,
     started: Instant,
 ) -> Result<RestServer, StartError> {
     let ip = config
@@ -278,13 +290,14 @@ fn rest(
         late_limit: (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS),
         limits: Limits::default(),
     };
-    let picture = node.clone();
+    let picture = sources.node.clone();
     let deps = RestDeps {
-        streams: streams.service.clone(),
-        cameras: cameras.clone(),
-        health: health.clone(),
+        streams: sources.streams.clone(),
+        cameras: sources.cameras.clone(),
+        health: sources.health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
+        figures: Arc::new(move || sources.gather()),
         started,
     };
     let server = RestServer::start(settings, deps).map_err(|e| {

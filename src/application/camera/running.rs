@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use super::contact::{Contact, QueryData};
+use super::latency::Kind;
 use super::order::{Command, CommandId, Outcome, Output, RequestId};
 use super::service::CameraReply;
 use super::wires::Wires;
@@ -86,7 +87,7 @@ struct Running {
     answers: Receiver<(RequestId, Outcome<QueryData>)>,
     flags: Arc<Flags>,
     generation: u64,
-    waiting: HashMap<CommandId, (CameraId, Sender<CameraReply>)>,
+    waiting: HashMap<CommandId, Waiting>,
     link_down: bool,
     stopping: bool,
     /// Let go for want of room: no command comes any more.
@@ -96,6 +97,14 @@ struct Running {
     next_request: RequestId,
     last_camera: CameraId,
     _alive: Sender<()>,
+}
+
+/// Who waits for a command's answer, and since when.
+struct Waiting {
+    camera: CameraId,
+    reply: Sender<CameraReply>,
+    since: Instant,
+    kind: Option<Kind>,
 }
 
 /// What woke the thread.
@@ -170,7 +179,12 @@ impl Running {
                 },
                 recv(inputs) -> input => match input {
                     Ok(Input::Command(command, reply)) => {
-                        self.waiting.insert(command.id, (command.camera.clone(), reply));
+                        self.waiting.insert(command.id, Waiting {
+                            camera: command.camera.clone(),
+                            reply,
+                            since: Instant::now(),
+                            kind: Kind::of(&command.order),
+                        });
                         self.contact.named(&command.camera);
                         self.last_camera = command.camera.clone();
                         Event::Command(command)
@@ -271,9 +285,16 @@ impl Running {
             match each {
                 Output::Send(send) => self.wires.send(send),
                 Output::Reply(id, result) => {
-                    if let Some((camera, reply)) = self.waiting.remove(&id) {
-                        let _ = reply.try_send(CameraReply {
-                            camera,
+                    if let Some(waiting) = self.waiting.remove(&id) {
+                        if let Some(kind) = waiting.kind {
+                            let took = waiting.since.elapsed();
+                            self.contact
+                                .shared()
+                                .latencies
+                                .note(kind, took, result.is_ok());
+                        }
+                        let _ = waiting.reply.try_send(CameraReply {
+                            camera: waiting.camera,
                             protocol: self.contact.protocol(),
                             result,
                         });
@@ -300,9 +321,9 @@ impl Running {
     }
 
     fn fail_all(&mut self, fault: &Fault) {
-        for (_, (camera, reply)) in self.waiting.drain() {
-            let _ = reply.try_send(CameraReply {
-                camera,
+        for (_, waiting) in self.waiting.drain() {
+            let _ = waiting.reply.try_send(CameraReply {
+                camera: waiting.camera,
                 protocol: None,
                 result: Err(fault.clone()),
             });

@@ -15,6 +15,7 @@ use super::address::Host;
 use super::book::{Book, CameraAsk, KnownCamera, Place};
 use super::contact::{Contact, QueryData};
 use super::directory::ConfiguredLogin;
+use super::latency::Latencies;
 use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
 use super::running::{self, Flags, Input};
@@ -79,6 +80,7 @@ struct Lanes {
 pub(super) struct Shared {
     pub parts: CameraParts,
     policy: RwLock<LanePolicy>,
+    pub latencies: Latencies,
     lanes: Mutex<Lanes>,
     commands: AtomicU64,
     link_down: AtomicBool,
@@ -101,6 +103,7 @@ impl CameraService {
         Self {
             shared: Arc::new(Shared {
                 policy: RwLock::new(parts.policy),
+                latencies: Latencies::default(),
                 parts,
                 lanes: Mutex::default(),
                 commands: AtomicU64::new(1),
@@ -212,6 +215,11 @@ impl CameraService {
         {
             self.shared.parts.book.stream_login(ip, &login, taken);
         }
+    }
+
+    /// How long cameras take.
+    pub fn latencies(&self) -> &Latencies {
+        &self.shared.latencies
     }
 
     /// The cameras that are known, by id and address.
