@@ -212,14 +212,12 @@ impl Inbox {
     }
 
     fn read_head(&mut self) -> Result<Option<Head>, MessageError> {
-        // Judged before the head is whole: an SSH banner is one line and no more.
+        // Judged before the head is whole: an SSH banner is one line and no more, and other
+        // protocols have no lines.
+        if !self.buffer.first().is_some_and(u8::is_ascii_uppercase) {
+            return Err(MessageError::NotRtsp(what_it_is(&self.buffer)));
+        }
         let Some(line) = first_line(&self.buffer) else {
-            let begins = self.buffer.get(..7).unwrap_or(&self.buffer);
-            let possible = begins.iter().all(|b| b.is_ascii_graphic() || *b == b' ')
-                && begins.first().is_some_and(u8::is_ascii_uppercase);
-            if !possible {
-                return Err(MessageError::NotRtsp(what_it_is(&self.buffer)));
-            }
             return self.bounded_head();
         };
         let start = read_start(line)?;
