@@ -9,3 +9,4 @@ pub mod node;
 pub mod patrol;
 pub mod ptz;
 pub mod stream;
+pub mod vendor;
