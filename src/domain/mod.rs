@@ -10,3 +10,4 @@ pub mod patrol;
 pub mod ptz;
 pub mod stream;
 pub mod vendor;
+pub mod whip_fit;
