@@ -10,3 +10,5 @@ pub mod node;
 pub mod patrol;
 pub mod ptz;
 pub mod stream;
+pub mod vendor;
+pub mod whip_fit;
