@@ -90,6 +90,8 @@ pub struct OnvifModel {
     pub focus: bool,
     pub iris: bool,
     pub picture: Option<Vec<u8>>,
+    /// Where its stream is, as it says.
+    pub stream: String,
     pub clock: Clock,
 }
 
@@ -121,6 +123,7 @@ impl Default for OnvifModel {
             focus: true,
             iris: true,
             picture: Some(vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9]),
+            stream: "rtsp://u:p@192.168.1.88:8554/main?a=1&b=2".to_owned(),
             clock: Clock::real(),
         }
     }
@@ -460,7 +463,11 @@ impl OnvifDevice {
     fn reply(&self, namespace: &str, name: &str, inside: &str) -> Outgoing {
         let text = if self.model.odd_style {
             // Without any prefix, each level with its own default namespace.
-            let inside = inside.replace("<tt:", "<").replace("</tt:", "</");
+            let inside = inside
+                .replace("<tt:", "<")
+                .replace("</tt:", "</")
+                .replace("<x:", "<")
+                .replace("</x:", "</");
             format!(
                 "\u{feff}\r\n\r\n<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><Envelope xmlns=\"{SOAP}\"><Body>\r\n<{name}Response xmlns=\"{namespace}\">{inside}</{name}Response></Body></Envelope>"
             )
