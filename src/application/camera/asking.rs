@@ -100,7 +100,7 @@ impl Contact {
                 if support.onvif.is_none() {
                     support.onvif = speaks(Protocol::Onvif).ok();
                 }
-                book.model(&self.place.host, info.model.as_deref());
+                book.model(&self.as_named().1, info.model.as_deref());
                 Ok(QueryData::Info(Box::new(info)))
             }
         }

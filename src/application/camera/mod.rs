@@ -21,6 +21,7 @@ mod lane_tests;
 mod lane_tour_tests;
 mod login;
 mod motor;
+mod naming;
 mod order;
 mod running;
 mod service;
@@ -29,6 +30,7 @@ mod service_tests;
 #[cfg(test)]
 mod sim;
 mod waiting;
+mod whereabouts;
 mod wires;
 
 pub use address::{AddressRules, Host, OwnAddress};
