@@ -82,6 +82,10 @@ pub struct OnvifModel {
     pub ignores_zero: bool,
     /// Says whether it moves.
     pub tells_motion: bool,
+    /// The account may look and not move, in the words for a wrong login.
+    pub may_not_move: bool,
+    /// Tells strangers who it is.
+    pub open_information: bool,
     /// Faults come with HTTP 200.
     pub faults_in_200: bool,
     /// A byte order mark, no prefixes, numbers with exponents.
@@ -117,6 +121,8 @@ impl Default for OnvifModel {
             stop: StopMode::Works,
             ignores_zero: false,
             tells_motion: true,
+            may_not_move: false,
+            open_information: false,
             faults_in_200: false,
             odd_style: false,
             profile: "Profile_2 <PTZ>".to_owned(),
@@ -317,7 +323,11 @@ impl Site for OnvifDevice {
         if request.header("Authorization").is_some() && security.is_some() {
             self.violation("both logins in one request");
         }
-        let open = operation.name == "GetSystemDateAndTime" && !self.model.clock_needs_login;
+        let open = match operation.name.as_str() {
+            "GetSystemDateAndTime" => !self.model.clock_needs_login,
+            "GetDeviceInformation" => self.model.open_information && security.is_none(),
+            _ => false,
+        };
         if let Some(refusal) = self.check_login(request, security, open) {
             return refusal;
         }

@@ -27,6 +27,9 @@ impl OnvifDevice {
                         "no such profile",
                     ));
                 }
+                if self.model.may_not_move {
+                    return Err(fault("Sender", "NotAuthorized", "not authorized"));
+                }
                 self.ptz(name, operation)
             }
             (IMAGING, name) => {
