@@ -426,19 +426,19 @@ fn cloud() {
     send("PTZ_CONTROL", &first);
     wait_for("the first move", SOON, || answered("first"));
     camera.take_lines();
-    let mut sent = Vec::new();
+    let mut moves = Vec::new();
     for n in 0..300 {
         let begin = Instant::now();
         let body = json!({ "cameraId": "c", "action": "PAN_LEFT", "speed": speed(n) });
-        sent.push(send("PTZ_CONTROL", &body));
+        moves.push(send("PTZ_CONTROL", &body));
         pause_until(begin + Duration::from_millis(34));
     }
     wait_for("the last move", SOON, || {
-        (camera.log().len() >= sent.len()).then_some(())
+        (camera.log().len() >= moves.len()).then_some(())
     });
     let log = camera.log();
-    assert_eq!(log.len(), sent.len());
-    let mut took: Vec<Duration> = log.iter().zip(&sent).map(|(r, at)| r.at - *at).collect();
+    assert_eq!(log.len(), moves.len());
+    let mut took: Vec<Duration> = log.iter().zip(&moves).map(|(r, at)| r.at - *at).collect();
     row(
         "a command over Ably to the request at an ISAPI camera, warm, p50 / p99 of 300",
         &spread(&mut took),
@@ -500,7 +500,11 @@ fn picture() -> Vec<u8> {
         let wave = (f64::from(x) / 97.0).sin() * (f64::from(y) / 61.0).cos() * 80.0 + 120.0;
         let grain = random.i32(-14..=14);
         let value = |shift: i32| (wave as i32 + grain + shift).clamp(0, 255) as u8;
-        image::Rgb([value(0), value(x as i32 % 40), value(y as i32 % 25)])
+        image::Rgb([
+            value(0),
+            value((x % 40).cast_signed()),
+            value((y % 25).cast_signed()),
+        ])
     });
     let mut jpeg = Vec::new();
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut Cursor::new(&mut jpeg), 85)
