@@ -116,6 +116,11 @@ impl Line {
         })
     }
 
+    /// What speaks on the line.
+    pub fn speaker(&self) -> AblyLine {
+        self.speaker.clone()
+    }
+
     /// Tells the line of every change of a task.
     pub fn observer(&self) -> Box<dyn TaskObserver> {
         Box::new(TaskEvents {

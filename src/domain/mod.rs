@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod discovery;
 pub mod error;
+pub mod figures;
 pub mod gateway;
 pub mod health;
 pub mod node;

@@ -10,6 +10,7 @@ pub mod http;
 pub mod isapi;
 pub mod onvif;
 pub mod pictures;
+pub mod process;
 pub mod rcs;
 pub mod snapshot;
 pub mod system;

@@ -19,6 +19,7 @@ mod lane_props;
 mod lane_tests;
 #[cfg(test)]
 mod lane_tour_tests;
+mod latency;
 mod login;
 mod motor;
 mod naming;
@@ -39,6 +40,7 @@ pub use contact::{CheckReport, QueryData};
 pub use directory::{ConfiguredLogin, Directory, Said, Target, Vendor};
 pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
+pub use latency::{Kind as CommandKind, Latencies};
 pub use login::Login;
 pub use order::{
     Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,

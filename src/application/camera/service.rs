@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -15,6 +15,8 @@ use super::LanePolicy;
 use super::address::Host;
 use super::book::{Book, CameraAsk, KnownCamera, Spot};
 use super::contact::{Contact, QueryData};
+use super::directory::ConfiguredLogin;
+use super::latency::Latencies;
 use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
 use super::running::{self, Flags, Input};
@@ -81,6 +83,8 @@ struct Lanes {
 
 pub(super) struct Shared {
     pub parts: CameraParts,
+    policy: RwLock<LanePolicy>,
+    pub latencies: Latencies,
     lanes: Mutex<Lanes>,
     whereabouts: Mutex<Whereabouts>,
     commands: AtomicU64,
@@ -103,6 +107,8 @@ impl CameraService {
         let (alive, ended) = bounded(0);
         Self {
             shared: Arc::new(Shared {
+                policy: RwLock::new(parts.policy),
+                latencies: Latencies::default(),
                 parts,
                 lanes: Mutex::default(),
                 whereabouts: Mutex::default(),
@@ -183,7 +189,7 @@ impl CameraService {
         let (camera, host) = (job.command.camera.clone(), job.place.host.clone());
         let urgent = matches!(job.command.order, Order::Stop(_));
         let mut command = job.command;
-        command.age += job.since.elapsed();
+        command.age = command.age.saturating_add(job.since.elapsed());
         let mut input = Input::Command(command, host.clone(), job.reply);
         let give_up = Instant::now() + STOP_WAITS;
         loop {
@@ -227,6 +233,16 @@ impl CameraService {
         }
     }
 
+    /// New limits and other configured logins, after a reload. Moves that run keep their ends.
+    pub fn configure(&self, policy: LanePolicy, logins: Vec<ConfiguredLogin>) {
+        *self
+            .shared
+            .policy
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = policy;
+        self.shared.parts.book.configure(logins);
+    }
+
     /// What a stream's source tells of its camera.
     pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) {
         self.shared.parts.book.learn_source(id, source);
@@ -241,6 +257,11 @@ impl CameraService {
         {
             self.shared.parts.book.stream_login(ip, &login, taken);
         }
+    }
+
+    /// How long cameras take.
+    pub fn latencies(&self) -> &Latencies {
+        &self.shared.latencies
     }
 
     /// The cameras that are known, by id and address.
@@ -270,7 +291,7 @@ impl CameraService {
 
     /// How long an answer to `order` may take at most.
     pub fn patience(&self, order: &Order) -> Duration {
-        patience(order, &self.shared.parts.policy)
+        patience(order, &self.shared.policy())
     }
 
     /// Whether a camera moves by a manual command of the cloud: then its line is to be watched
@@ -394,6 +415,11 @@ impl Lanes {
 }
 
 impl Shared {
+    /// The limits that count now.
+    pub fn policy(&self) -> LanePolicy {
+        *self.policy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
