@@ -11,23 +11,17 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::ably::Standin;
-use support::daemon::{Daemon, Setup, wait_for};
+use support::daemon::Setup;
 use support::digest_server::{GateRules, Offer};
 use support::isapi_camera::{self, IsapiStandIn, Model};
 use support::onvif_camera::{self, OnvifModel};
-use support::rcs::Rcs;
-
-const SOON: Duration = Duration::from_secs(20);
+use support::site::Site;
 
 /// One node with both doors open.
-struct Site {
-    daemon: Daemon,
-    ably: Standin,
-    _rcs: Rcs,
+struct Doors {
+    site: Site,
     requests: AtomicU32,
 }
 
@@ -38,34 +32,16 @@ struct Answer {
     data: Value,
 }
 
-impl Site {
-    fn start(setup: Setup) -> Self {
-        let (ably, rcs) = (Standin::start(), Rcs::start());
-        let daemon = Daemon::start(&Setup {
-            standalone: false,
-            more: format!(
-                "rcs: {{ base_url: '{}' }}\nably: {{ api_key: 'app.key:secret', endpoint: '127.0.0.1', port: {}, tls: false, connectivity_check_url: 'http://{}/up' }}\n",
-                rcs.base_url(),
-                ably.address.port(),
-                ably.address,
-            ),
-            ..setup
-        });
-        let (node, commands) = (
-            daemon.node_id.clone(),
-            format!("lss:{}:commands", daemon.node_id),
-        );
-        ably.until("the command channel", |m| m.is_attached(&node, &commands));
+impl Doors {
+    fn open(setup: Setup) -> Self {
         Self {
-            daemon,
-            ably,
-            _rcs: rcs,
+            site: Site::with(setup),
             requests: AtomicU32::new(0),
         }
     }
 
     fn rest(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let (_, answer) = self.daemon.request(method, path, body);
+        let (_, answer) = self.site.daemon.request(method, path, body);
         Answer {
             code: answer["code"].as_i64().unwrap(),
             words: answer["message"].as_str().unwrap_or_default().to_owned(),
@@ -77,24 +53,8 @@ impl Site {
         let request = format!("r{}", self.requests.fetch_add(1, Ordering::Relaxed));
         let mut payload = payload.clone();
         payload["requestId"] = json!(request);
-        let data = json!({ "command": command, "payload": payload }).to_string();
-        self.ably.publish(
-            &format!("lss:{}:commands", self.daemon.node_id),
-            &json!({ "name": "command", "data": data, "encoding": "json" }),
-        );
-        let status = format!("lss:{}:status", self.daemon.node_id);
-        let result = wait_for(&format!("the result of {payload}"), SOON, || {
-            self.ably.model(|model| {
-                let log = &model.channels.get(&status)?.log;
-                log.iter().rev().find_map(|(_, data)| {
-                    let value: Value = match data {
-                        Value::String(text) => serde_json::from_str(text).ok()?,
-                        other => other.clone(),
-                    };
-                    (value["requestId"] == request).then_some(value)
-                })
-            })
-        });
+        self.site.send(command, payload);
+        let result = self.site.result_of(&request);
         Answer {
             code: result["errorCode"].as_i64().unwrap(),
             words: result["errorMessage"]
@@ -143,7 +103,7 @@ fn dome(rules: &GateRules) -> IsapiStandIn {
 #[test]
 fn bad_input_is_refused_by_both_doors_and_reaches_no_camera() {
     let rules = GateRules::default();
-    let (site, camera) = (Site::start(Setup::default()), dome(&rules));
+    let (doors, camera) = (Doors::open(Setup::default()), dome(&rules));
     let own = lss::infrastructure::system::own_addresses();
     let own = own.iter().find(|(ip, _)| !ip.is_loopback());
     let mut cases = vec![
@@ -215,9 +175,9 @@ fn bad_input_is_refused_by_both_doors_and_reaches_no_camera() {
         let payload = known(camera.addr, &rules, "HIK", &more);
         // An id of nonsense is no path.
         let doors = if payload["cameraId"] == "cam" {
-            Vec::from(site.ptz(&payload))
+            Vec::from(doors.ptz(&payload))
         } else {
-            vec![("Ably", site.ably("PTZ_CONTROL", &payload))]
+            vec![("Ably", doors.ably("PTZ_CONTROL", &payload))]
         };
         for (door, answer) in doors {
             assert_eq!(answer.code, code, "{door} {more}: {}", answer.words);
@@ -225,7 +185,7 @@ fn bad_input_is_refused_by_both_doors_and_reaches_no_camera() {
             assert!(!answer.words.contains(&rules.password), "{door} {more}");
         }
     }
-    for (door, answer) in site.ptz(&json!({ "cameraId": "nobody", "action": "PAN_LEFT" })) {
+    for (door, answer) in doors.ptz(&json!({ "cameraId": "nobody", "action": "PAN_LEFT" })) {
         assert_eq!(answer.code, 20004, "{door}: {}", answer.words);
         assert!(answer.words.contains("send ip"), "{door}: {}", answer.words);
     }
@@ -239,7 +199,7 @@ fn loopback_is_no_camera_for_either_door() {
         camera_loopback: false,
         ..Setup::default()
     };
-    let (site, camera) = (Site::start(setup), dome(&rules));
+    let (doors, camera) = (Doors::open(setup), dome(&rules));
     for ip in [
         "127.0.0.1",
         "127.9.9.9",
@@ -251,7 +211,7 @@ fn loopback_is_no_camera_for_either_door() {
         "LOCALHOST.",
     ] {
         let stop = json!({ "action": "STOP", "ip": ip });
-        for (door, answer) in site.ptz(&known(camera.addr, &rules, "HIK", &stop)) {
+        for (door, answer) in doors.ptz(&known(camera.addr, &rules, "HIK", &stop)) {
             assert_eq!(answer.code, 20005, "{door} {ip}: {}", answer.words);
         }
     }
@@ -261,7 +221,7 @@ fn loopback_is_no_camera_for_either_door() {
 #[test]
 fn a_preset_name_is_a_name_whatever_it_holds() {
     let rules = GateRules::default();
-    let site = Site::start(Setup::default());
+    let doors = Doors::open(Setup::default());
     let hik = dome(&rules);
     let other = onvif_camera::start(rules.clone(), OnvifModel::default());
     let stop = json!({ "action": "STOP" });
@@ -270,17 +230,17 @@ fn a_preset_name_is_a_name_whatever_it_holds() {
             known(addr, &rules, vendor, &stop),
             &json!({ "cameraId": id }),
         );
-        assert_eq!(site.ably("PTZ_CONTROL", &payload).code, 0);
+        assert_eq!(doors.ably("PTZ_CONTROL", &payload).code, 0);
     }
     let evil = "</presetName><id>94</id>&]]>\"'";
     for id in ["h", "o"] {
         let path = format!("/api/cameras/{id}/presets/7");
-        let answer = site.rest("PUT", &path, Some(&json!({ "name": evil })));
+        let answer = doors.rest("PUT", &path, Some(&json!({ "name": evil })));
         assert_eq!(answer.code, 0, "{}", answer.words);
         let payload = json!({ "cameraId": id, "presetId": "8", "presetName": evil });
-        let answer = site.ably("PTZ_PRESET_SET", &payload);
+        let answer = doors.ably("PTZ_PRESET_SET", &payload);
         assert_eq!(answer.code, 0, "{}", answer.words);
-        let list = site.ably("CAMERA_PRESET_LIST", &json!({ "cameraId": id }));
+        let list = doors.ably("CAMERA_PRESET_LIST", &json!({ "cameraId": id }));
         let presets = list.data["presets"].as_array().unwrap().clone();
         let named = presets.iter().filter(|p| p["name"] == evil).count();
         assert_eq!(named, 2, "{presets:?}");
@@ -304,7 +264,7 @@ fn a_login_of_every_special_character_gets_in_by_either_door() {
     };
     let stop = json!({ "action": "STOP" });
     for (vendor, id) in [("HIK", "h"), ("AXIS", "o")] {
-        let site = Site::start(Setup::default());
+        let doors = Doors::open(Setup::default());
         let (hik, onvif);
         let addr = if vendor == "HIK" {
             hik = dome(&rules);
@@ -317,11 +277,11 @@ fn a_login_of_every_special_character_gets_in_by_either_door() {
             known(addr, &rules, vendor, &stop),
             &json!({ "cameraId": id }),
         );
-        for (door, answer) in site.ptz(&payload) {
+        for (door, answer) in doors.ptz(&payload) {
             assert_eq!(answer.code, 0, "{door} {vendor}: {}", answer.words);
         }
-        let check = site.ably("CAMERA_CHECK", &payload);
+        let check = doors.ably("CAMERA_CHECK", &payload);
         assert_eq!(check.data["authenticated"], true, "{vendor}");
-        assert!(!site.daemon.log().contains(&rules.password));
+        assert!(!doors.site.daemon.log().contains(&rules.password));
     }
 }
