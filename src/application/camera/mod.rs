@@ -22,6 +22,7 @@ mod lane_tour_tests;
 mod latency;
 mod login;
 mod motor;
+mod naming;
 mod order;
 mod running;
 mod service;
@@ -30,6 +31,7 @@ mod service_tests;
 #[cfg(test)]
 mod sim;
 mod waiting;
+mod whereabouts;
 mod wires;
 
 pub use address::{AddressRules, Host, OwnAddress};
