@@ -28,6 +28,8 @@ pub enum StopTrust {
     Proven,
     /// It said yes and moved on: looked at every time.
     Weak,
+    /// It does not say where it looks: believed.
+    Unseen,
 }
 
 /// What was learnt of one camera.
@@ -47,8 +49,6 @@ pub struct Learnt {
     pub stop: StopTrust,
     /// A movement was sent since a stop was last looked at.
     pub moved: bool,
-    /// It does not say where it looks.
-    pub no_position: bool,
     /// Which presets are functions; `None` until it was asked, or where it does not say.
     pub function_presets: Option<Vec<u32>>,
 }

@@ -151,12 +151,11 @@ impl IsapiCamera {
     fn stop_is_doubtful(&self) -> bool {
         self.memory.with(|m| {
             let moved = std::mem::take(&mut m.moved);
-            !m.no_position
-                && match m.stop {
-                    StopTrust::Unproven => moved,
-                    StopTrust::Proven => false,
-                    StopTrust::Weak => true,
-                }
+            match m.stop {
+                StopTrust::Unproven => moved,
+                StopTrust::Proven | StopTrust::Unseen => false,
+                StopTrust::Weak => true,
+            }
         })
     }
 
@@ -173,7 +172,7 @@ impl IsapiCamera {
                 Err(_) => return None,
             };
             if at.is_none() {
-                self.memory.with(|m| m.no_position = true);
+                self.memory.with(|m| m.stop = StopTrust::Unseen);
                 return None;
             }
             if at == before {
