@@ -213,7 +213,8 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
                 (json!({ "presets": list }), None)
             }
             Some(QueryData::Info(info)) => (device_info(camera, &info), None),
-            None => (Value::Null, None),
+            // Asked by discovery alone.
+            Some(QueryData::StreamUri(_)) | None => (Value::Null, None),
         },
     }
 }

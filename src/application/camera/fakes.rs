@@ -1,6 +1,6 @@
 //! A camera for unit tests: it takes everything, and tells what it was asked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,9 +9,11 @@ use crossbeam_channel::{Sender, unbounded};
 use super::{Book, CameraParts, CameraService, LanePolicy};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo, Protocol,
-    ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
+    Checked, Credentials, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo,
+    Protocol, ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
 };
+use crate::domain::discovery::{RtspGateway, StreamDescription};
+use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::{Drive, PtzEvent, Velocity};
@@ -37,6 +39,7 @@ pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<To
     let (told, events) = unbounded();
     let parts = CameraParts {
         gateway: Arc::new(FakeGateway(asked.clone())),
+        rtsp: Arc::new(FakeRtsp(asked.clone())),
         names: Arc::new(FakeNames),
         pictures: Arc::new(FakePictures),
         observer: Arc::new(FakeObserver(told)),
@@ -59,6 +62,39 @@ impl CameraGateway for FakeGateway {
 
     fn speaks(&self, _: &CameraAddress, _: Protocol, _: Instant) -> Result<bool, CameraError> {
         Ok(true)
+    }
+}
+
+/// Speaks RTSP everywhere but at port 555; its stream is `/live`, for whoever has the password.
+struct FakeRtsp(Asked);
+
+impl RtspGateway for FakeRtsp {
+    fn speaks(&self, at: SocketAddr, _: Duration) -> Result<(), Fault> {
+        self.0.lock().unwrap().push(format!("{at} speaks"));
+        if at.port() == 555 {
+            return Err(Fault::new(ErrorCode::Unavailable, "refused"));
+        }
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        at: SocketAddr,
+        url: &Secret,
+        login: Option<&Credentials>,
+        _: Duration,
+    ) -> Result<StreamDescription, Fault> {
+        let who = login.map_or("stranger", |login| login.username());
+        let line = format!("{at} describe {} by {who}", url.expose());
+        self.0.lock().unwrap().push(line);
+        let fails = |code| Err(Fault::new(code, "as the test asked"));
+        match login {
+            _ if !url.expose().ends_with("/live") => fails(ErrorCode::NotFound),
+            Some(login) if login.password().expose() == PASSWORD => {
+                Ok(StreamDescription::default())
+            }
+            _ => fails(ErrorCode::Unauthorized),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use self::identity::{Group, assign};
 use self::known::Known;
 pub use self::known::{Lesson, StreamPlace};
 use super::networks;
+use crate::application::camera::Sighting;
 use crate::domain::discovery::{Find, SweepOrder, SweepReport};
 use crate::domain::node::Camera;
 use crate::util::time::Now;
@@ -86,19 +87,6 @@ pub struct Askable {
     pub vendor: Option<String>,
     /// It answers ONVIF or ISAPI, so it can be asked what it is.
     pub tells: bool,
-}
-
-/// What an address was seen to be, for whoever sends commands there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressFacts {
-    /// The address.
-    pub ip: IpAddr,
-    /// Whose protocol it speaks, if that is more than a weak sign.
-    pub vendor: Option<String>,
-    /// Of HTTP.
-    pub http_port: Option<u16>,
-    /// Of RTSP.
-    pub rtsp_port: Option<u16>,
 }
 
 /// The list.
@@ -201,7 +189,7 @@ impl Inventory {
     }
 
     /// Every address of every listed camera, and what answers there.
-    pub fn facts(&self) -> impl Iterator<Item = AddressFacts> {
+    pub fn facts(&self) -> impl Iterator<Item = Sighting> {
         self.cameras.values().flat_map(Known::facts)
     }
 

@@ -44,6 +44,7 @@ struct Record {
     ip: IpAddr,
     login: Option<Login>,
     rtsp_port: Option<u16>,
+    vendor: Option<String>,
     tells: bool,
     /// Asked without an answer so often in a row.
     failures: u32,
@@ -150,6 +151,7 @@ impl Learning {
             ip: job.camera.ip,
             login: job.login.clone(),
             rtsp_port: job.camera.rtsp_port,
+            vendor: job.camera.vendor.clone(),
             tells: job.camera.tells,
             failures,
             state: State::Asking,
@@ -166,6 +168,8 @@ impl Record {
             || self.login != job.login
             || camera.rtsp_port.is_some() && camera.rtsp_port != self.rtsp_port
             || camera.tells && !self.tells && job.login.is_some()
+            // With a login it is the camera's own word.
+            || camera.vendor != self.vendor && job.login.is_none()
     }
 }
 

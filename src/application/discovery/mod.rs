@@ -12,8 +12,8 @@ mod schedule;
 mod templates;
 
 pub use inventory::{
-    AddressFacts, Askable, CameraKey, Change, ChangeKind, Inventory, KEPT, Lesson, MAX_CAMERAS,
-    StreamPlace, Swept,
+    Askable, CameraKey, Change, ChangeKind, Inventory, KEPT, Lesson, MAX_CAMERAS, StreamPlace,
+    Swept,
 };
 pub use networks::{Networks, Plan, plan};
 pub use templates::{paths, vendor_of};

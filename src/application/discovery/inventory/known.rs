@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use super::{AddressFacts, Askable, CameraKey, Change, ChangeKind, MAX_FACES};
+use super::{Askable, CameraKey, Change, ChangeKind, MAX_FACES};
+use crate::application::camera::Sighting;
 use crate::application::discovery::templates;
 use crate::domain::discovery::{Certainty, Find, VendorGuess};
 use crate::domain::node::Camera;
@@ -354,8 +355,8 @@ impl Known {
         }
     }
 
-    pub fn facts(&self) -> impl Iterator<Item = AddressFacts> {
-        self.faces.iter().map(|(ip, face)| AddressFacts {
+    pub fn facts(&self) -> impl Iterator<Item = Sighting> {
+        self.faces.iter().map(|(ip, face)| Sighting {
             ip: *ip,
             vendor: self.spoken_to_as(face),
             http_port: face.http_port,
