@@ -11,6 +11,7 @@ pub mod isapi;
 pub mod onvif;
 pub mod pictures;
 pub mod rcs;
+pub mod rtsp;
 pub mod snapshot;
 pub mod system;
 pub mod xml;

@@ -22,6 +22,7 @@ mod itself;
 mod lab;
 mod life;
 mod recovery;
+mod rtsp;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
