@@ -21,6 +21,7 @@ use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
+use crate::infrastructure::rtsp::RtspClient;
 use crate::infrastructure::system;
 use crate::util::time::Now;
 
@@ -36,35 +37,42 @@ pub fn service(
         cloud,
         moving: AtomicUsize::new(0),
     };
-    let defaults = LanePolicy::default();
     let own: OwnAddresses = Box::new(|| {
         let addresses = system::own_addresses().into_iter();
         addresses
             .map(|(ip, prefix)| OwnAddress { ip, prefix })
             .collect()
     });
-    let logins = config.camera.credentials.iter().filter_map(configured);
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             config.ffmpeg.path.clone(),
             config.node.node_id(),
         )),
         observer: Arc::new(observer),
-        book: Arc::new(Book::new(
-            logins.collect(),
-            config.camera.allow_loopback,
-            own,
-        )),
-        policy: LanePolicy {
-            max_move: config.ptz.max_move,
-            command_ttl: config.ptz.command_ttl,
-            // The camera's own picture, then the frame of its stream.
-            query_timeout: (config.snapshot.timeout * 2).max(defaults.query_timeout),
-            ..defaults
-        },
+        book: Arc::new(Book::new(logins(config), config.camera.allow_loopback, own)),
+        policy: policy(config),
     })
+}
+
+/// The limits that the configuration sets.
+pub fn policy(config: &Config) -> LanePolicy {
+    let defaults = LanePolicy::default();
+    LanePolicy {
+        max_move: config.ptz.max_move,
+        command_ttl: config.ptz.command_ttl,
+        // The camera's own picture, then the frame of its stream.
+        query_timeout: (config.snapshot.timeout * 2).max(defaults.query_timeout),
+        ..defaults
+    }
+}
+
+/// The logins that the configuration holds.
+pub fn logins(config: &Config) -> Vec<ConfiguredLogin> {
+    let entries = config.camera.credentials.iter();
+    entries.filter_map(configured).collect()
 }
 
 fn configured(entry: &CameraCredential) -> Option<ConfiguredLogin> {

@@ -5,9 +5,11 @@ mod cameras;
 mod cloud;
 mod lock;
 pub mod probe;
+mod reload;
 mod signals;
 mod startup;
 mod streams;
+mod watchdog;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -53,7 +55,7 @@ type StartError = String;
 /// Runs the daemon until a signal ends it. Exit codes: contract 1.
 pub fn run(loaded: &Loaded) -> ExitCode {
     let started = Instant::now();
-    match start(&loaded.config, started) {
+    match start(loaded, started) {
         Ok(node) => node.run(),
         Err(why) => {
             log::error!("lss can't start: {why}");
@@ -73,6 +75,7 @@ struct Early {
 struct Cloud {
     callbacks: RcsCallbacks,
     heartbeat: RcsHeartbeat,
+    client: Arc<RcsClient>,
     line: cloud::Cloud,
 }
 
@@ -96,7 +99,7 @@ impl Early {
         let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
         // Nothing is scanned yet, so the registration waits for no scan.
         let heartbeat = RcsHeartbeat::start(
-            self.client,
+            self.client.clone(),
             node.clone(),
             health.clone(),
             rhythm,
@@ -116,6 +119,7 @@ impl Early {
         Ok(Cloud {
             callbacks: self.callbacks,
             heartbeat,
+            client: self.client,
             line,
         })
     }
@@ -131,11 +135,13 @@ struct Running {
     cloud: Option<Cloud>,
     signals: Receiver<Signal>,
     vital_ends: Receiver<&'static str>,
-    stop_timeout: Duration,
+    loaded: Loaded,
+    watchdog: watchdog::Watchdog,
     _lock: lock::NodeLock,
 }
 
-fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
+fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
+    let config = &loaded.config;
     // Before any thread: they inherit the mask.
     let set = signals::block().map_err(|e| format!("signals can't be blocked: {e}"))?;
     let signals = signals::listen(set).map_err(|e| e.to_string())?;
@@ -194,7 +200,8 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         cloud,
         signals,
         vital_ends,
-        stop_timeout: config.ffmpeg.stop_timeout,
+        loaded: loaded.clone(),
+        watchdog: watchdog::Watchdog::from_environment(),
         _lock: lock,
     })
 }
@@ -267,11 +274,7 @@ fn rest(
     let listen = SocketAddr::new(ip, config.server.port);
     let settings = RestSettings {
         listen,
-        access: Access {
-            token: config.server.api_token.clone(),
-            allowed_hosts: config.server.allowed_hosts.clone(),
-            host_name: system::host_name().unwrap_or_default(),
-        },
+        access: access(config),
         late_limit: (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS),
         limits: Limits::default(),
     };
@@ -288,6 +291,15 @@ fn rest(
         format!("the REST API can't listen on {listen}: {e}; is another program on that port? (server.listen, server.port)")
     })?;
     Ok(server)
+}
+
+/// Who may ask what.
+fn access(config: &Config) -> Access {
+    Access {
+        token: config.server.api_token.clone(),
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        host_name: system::host_name().unwrap_or_default(),
+    }
 }
 
 impl Cloud {
@@ -309,6 +321,7 @@ impl Cloud {
             callbacks,
             heartbeat,
             line,
+            client: _,
         } = self;
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -329,7 +342,7 @@ fn report(thread: &str, replaced: std::io::Result<()>) {
 }
 
 impl Running {
-    fn run(self) -> ExitCode {
+    fn run(mut self) -> ExitCode {
         let look = match self.cloud {
             Some(_) => crossbeam_channel::tick(LOOK_AFTER),
             None => crossbeam_channel::never(),
@@ -340,9 +353,7 @@ impl Running {
                     cloud.look_after(Instant::now());
                 },
                 recv(self.signals) -> signal => match signal {
-                    Ok(Signal::SIGHUP) => {
-                        log::warn!("SIGHUP: this version can't reload its configuration; restart it");
-                    }
+                    Ok(Signal::SIGHUP) => self.reload(),
                     Ok(signal) => {
                         log::info!(signal = signal.as_str(); "stopping");
                         return self.stop();
@@ -352,6 +363,8 @@ impl Running {
                         return self.fail();
                     }
                 },
+                recv(self.watchdog.due()) -> _ => self.watchdog.ask(&self.streams),
+                recv(self.watchdog.answers()) -> _ => watchdog::Watchdog::feed(),
                 recv(self.vital_ends) -> name => {
                     log::error!(thread = name.unwrap_or("?"); "a thread that streams depend on has ended: lss ends too, its service manager starts it anew");
                     return self.fail();
@@ -371,7 +384,8 @@ impl Running {
         let cameras_by = Instant::now() + CAMERAS_STAND;
         self.streams.shut_down(false);
         // The ladder ends by SIGKILL; what even that does not end is not waited for.
-        let patience = Instant::now() + self.stop_timeout + Duration::from_secs(10);
+        let patience =
+            Instant::now() + self.loaded.config.ffmpeg.stop_timeout + Duration::from_secs(10);
         while !self.streams.has_ended() {
             select! {
                 recv(self.vital_ends) -> _ => break,

@@ -21,6 +21,7 @@ use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
+use crate::infrastructure::rtsp::RtspClient;
 use crate::util::secret::Secret;
 
 /// The variable that holds the password; never an argument, which every user of the machine sees.
@@ -141,6 +142,7 @@ impl CameraObserver for Nobody {
 fn probe(said: Said) -> Result<CameraDeviceInfo, String> {
     let cameras = CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new("ffmpeg".into(), String::new())),
         observer: Arc::new(Nobody),

@@ -498,6 +498,7 @@ fn no_cameras() -> CameraService {
     }
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rtsp: Arc::new(lss::infrastructure::rtsp::RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             "/nonexistent/ffmpeg".into(),

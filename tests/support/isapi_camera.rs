@@ -69,15 +69,21 @@ pub type IsapiStandIn = HttpServer<Dome>;
 
 /// Switches a camera on.
 pub fn start(rules: GateRules, model: Model) -> IsapiStandIn {
+    start_at(std::net::Ipv4Addr::LOCALHOST, rules, model)
+}
+
+/// The same, at an address of its own.
+pub fn start_at(ip: std::net::Ipv4Addr, rules: GateRules, model: Model) -> IsapiStandIn {
     let presets = BTreeMap::from([(1, ("Entrance".to_owned(), [0.25, 0.0, 0.0]))]);
-    HttpServer::start(Dome {
+    let dome = Dome {
         gate: Gate::new(rules),
         model,
         head: Head::default(),
         presets,
         patrol: None,
         reboots: 0,
-    })
+    };
+    HttpServer::start_at(ip, dome)
 }
 
 impl IsapiStandIn {

@@ -20,3 +20,4 @@ pub mod onvif_camera;
 mod onvif_operations;
 pub mod rcs;
 pub mod rtsp_server;
+pub mod site;

@@ -131,6 +131,14 @@ impl Book {
         }
     }
 
+    /// Other logins in the place of the configured ones. What was given by commands stays.
+    pub fn configure(&self, configured: Vec<ConfiguredLogin>) {
+        let mut pages = self.pages();
+        pages.configured.clone_from(&configured);
+        let rules = pages.directory.rules().clone();
+        pages.directory.configure(rules, configured);
+    }
+
     /// Takes down what a command says, and tells where its camera is.
     pub fn place(&self, ask: &CameraAsk) -> Result<Place, Fault> {
         let id = ask.name()?;

@@ -123,7 +123,7 @@ impl Contact {
     }
 
     pub fn policy(&self) -> LanePolicy {
-        self.shared.parts.policy
+        self.shared.policy()
     }
 
     pub fn observer(&self) -> Arc<dyn CameraObserver> {

@@ -202,8 +202,10 @@ impl Running {
         );
         let link_changed = std::mem::replace(&mut self.link_down, link_down) != link_down;
         let stop_now = stopping && !std::mem::replace(&mut self.stopping, true);
-        let lane = &mut self.lane;
+        self.policy = self.contact.policy();
+        let (lane, policy) = (&mut self.lane, self.policy);
         let turned = catch_unwind(AssertUnwindSafe(|| {
+            lane.set_policy(policy);
             let mut out = Vec::new();
             if link_changed && link_down {
                 out.extend(lane.link_lost(now));

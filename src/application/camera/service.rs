@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -15,7 +15,7 @@ use super::LanePolicy;
 use super::address::{AddressRules, Host};
 use super::book::{Book, CameraAsk, KnownCamera, Place};
 use super::contact::{Contact, QueryData};
-use super::directory::Sighting;
+use super::directory::{ConfiguredLogin, Sighting};
 use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Query, Success};
 use super::running::{self, Flags, Input};
@@ -83,6 +83,7 @@ struct Lanes {
 
 pub(super) struct Shared {
     pub parts: CameraParts,
+    policy: RwLock<LanePolicy>,
     lanes: Mutex<Lanes>,
     commands: AtomicU64,
     link_down: AtomicBool,
@@ -104,6 +105,7 @@ impl CameraService {
         let (alive, ended) = bounded(0);
         Self {
             shared: Arc::new(Shared {
+                policy: RwLock::new(parts.policy),
                 parts,
                 lanes: Mutex::default(),
                 commands: AtomicU64::new(1),
@@ -189,6 +191,16 @@ impl CameraService {
                 ));
             }
         }
+    }
+
+    /// New limits and other configured logins, after a reload. Moves that run keep their ends.
+    pub fn configure(&self, policy: LanePolicy, logins: Vec<ConfiguredLogin>) {
+        *self
+            .shared
+            .policy
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = policy;
+        self.shared.parts.book.configure(logins);
     }
 
     /// What a stream's source tells of its camera.
@@ -290,7 +302,7 @@ impl CameraService {
 
     /// How long an answer to `order` may take at most.
     pub fn patience(&self, order: &Order) -> Duration {
-        patience(order, &self.shared.parts.policy)
+        patience(order, &self.shared.policy())
     }
 
     /// Whether a camera moves by a manual command of the cloud: then its line is to be watched
@@ -406,6 +418,11 @@ impl Lanes {
 }
 
 impl Shared {
+    /// The limits that count now.
+    pub fn policy(&self) -> LanePolicy {
+        *self.policy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }

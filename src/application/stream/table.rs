@@ -57,6 +57,11 @@ impl Table {
         }
     }
 
+    /// New limits, which count from the next decision on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// Takes a request.
     pub fn request(&mut self, request: StreamRequest, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
