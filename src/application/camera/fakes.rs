@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Sender, unbounded};
 
-use super::{Book, CameraParts, CameraService, LanePolicy};
+use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Said};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo,
@@ -47,6 +47,25 @@ pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<To
         policy: LanePolicy::default(),
     };
     (CameraService::new(parts), asked, events)
+}
+
+/// The camera at an address has taken this login, as somebody who commands it has found.
+pub(crate) fn give_login(cameras: &CameraService, ip: &str) {
+    let login = Login::parse("admin", &Secret::new(PASSWORD)).unwrap();
+    give_this_login(cameras, ip, &login);
+}
+
+/// Somebody has sent a login for the camera at an address; it is asked a question with it.
+pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Login) {
+    let ask = CameraAsk {
+        camera_id: None,
+        said: Said {
+            host: Some(Host::parse("ip", ip).unwrap()),
+            login: Some(login.clone()),
+            ..Said::default()
+        },
+    };
+    cameras.shared_book().place(&ask).unwrap();
 }
 
 struct FakeGateway(Asked);

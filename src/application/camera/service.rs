@@ -321,6 +321,11 @@ impl CameraService {
     }
 
     #[cfg(test)]
+    pub(super) fn shared_book(&self) -> &Book {
+        &self.shared.parts.book
+    }
+
+    #[cfg(test)]
     pub(super) fn has_quiet(&self) -> bool {
         let lanes = self.shared.lanes();
         let mut handles = lanes.map.values();

@@ -188,6 +188,11 @@ impl Inventory {
             .map(|(key, known)| known.askable(*key))
     }
 
+    /// Whether it is listed.
+    pub fn has(&self, key: CameraKey) -> bool {
+        self.cameras.contains_key(&key)
+    }
+
     /// Every address of every listed camera, and what answers there.
     pub fn facts(&self) -> impl Iterator<Item = Sighting> {
         self.cameras.values().flat_map(Known::facts)
@@ -296,4 +301,4 @@ fn looked_at(order: &SweepOrder, ip: IpAddr) -> bool {
 mod props;
 #[cfg(test)]
 #[path = "inventory/inventory_tests.rs"]
-mod tests;
+pub(super) mod tests;

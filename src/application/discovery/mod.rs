@@ -5,10 +5,15 @@
 //! addresses). The thread `discovery` does what they say and owns them; doors ask it by messages
 //! and read the list without asking.
 
+mod ask;
 mod inventory;
 mod learning;
 mod networks;
+mod owner;
+#[cfg(test)]
+mod owner_tests;
 mod schedule;
+mod service;
 mod templates;
 
 pub use inventory::{
@@ -16,4 +21,8 @@ pub use inventory::{
     Swept,
 };
 pub use networks::{Networks, Plan, plan};
+pub use service::{
+    DiscoveryObserver, DiscoveryParts, DiscoveryService, NewScanner, ScanPolicy, ScanReply,
+    ScanState,
+};
 pub use templates::{paths, vendor_of};

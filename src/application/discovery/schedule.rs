@@ -36,7 +36,6 @@ pub struct Schedule<T> {
 struct Running<T> {
     wish: Wish,
     ranges: Vec<AddressRange>,
-    began: Instant,
     joined: Vec<T>,
 }
 
@@ -50,6 +49,12 @@ impl<T> Schedule<T> {
             running: None,
             last_was_asked: false,
         }
+    }
+
+    /// Another pace, and the first sweep of it at once.
+    pub fn set_every(&mut self, every: Option<Duration>, now: Instant) {
+        self.every = every;
+        self.due = every.map(|_| now);
     }
 
     /// Somebody asks for a sweep; given back where too many wait.
@@ -89,7 +94,6 @@ impl<T> Schedule<T> {
         let mut running = Running {
             wish,
             ranges,
-            began: now,
             joined: Vec::new(),
         };
         let mut waiting = VecDeque::new();
@@ -120,12 +124,6 @@ impl<T> Schedule<T> {
             self.due = Some(due + every * u32::try_from(missed).unwrap_or(u32::MAX));
         }
         self.running.take().map_or_else(Vec::new, |r| r.joined)
-    }
-
-    /// How long the sweep under way has been running.
-    pub fn running_for(&self, now: Instant) -> Option<Duration> {
-        let running = self.running.as_ref()?;
-        Some(now.saturating_duration_since(running.began))
     }
 
     /// When [`next`](Self::next) has something, if nobody asks.
@@ -184,10 +182,9 @@ mod tests {
         assert_eq!(s.next(t0), Some(Wish::Configured), "the first at once");
         s.started(Wish::Configured, site(), t0);
         assert_eq!((s.next(t0 + 2 * MINUTE), s.deadline()), (None, None));
-        assert_eq!(s.running_for(t0 + SECOND), Some(SECOND));
         assert!(s.ended(t0 + 5 * SECOND).is_empty());
         assert_eq!(s.deadline(), Some(t0 + MINUTE));
-        assert_eq!(s.next(t0 + MINUTE - SECOND), None);
+        assert_eq!(s.next(t0 + 59 * SECOND), None);
         assert_eq!(s.next(t0 + MINUTE), Some(Wish::Configured));
         // One that takes longer than its round leaves the next ones out.
         s.started(Wish::Configured, site(), t0 + MINUTE);
@@ -265,10 +262,10 @@ mod tests {
                     }
                     2 | 3 => if let Some(wish) = s.next(now) {
                         let nobody_asked = s.waiting.is_empty();
-                        if wish == Wish::Configured && nobody_asked {
-                            if let Some(last) = last_round {
-                                prop_assert!(now >= last + MINUTE);
-                            }
+                        if wish == Wish::Configured && nobody_asked
+                            && let Some(last) = last_round
+                        {
+                            prop_assert!(now >= last + MINUTE);
                         }
                         let ranges = match &wish {
                             Wish::Configured => site(),

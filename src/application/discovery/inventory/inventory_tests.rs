@@ -11,7 +11,7 @@ pub(super) fn start() -> Now {
     }
 }
 
-pub(super) fn find(ip: &str) -> Find {
+pub fn find(ip: &str) -> Find {
     Find {
         ip: ip.parse().unwrap(),
         endpoint: None,
