@@ -5,6 +5,7 @@ pub mod ably;
 pub mod camera_gateway;
 pub mod camera_names;
 pub mod child;
+pub mod discovery;
 pub mod ffmpeg;
 pub mod http;
 pub mod isapi;
