@@ -3,9 +3,9 @@
 //! vendor's streams usually are. Blocking; runs on a thread of its own.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::inventory::{Lesson, StreamPlace};
+use super::inventory::{Inventory, Lesson, StreamPlace};
 use super::learning::{Job, Outcome};
 use super::templates;
 use crate::application::camera::{CameraService, Login, Query, QueryData};
@@ -18,6 +18,39 @@ use crate::util::url;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// One DESCRIBE takes at most so long.
 const DESCRIBE: Duration = Duration::from_secs(3);
+
+/// Cameras that [`ask_strangers`] asks at a time.
+const STRANGERS: usize = 8;
+
+/// Asks every camera of a list, as a stranger, where its stream is; until `deadline`.
+pub fn ask_strangers(list: &mut Inventory, cameras: &CameraService, deadline: Instant) {
+    let jobs: Vec<Job> = list
+        .askable()
+        .map(|camera| Job {
+            camera,
+            login: None,
+        })
+        .filter(Job::has_a_question)
+        .collect();
+    for some in jobs.chunks(STRANGERS) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        let lessons = std::thread::scope(|scope| {
+            let asking: Vec<_> = some
+                .iter()
+                .map(|job| scope.spawn(move || ask(cameras, job).0))
+                .collect();
+            let lessons = asking.into_iter().map(|thread| thread.join().ok());
+            lessons.collect::<Vec<_>>()
+        });
+        for (job, lesson) in some.iter().zip(lessons) {
+            if let Some(lesson) = lesson {
+                list.learnt(job.camera.key, &lesson);
+            }
+        }
+    }
+}
 
 /// Asks, and tells what was learnt.
 pub fn ask(cameras: &CameraService, job: &Job) -> (Lesson, Outcome) {

@@ -175,7 +175,7 @@ impl Record {
 
 impl Job {
     /// A stranger can only be asked about a stream, and only where there is an idea of its place.
-    fn has_a_question(&self) -> bool {
+    pub fn has_a_question(&self) -> bool {
         self.login.is_some() || self.camera.rtsp_port.is_some() && self.camera.vendor.is_some()
     }
 }

@@ -16,6 +16,7 @@ mod schedule;
 mod service;
 mod templates;
 
+pub use ask::ask_strangers;
 pub use inventory::{
     Askable, CameraKey, Change, ChangeKind, Inventory, KEPT, Lesson, MAX_CAMERAS, StreamPlace,
     Swept,

@@ -228,11 +228,16 @@ impl<'a> Owner<'a> {
         log::debug!(networks = networks.describe(), ranges = order.ranges.len(), left_out = order.except.len(); "a sweep begins");
         self.note(notes.into_iter(), log::Level::Info);
         self.schedule.started(wish, order.ranges.clone(), now);
-        let mut scanner = self.scanner.take().unwrap_or_else(|| {
-            let scanner = (self.parts.scanner)();
-            self.shared.set_canceller(scanner.canceller());
-            scanner
-        });
+        let mut scanner = match self.scanner.take() {
+            Some(scanner) => scanner,
+            None => match (self.parts.scanner)() {
+                Ok(scanner) => {
+                    self.shared.set_canceller(scanner.canceller());
+                    scanner
+                }
+                Err(why) => return self.lost(&format!("nothing can be swept ({why})")),
+            },
+        };
         let (back, done) = bounded(1);
         let asked = order.clone();
         let spawned = thread::Builder::new()

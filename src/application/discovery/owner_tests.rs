@@ -146,11 +146,11 @@ fn bench(
     let parts = DiscoveryParts {
         scanner: Box::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
-            Box::new(Scanner {
+            Ok(Box::new(Scanner {
                 acts: script.clone(),
                 orders: tell.clone(),
                 cancel: bounded(1),
-            })
+            }))
         }),
         cameras,
         observer: watcher.clone(),

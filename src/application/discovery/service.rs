@@ -56,7 +56,7 @@ pub trait DiscoveryObserver: Send + Sync {
 }
 
 /// Makes a scanner; again where one has been lost.
-pub type NewScanner = Box<dyn Fn() -> Box<dyn CameraScannerGateway> + Send + Sync>;
+pub type NewScanner = Box<dyn Fn() -> io::Result<Box<dyn CameraScannerGateway>> + Send + Sync>;
 /// Ends a scanner's sweeps.
 pub type Canceller = Arc<dyn Fn() + Send + Sync>;
 
