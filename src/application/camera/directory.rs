@@ -87,6 +87,21 @@ pub struct Target {
     pub login: Option<Login>,
     /// The last one that was accepted; where none was, the same as `login`.
     pub stop_login: Option<Login>,
+    /// The port of RTSP, where discovery or a stream has told it.
+    pub rtsp_port: Option<u16>,
+}
+
+/// What discovery has seen at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The address.
+    pub ip: IpAddr,
+    /// Whose protocol is spoken there, if that is more than a weak sign.
+    pub vendor: Option<String>,
+    /// Of HTTP.
+    pub http_port: Option<u16>,
+    /// Of RTSP.
+    pub rtsp_port: Option<u16>,
 }
 
 /// One entry of `camera.credentials`.
@@ -111,6 +126,10 @@ struct Camera {
     candidate: Option<(Host, Login)>,
     /// The last that was accepted.
     accepted: Option<(Host, Login)>,
+    /// Of RTSP, as a stream's source has it.
+    rtsp_port: Option<u16>,
+    /// No command has spoken of it: discovery asks it by its address.
+    introduced: bool,
     used: u64,
 }
 
@@ -118,6 +137,7 @@ struct Camera {
 struct Find {
     vendor: Option<Vendor>,
     port: Option<u16>,
+    rtsp_port: Option<u16>,
     used: u64,
 }
 
@@ -166,11 +186,13 @@ impl Directory {
             !old.is_some_and(|old| self.is_same(old, new))
         });
         let camera = self.camera(id);
+        camera.introduced &= said == Said::default();
         if !moved {
             camera.host = said.host.or(camera.host.take());
         } else if let Some(host) = said.host {
             // Another device may stand there.
             camera.port = None;
+            camera.rtsp_port = None;
             camera.channel = None;
             camera.protocol = None;
             camera.vendor = None;
@@ -224,13 +246,18 @@ impl Directory {
             port: None,
             login,
         };
+        let port = url::split(source.expose())
+            .ok()
+            .and_then(|parts| parts.port);
         // A refused address is a proxy's: not worth a word.
-        let _ = self.learn(id, said);
+        if self.learn(id, said).is_ok() {
+            self.camera(id).rtsp_port = Some(port.unwrap_or(RTSP));
+        }
     }
 
     /// Learns what a sweep has found at an address.
-    pub fn learn_find(&mut self, ip: IpAddr, vendor: Option<Vendor>, port: Option<u16>) {
-        let Ok(ip) = self.rules.check(ip) else {
+    pub fn learn_find(&mut self, seen: &Sighting) {
+        let Ok(ip) = self.rules.check(seen.ip) else {
             return;
         };
         self.clock += 1;
@@ -241,7 +268,56 @@ impl Directory {
                 self.finds.remove(&oldest);
             }
         }
-        self.finds.insert(ip, Find { vendor, port, used });
+        let find = Find {
+            vendor: seen.vendor.as_deref().and_then(Vendor::parse),
+            port: seen.http_port,
+            rtsp_port: seen.rtsp_port,
+            used,
+        };
+        self.finds.insert(ip, find);
+    }
+
+    /// Nothing is to be found at an address any more.
+    pub fn forget_find(&mut self, ip: IpAddr) {
+        let host = Host::Ip(ip.to_canonical());
+        self.finds.remove(&ip.to_canonical());
+        self.cameras
+            .retain(|_, camera| !camera.introduced || camera.host.as_ref() != Some(&host));
+    }
+
+    /// The id under which to ask what is at an address: one that commands use, else the address.
+    pub fn introduce(&mut self, ip: IpAddr) -> Result<CameraId, Fault> {
+        let ip = self.rules.check(ip)?;
+        if let Some(id) = self.ids_at(ip).into_iter().next() {
+            return Ok(id);
+        }
+        let id = CameraId::parse("ip", &ip.to_string())?;
+        let is_new = !self.cameras.contains_key(&id);
+        let camera = self.camera(&id);
+        camera.introduced |= is_new;
+        Ok(id)
+    }
+
+    /// The login that belongs to an address: one that was taken there, one that was given for it,
+    /// one of the configuration.
+    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+        let host = Host::Ip(ip.to_canonical());
+        let of_host = |pair: &Option<(Host, Login)>| {
+            pair.as_ref()
+                .filter(|(at, _)| *at == host)
+                .map(|(_, login)| login.clone())
+        };
+        let configured = || {
+            let address = CameraId::parse("ip", &host.to_string()).ok();
+            self.ids_at(ip)
+                .iter()
+                .chain(&address)
+                .find_map(|id| self.configured_for(id, &host))
+                .map(|entry| entry.login.clone())
+        };
+        self.neighbour(&host, |c| of_host(&c.accepted))
+            .or_else(|| self.neighbour(&host, |c| of_host(&c.candidate)))
+            .or_else(configured)
     }
 
     /// Learns where a host name leads. What is known of a camera by its name holds by its address
@@ -343,8 +419,13 @@ impl Directory {
             .or_else(|| self.neighbour(&host, |c| c.port))
             .or_else(|| find.and_then(|f| f.port))
             .unwrap_or(HTTP);
+        let rtsp_port = find
+            .and_then(|f| f.rtsp_port)
+            .or_else(|| known.and_then(|c| c.rtsp_port))
+            .or_else(|| self.neighbour(&host, |c| c.rtsp_port));
         Ok(Target {
             port,
+            rtsp_port,
             channel: known.and_then(|c| c.channel).unwrap_or(1),
             vendor,
             protocol,
@@ -359,7 +440,8 @@ impl Directory {
     pub fn known(
         &self,
     ) -> impl Iterator<Item = (&CameraId, &Host, u16, Option<&Vendor>, Option<Protocol>)> {
-        self.cameras.iter().filter_map(|(id, camera)| {
+        let told = self.cameras.iter().filter(|(_, c)| !c.introduced);
+        told.filter_map(|(id, camera)| {
             let host = camera.host.as_ref()?;
             let port = camera.port.unwrap_or(HTTP);
             Some((id, host, port, camera.vendor.as_ref(), camera.protocol))
@@ -401,7 +483,10 @@ impl Directory {
     fn camera(&mut self, id: &CameraId) -> &mut Camera {
         self.clock += 1;
         if !self.cameras.contains_key(id) && self.cameras.len() >= MAX_CAMERAS {
-            let oldest = self.cameras.iter().min_by_key(|(_, c)| c.used);
+            let oldest = self
+                .cameras
+                .iter()
+                .min_by_key(|(_, c)| (!c.introduced, c.used));
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 self.cameras.remove(&oldest);
             }

@@ -4,7 +4,7 @@
 //! camera delays another. Knows no JSON and no protocol.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -12,20 +12,22 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
-use super::address::Host;
+use super::address::{AddressRules, Host};
 use super::book::{Book, CameraAsk, KnownCamera, Spot};
 use super::contact::{Contact, QueryData};
-use super::directory::ConfiguredLogin;
+use super::directory::{ConfiguredLogin, Sighting};
 use super::latency::Latencies;
 use super::login::Login;
-use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
+use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Query, Success};
 use super::running::{self, Flags, Input};
 use super::whereabouts::{Job, Whereabouts};
-use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
+use crate::domain::camera::{CameraGateway, Credentials, NameLookup, Protocol, SnapshotMaker};
+use crate::domain::discovery::{RtspGateway, StreamDescription};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
+use crate::util::secret::Secret;
 
 /// Most cameras that have a lane at a time.
 const MAX_LANES: usize = 64;
@@ -39,6 +41,8 @@ const STOP_WAITS: Duration = Duration::from_secs(1);
 pub struct CameraParts {
     /// Opens devices.
     pub gateway: Arc<dyn CameraGateway>,
+    /// Asks cameras over RTSP.
+    pub rtsp: Arc<dyn RtspGateway>,
     /// Resolves host names.
     pub names: Arc<dyn NameLookup>,
     /// Fits pictures, and takes them from streams.
@@ -264,6 +268,62 @@ impl CameraService {
         &self.shared.latencies
     }
 
+    /// What discovery sees, and addresses where it sees nothing any more.
+    pub fn sighted(&self, seen: &[Sighting], gone: &[IpAddr]) {
+        self.shared.parts.book.sighted(seen, gone);
+    }
+
+    /// The login that belongs to an address, if anybody has told one.
+    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+        self.shared.parts.book.login_at(ip)
+    }
+
+    /// The rules for addresses, with this machine's own.
+    pub fn address_rules(&self) -> AddressRules {
+        self.shared.parts.book.rules()
+    }
+
+    /// Asks what is at an address, in its camera's lane and with the login that belongs there.
+    pub fn ask_at(&self, ip: IpAddr, query: Query) -> Result<CameraDone, Fault> {
+        let ask = CameraAsk {
+            camera_id: Some(self.shared.parts.book.introduce(ip)?),
+            ..CameraAsk::default()
+        };
+        let order = Order::Query(query);
+        self.submit(&ask, Origin::Internal, Duration::ZERO, order)
+    }
+
+    /// What a stream at an address is. `url` has no login; where the server asks for one, it gets
+    /// the address's own, if the camera has taken that before and the guard lets it pass. Waits,
+    /// at most for `timeout`.
+    pub fn describe(
+        &self,
+        at: SocketAddr,
+        url: &Secret,
+        timeout: Duration,
+    ) -> Result<StreamDescription, Fault> {
+        let parts = &self.shared.parts;
+        let ip = parts.book.check(at.ip())?;
+        let at = SocketAddr::new(ip, at.port());
+        let login = parts
+            .book
+            .login_at(ip)
+            .filter(|login| parts.book.may_repeat(ip, login));
+        let Some(login) = login else {
+            return parts.rtsp.describe(at, url, None, timeout);
+        };
+        let described = Credentials::new(login.user.clone(), login.password.clone())
+            .and_then(|login| parts.rtsp.describe(at, url, Some(&login), timeout));
+        match &described {
+            Err(fault) if fault.code == ErrorCode::Unauthorized => {
+                log::warn!(camera:% = at, user = login.user.as_str(); "the camera refused over RTSP a login that it takes over HTTP");
+                parts.book.stream_login(ip, &login, false);
+            }
+            _ => parts.book.nothing_heard(ip, &login),
+        }
+        described
+    }
+
     /// The cameras that are known, by id and address.
     pub fn known(&self) -> Vec<KnownCamera> {
         self.shared.parts.book.known()
@@ -313,6 +373,11 @@ impl CameraService {
     #[cfg(test)]
     pub(super) fn distrust_names(&self) {
         self.shared.whereabouts().distrust();
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared_book(&self) -> &Book {
+        &self.shared.parts.book
     }
 
     #[cfg(test)]
