@@ -200,7 +200,7 @@ fn sweep(range: &str) {
     let mut scanner = Scanner::new().unwrap();
     let before = cpu(UsageWho::RUSAGE_SELF);
     let report = scanner.sweep(&order);
-    let used = cpu(UsageWho::RUSAGE_SELF) - before;
+    let used = cpu(UsageWho::RUSAGE_SELF).saturating_sub(before);
     assert!(
         !report.cut_short && report.warnings.is_empty(),
         "{report:?}"
@@ -240,7 +240,7 @@ fn nmap(arguments: &[&str], targets: &str) -> Result<(Duration, Duration), Strin
         std::thread::sleep(Duration::from_millis(10));
     };
     let wall = begin.elapsed();
-    let used = cpu(UsageWho::RUSAGE_CHILDREN) - before;
+    let used = cpu(UsageWho::RUSAGE_CHILDREN).saturating_sub(before);
     if done.success() {
         Ok((wall, used))
     } else {
