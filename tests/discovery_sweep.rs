@@ -8,6 +8,7 @@
 )]
 
 #[path = "discovery_sweep/device.rs"]
+#[allow(dead_code)]
 mod device;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -383,3 +383,30 @@ pub fn skipped(why: &str) {
     let line = format!("SKIPPED {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
+
+/// Devices for ever: `ip port manner`, with `;` between them. Says `ready`.
+pub fn serve(all: &str) -> ! {
+    let _devices: Vec<Device> = all
+        .split(';')
+        .map(|one| {
+            let [ip, port, manner] = one.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{one}")
+            };
+            let manner = match manner {
+                "rtsp" => Manner::Rtsp,
+                "onvif" => Manner::Onvif,
+                "isapi" => Manner::Isapi,
+                "router" => Manner::Router,
+                "hole" => Manner::BlackHole,
+                other => panic!("{other}"),
+            };
+            Device::start(ip.parse().unwrap(), port.parse().unwrap(), manner)
+        })
+        .collect();
+    let mut out = std::io::stdout();
+    out.write_all(b"\nready\n").unwrap();
+    out.flush().unwrap();
+    loop {
+        std::thread::park();
+    }
+}

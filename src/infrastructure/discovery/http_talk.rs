@@ -54,7 +54,6 @@ pub struct HttpTalk {
     connections: u8,
     /// Answers on the connection at hand.
     here: u8,
-    /// The first bytes, until HTTP is heard.
     facts: Facts,
 }
 

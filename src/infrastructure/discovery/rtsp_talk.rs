@@ -158,7 +158,7 @@ impl RtspTalk {
 
     pub(super) fn facts(self) -> Facts {
         let mut facts = self.facts;
-        if facts.note.is_empty() && !facts.rtsp {
+        if facts.note.is_empty() && !facts.rtsp && self.stage == Stage::Describe {
             "RTSP without DESCRIBE".clone_into(&mut facts.note);
         }
         facts

@@ -115,7 +115,11 @@ impl<'a> Sweep<'a> {
         for (line, name) in lines.iter().zip(LINES..) {
             epoll.add(&line.socket, EpollEvent::new(EpollFlags::EPOLLIN, name))?;
         }
-        let addresses = addresses(order);
+        let addresses = if ports.is_empty() {
+            Vec::new()
+        } else {
+            addresses(order)
+        };
         if addresses.len() >= MAX_ADDRESSES {
             warnings.push(format!(
                 "only the first {MAX_ADDRESSES} addresses are tried"
@@ -288,19 +292,26 @@ impl<'a> Sweep<'a> {
             let port = place.map(|p| p.port);
             let again = port.is_some_and(|port| self.is_hint_open(ip, port));
             if !self.schedule.spoke(ip, port, again) {
-                self.warn(format!(
-                    "{ip} and others answered WS-Discovery: too many to ask"
-                ));
+                self.warn("WS-Discovery: more addresses answered than are asked".to_owned());
             }
         }
     }
 
     /// Whether a place that was named has not been asked, on a port whose conversation is over.
     fn is_hint_open(&mut self, ip: Ipv4Addr, port: u16) -> bool {
-        let named = self.hints.path(ip, port).is_some();
+        let named = self.named(ip, port).is_some();
         self.dossiers.get_mut(&ip).is_some_and(|dossier| {
             named && dossier.knows(port) && !dossier.onvif() && !dossier.hint_asked(port, false)
         })
+    }
+
+    /// The path that a device named on a port. Not on ports for something else: a forged answer
+    /// must not keep that from being asked.
+    fn named(&self, ip: Ipv4Addr, port: u16) -> Option<&str> {
+        match self.kind(port) {
+            PortKind::Web | PortKind::Onvif => self.hints.path(ip, port),
+            PortKind::Rtsp | PortKind::Sign => None,
+        }
     }
 
     // ---- Connections
@@ -383,12 +394,23 @@ impl<'a> Sweep<'a> {
             Ok(Some(why)) | Err(why) => {
                 let (ip, port) = (conn.ip, conn.port);
                 self.conns.remove(&name);
-                if why.kind() == io::ErrorKind::ConnectionRefused
-                    || why.kind() == io::ErrorKind::ConnectionReset
-                {
-                    self.schedule.refused(name);
-                } else {
-                    self.schedule.unreachable(name);
+                match why.kind() {
+                    io::ErrorKind::ConnectionRefused => self.schedule.refused(name),
+                    // Only a connection that stood can be reset.
+                    io::ErrorKind::ConnectionReset => {
+                        self.schedule.opened(name, false);
+                        self.dossiers.entry(ip).or_default().opened(port);
+                        let note = "closes at once".to_owned();
+                        self.learnt(
+                            ip,
+                            port,
+                            Facts {
+                                note,
+                                ..Facts::default()
+                            },
+                        );
+                    }
+                    _ => self.schedule.unreachable(name),
                 }
                 self.abandon(ip, port);
                 return;
@@ -436,9 +458,7 @@ impl<'a> Sweep<'a> {
         }
         // What nobody reads must not pile up in the kernel; it is no fault if that can't be set.
         let _ = setsockopt(&conn.stream, sockopt::RcvBuf, &RECEIVE_BUFFER);
-        if let Some(path) = self.hints.path(ip, port)
-            && !path.is_empty()
-        {
+        if self.named(ip, port).is_some() {
             self.dossiers.entry(ip).or_default().hint_asked(port, true);
         }
         let out = talk.begin();
@@ -464,20 +484,18 @@ impl<'a> Sweep<'a> {
         let dossier = self.dossiers.get(&ip);
         let knows = |what: fn(&Dossier) -> bool| dossier.is_some_and(what);
         let fresh = !dossier.is_some_and(|d| d.knows(port));
-        let hinted = self.hints.path(ip, port).map(str::to_owned);
+        let isapi = kind == PortKind::Web && fresh && !knows(Dossier::isapi);
         let questions = match kind {
-            PortKind::Rtsp if hinted.is_none() => {
-                return fresh.then(|| Talk::Rtsp(RtspTalk::new(ip, port)));
-            }
-            PortKind::Sign | PortKind::Rtsp => Questions {
-                hinted,
-                ..Questions::default()
-            },
+            PortKind::Rtsp => return fresh.then(|| Talk::Rtsp(RtspTalk::new(ip, port))),
+            PortKind::Sign => return None,
             PortKind::Web | PortKind::Onvif => Questions {
-                isapi: kind == PortKind::Web && fresh && !knows(Dossier::isapi),
+                isapi,
                 onvif: fresh && !knows(Dossier::onvif),
-                hinted: hinted.filter(|_| !knows(Dossier::onvif)),
-                page: kind == PortKind::Web && fresh && !knows(Dossier::isapi),
+                hinted: self
+                    .named(ip, port)
+                    .filter(|_| !knows(Dossier::onvif))
+                    .map(str::to_owned),
+                page: isapi,
             },
         };
         let talk = HttpTalk::new(ip, port, questions);
@@ -656,6 +674,7 @@ impl<'a> Sweep<'a> {
             }
         }
         others.truncate(MAX_OTHERS);
+        self.warnings.truncate(MAX_WARNINGS);
         SweepReport {
             finds,
             addresses: self.schedule.tried(),
