@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::neighbours;
-use super::schedule::Limits;
+use super::schedule::{Limits, Neighbour};
 
 /// Sockets at once where there is no lack.
 const SOCKETS: usize = 512;
@@ -22,14 +22,20 @@ pub(super) fn limits() -> Limits {
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(TABLE);
-    bounded(limit, open, table, neighbours::table().len())
+    // The others failed: the kernel drops them when it needs their place. The last sweep leaves
+    // hundreds of them.
+    let known = neighbours::table()
+        .values()
+        .filter(|n| **n == Neighbour::Known)
+        .count();
+    bounded(limit, open, table, known)
 }
 
 /// Half of what is free of descriptors, three quarters of what is free of the neighbour table.
-fn bounded(limit: usize, open: usize, table: usize, entries: usize) -> Limits {
+fn bounded(limit: usize, open: usize, table: usize, known: usize) -> Limits {
     Limits {
         sockets: (limit.saturating_sub(open) / 2).clamp(8, SOCKETS),
-        unresolved: (table.saturating_sub(entries) / 4 * 3).clamp(32, UNRESOLVED),
+        unresolved: (table.saturating_sub(known) / 4 * 3).clamp(32, UNRESOLVED),
     }
 }
 
@@ -39,8 +45,8 @@ mod tests {
 
     #[test]
     fn never_more_than_is_there() {
-        let of = |limit, open, table, entries| {
-            let limits = bounded(limit, open, table, entries);
+        let of = |limit, open, table, known| {
+            let limits = bounded(limit, open, table, known);
             (limits.sockets, limits.unresolved)
         };
         assert_eq!(of(65_536, 40, 1024, 10), (512, 600));

@@ -479,3 +479,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_small_neighbour_table_makes_it_slower() {
+    let small = Limits {
+        sockets: 512,
+        unresolved: 320,
+    };
+    let out = Net::new(&[Kind::Nobody; 1022]).sweep(small, None);
+    assert_eq!(out.connects, 1022);
+    assert!(out.took < Duration::from_secs(12), "{:?}", out.took);
+}
