@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use lss::domain::camera::Credentials;
-use lss::infrastructure::rtsp::hello::Hello;
+use lss::infrastructure::rtsp::hello;
 use lss::infrastructure::rtsp::message::{Inbox, Incoming, request_url};
 use lss::infrastructure::rtsp::sdp::Sdp;
 use lss::infrastructure::rtsp::talk::{Event, Talk};
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(whole, read(&[first, second]), "the cut matters");
     for incoming in &whole {
         if let Incoming::Response(response) = incoming {
-            let _ = Hello::read(response);
+            let _ = (hello::server(response), hello::only_receives(response));
             let _ = Sdp::parse(&response.body).tracks();
             if let Some(location) = response.header("location") {
                 let url = request_url(&location);

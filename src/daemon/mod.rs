@@ -4,6 +4,7 @@
 mod cameras;
 mod cloud;
 mod discovery;
+mod figures;
 mod lock;
 pub mod probe;
 mod reload;
@@ -88,6 +89,13 @@ struct Cloud {
 impl Early {
     fn camera_events(&self) -> cameras::CloudEnd {
         self.line.camera_events()
+    }
+
+    fn figures(&self) -> figures::CloudSources {
+        figures::CloudSources {
+            line: self.line.speaker(),
+            callbacks: self.callbacks.observer(),
+        }
     }
 
     fn observers(&self) -> [Box<dyn TaskObserver>; 2] {
@@ -200,12 +208,14 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     .map_err(|e| format!("thread stream: {e}"))?;
     let (discovery, first_scan) =
         discovery::start(config, cameras.clone(), node.clone(), cameras_health)?;
-    let doors = Doors {
-        streams: &streams,
-        cameras: &cameras,
-        discovery: &discovery,
+    let sources = figures::Sources {
+        streams: streams.service.clone(),
+        cameras: cameras.clone(),
+        health: health.clone(),
+        node: node.clone(),
+        cloud: early.as_ref().map(Early::figures),
     };
-    let rest = rest(config, &doors, &health, &node, started)?;
+    let rest = rest(config, sources, discovery.clone(), started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
@@ -279,18 +289,10 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
     }))
 }
 
-/// What the REST API leads to.
-struct Doors<'a> {
-    streams: &'a streams::Streams,
-    cameras: &'a CameraService,
-    discovery: &'a DiscoveryService,
-}
-
 fn rest(
     config: &Config,
-    doors: &Doors<'_>,
-    health: &Arc<HealthBoard>,
-    node: &Arc<NodeRegistry>,
+    sources: figures::Sources,
+    discovery: DiscoveryService,
     started: Instant,
 ) -> Result<RestServer, StartError> {
     let ip = config
@@ -308,14 +310,15 @@ fn rest(
         late_limit: (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS),
         limits: Limits::default(),
     };
-    let picture = node.clone();
+    let picture = sources.node.clone();
     let deps = RestDeps {
-        streams: doors.streams.service.clone(),
-        cameras: doors.cameras.clone(),
-        discovery: doors.discovery.clone(),
-        health: health.clone(),
+        streams: sources.streams.clone(),
+        cameras: sources.cameras.clone(),
+        discovery,
+        health: sources.health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
+        figures: Arc::new(move || sources.gather()),
         started,
     };
     let server = RestServer::start(settings, deps).map_err(|e| {

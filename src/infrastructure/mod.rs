@@ -11,6 +11,7 @@ pub mod http;
 pub mod isapi;
 pub mod onvif;
 pub mod pictures;
+pub mod process;
 pub mod rcs;
 pub mod rtsp;
 pub mod snapshot;

@@ -240,6 +240,60 @@ fn local_time_told_as_utc_is_found_out() {
 }
 
 #[test]
+fn a_right_that_is_missing_is_no_wrong_login() {
+    for login in [LoginMode::Token, LoginMode::Digest, LoginMode::Both] {
+        let camera = on(OnvifModel {
+            login,
+            may_not_move: true,
+            ..OnvifModel::default()
+        });
+        let mut device = open(&camera);
+        for _ in 0..3 {
+            for error in [
+                turn(&mut device, velocity(1, 0, 0), LONG).unwrap_err(),
+                halt(&mut device).unwrap_err(),
+                device.goto_preset("1", false, soon()).unwrap_err(),
+            ] {
+                assert!(
+                    matches!(error, CameraError::Forbidden(_)),
+                    "{login:?}: {error}"
+                );
+            }
+        }
+        camera.with(|device| {
+            assert_eq!(
+                (device.refused_tokens, device.gate.refused),
+                (0, 0),
+                "{login:?}"
+            );
+            assert_eq!(device.gate.violations, Vec::<String>::new());
+        });
+    }
+    // One that tells strangers the same proves nothing of a login.
+    let camera = on(OnvifModel {
+        may_not_move: true,
+        open_information: true,
+        ..OnvifModel::default()
+    });
+    let error = turn(&mut open(&camera), velocity(1, 0, 0), LONG).unwrap_err();
+    assert!(matches!(error, CameraError::LoginRefused(_)), "{error}");
+}
+
+#[test]
+fn a_password_that_was_changed_costs_one_more_try_once() {
+    let camera = on(OnvifModel::default());
+    let mut device = open(&camera);
+    turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
+    halt(&mut device).unwrap();
+    camera.with(|device| device.gate.rules.password = "another".to_owned());
+    for refused in [2, 3, 4] {
+        let error = turn(&mut device, velocity(1, 0, 0), LONG).unwrap_err();
+        assert!(matches!(error, CameraError::LoginRefused(_)), "{error}");
+        camera.with(|device| assert_eq!(device.refused_tokens, refused));
+    }
+}
+
+#[test]
 fn a_wrong_password_is_sent_once() {
     for (login, expected) in [
         (LoginMode::Token, (1, 0)),

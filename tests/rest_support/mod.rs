@@ -93,6 +93,7 @@ pub fn task(spec: StreamSpec) -> StreamTask {
             cause: "the camera refused".into(),
         }],
         stop_reason: None,
+        tally: lss::domain::stream::Tally::default(),
     }
 }
 
@@ -250,6 +251,7 @@ impl Site {
                     node()
                 }),
                 node_id: "lss-test".into(),
+                figures: Arc::new(Vec::new),
                 started: Instant::now(),
             },
         )

@@ -31,7 +31,10 @@ pub struct Model {
     pub old_picture: bool,
     /// Has focus and iris motors.
     pub lens: bool,
+    /// Empty = it gives none.
     pub picture: Vec<u8>,
+    /// Where its RTSP answers, as it says.
+    pub rtsp_port: u16,
     pub clock: Clock,
 }
 
@@ -47,6 +50,7 @@ impl Default for Model {
             old_picture: false,
             lens: true,
             picture: vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9],
+            rtsp_port: 554,
             clock: Clock::real(),
         }
     }
@@ -227,6 +231,13 @@ impl Dome {
                     "<StreamingChannel version=\"2.0\" xmlns=\"{NS}\"><id>101</id><Video><videoCodecType opt=\"H.264,H.265\">H.264</videoCodecType><videoResolutionWidth opt=\"1920,1280\">1920</videoResolutionWidth><videoResolutionHeight opt=\"1080,720\">1080</videoResolutionHeight><maxFrameRate opt=\"2500,2000\">2500</maxFrameRate></Video></StreamingChannel>"
                 ),
             ),
+            ("GET", ["ISAPI", "Security", "adminAccesses"]) => xml(
+                200,
+                &format!(
+                    "<AdminAccessProtocolList version=\"2.0\" xmlns=\"{NS}\"><AdminAccessProtocol><id>1</id><enabled>true</enabled><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol><AdminAccessProtocol><id>2</id><enabled>true</enabled><protocol>RTSP</protocol><portNo>{}</portNo></AdminAccessProtocol></AdminAccessProtocolList>",
+                    self.model.rtsp_port
+                ),
+            ),
             ("GET", ["ISAPI", "Streaming", "channels", id, "picture"]) => {
                 let expected = if self.model.old_picture { "1" } else { "101" };
                 if self.model.recorder {
@@ -263,6 +274,9 @@ impl Dome {
     }
 
     fn picture(&self, request: &Incoming) -> Outgoing {
+        if self.model.picture.is_empty() {
+            return status(500, 3, "Device Error", "deviceError");
+        }
         if request.target.contains('?') && !self.model.picture_size {
             return not_supported();
         }

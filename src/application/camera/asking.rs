@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::address::Host;
 use super::contact::{CheckReport, Contact, DETECT, QueryData};
 use super::order::{DeviceRequest, Done, PresetOrder, Query};
 use crate::domain::camera::{
@@ -110,7 +109,7 @@ impl Contact {
                 if support.rtsp.is_none() {
                     support.rtsp = self.speaks_rtsp(address.ip, deadline);
                 }
-                book.model(&self.place.host, info.model.as_deref());
+                book.model(&self.as_named().1, info.model.as_deref());
                 Ok(QueryData::Info(Box::new(info)))
             }
             Query::StreamUri => Ok(QueryData::StreamUri(device.stream_uri(deadline)?)),
@@ -168,19 +167,7 @@ impl Contact {
 
     /// The camera's stream, with the login that the camera has taken.
     fn stream(&self, device: &mut dyn CameraDevice, deadline: Instant) -> Option<Secret> {
-        let channel = self.place.channel;
-        let host = match &self.place.host {
-            Host::Ip(IpAddr::V6(v6)) => format!("[{v6}]"),
-            other => other.to_string(),
-        };
-        let uri = match device.stream_uri(deadline) {
-            Ok(Some(uri)) => uri,
-            // Hikvision's usual path.
-            Ok(None) if device.protocol() == Protocol::Isapi => {
-                format!("rtsp://{host}:554/Streaming/Channels/{channel}01")
-            }
-            _ => return None,
-        };
+        let uri = device.stream_uri(deadline).ok()??;
         // The camera has answered with it just now, so it is no try that could be refused.
         let login = self.target().ok()?.stop_login;
         let rest = uri.strip_prefix("rtsp://")?;

@@ -19,8 +19,10 @@ mod lane_props;
 mod lane_tests;
 #[cfg(test)]
 mod lane_tour_tests;
+mod latency;
 mod login;
 mod motor;
+mod naming;
 mod order;
 mod running;
 mod service;
@@ -29,6 +31,7 @@ mod service_tests;
 #[cfg(test)]
 mod sim;
 mod waiting;
+mod whereabouts;
 mod wires;
 
 pub use address::{AddressRules, Host, OwnAddress};
@@ -37,6 +40,7 @@ pub use contact::{CheckReport, QueryData};
 pub use directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
 pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
+pub use latency::{Kind as CommandKind, Latencies};
 pub use login::Login;
 pub use order::{
     Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,

@@ -1,5 +1,6 @@
 //! A camera spoken to by ISAPI.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{self, DeviceInfo, PtzChannel};
@@ -15,6 +16,8 @@ use crate::infrastructure::http::camera::CameraOptions;
 
 /// A timed move that is longer than this is cut short by some models.
 const LONGEST_MOMENTARY: Duration = Duration::from_secs(2);
+/// Where RTSP answers unless the camera says otherwise.
+const RTSP_PORT: u16 = 554;
 /// The highest preset or tour number sent.
 const MAX_NUMBER: u32 = 9_999;
 
@@ -357,9 +360,17 @@ impl CameraDevice for IsapiCamera {
         self.client.picture(self.channel(), wish.size, deadline)
     }
 
-    fn stream_uri(&mut self, _deadline: Instant) -> Result<Option<String>, CameraError> {
-        // ISAPI does not tell; the vendor's usual path is the asker's to know.
-        Ok(None)
+    fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError> {
+        // Told to administrators only; the usual port is as good a guess as any.
+        let port = self
+            .client
+            .read(&body::protocol_ports(), deadline)
+            .ok()
+            .and_then(|root| answer::rtsp_port(&root))
+            .unwrap_or(RTSP_PORT);
+        let at = SocketAddr::new(self.target.address.ip, port);
+        let channel = self.channel();
+        Ok(Some(format!("rtsp://{at}/Streaming/Channels/{channel}01")))
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::hello::{self, Hello};
+use super::hello;
 use super::message::{Response, request_url};
 use super::sdp::Sdp;
 use super::talk::{Event, Talk, TalkError};
@@ -37,7 +37,7 @@ impl RtspGateway for RtspClient {
             Err(Trouble::Talk(TalkError::LoginWanted)) => return Ok(()),
             Err(trouble) => return Err(trouble.fault(at)),
         };
-        if Hello::read(&response).only_receives() {
+        if hello::only_receives(&response) {
             return Err(Fault::new(
                 ErrorCode::InternalError,
                 format!("{at} takes streams and gives none (AirPlay or the like)"),
