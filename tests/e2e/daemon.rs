@@ -31,7 +31,7 @@ static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
 /// Says loudly that a part is missing, and counts it; with `LSS_E2E_REQUIRE=1` a failure.
-fn skip(test: &str, why: &str) {
+pub fn skip(test: &str, why: &str) {
     assert!(
         std::env::var_os("LSS_E2E_REQUIRE").is_none_or(|v| v != "1"),
         "{test}: {why}"

@@ -23,6 +23,7 @@ mod inputs;
 mod itself;
 mod lab;
 mod life;
+mod observers;
 mod recovery;
 mod rtsp;
 mod stopping;

@@ -21,6 +21,10 @@ pub struct Model {
     pub recorder: bool,
     /// Another user steers.
     pub occupied: bool,
+    /// Says yes to a stop and moves on.
+    pub ignores_stop: bool,
+    /// Says where it looks.
+    pub tells_position: bool,
     /// The account may not move.
     pub low_privilege: bool,
     /// Has `/ISAPI/Security/userCheck`.
@@ -44,6 +48,8 @@ impl Default for Model {
             momentary: true,
             recorder: false,
             occupied: false,
+            ignores_stop: false,
+            tells_position: true,
             low_privilege: false,
             user_check: true,
             picture_size: true,
@@ -307,7 +313,7 @@ impl Dome {
                 };
                 self.drive(&text, Some(Duration::from_millis(time)), now)
             }
-            ("GET", ["status"]) => {
+            ("GET", ["status"]) if self.model.tells_position => {
                 let at = |axis, head: &mut Head| (head.position(axis, now) * 100.0).round();
                 let (pan, tilt, zoom) = (
                     at(Axis::Pan, &mut self.head),
@@ -440,6 +446,9 @@ impl Dome {
                 Ok(n) if (-100..=100).contains(&n) => speeds.push((axis, n)),
                 _ => return status(400, 6, "Invalid XML Content", "badParameters"),
             }
+        }
+        if self.model.ignores_stop && speeds.iter().all(|(_, speed)| *speed == 0) {
+            return ok();
         }
         for (axis, speed) in speeds {
             self.head

@@ -189,12 +189,16 @@ pub fn answer(api: &Api, call: &Call) -> Answer {
 }
 
 fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
-    let matching: Vec<(&str, Op, Vec<String>)> = ROUTES
+    let mut matching: Vec<(&str, Op, Vec<String>)> = ROUTES
         .iter()
         .filter_map(|(method, template, op)| {
             matches(template, call.path()).map(|ids| (*method, *op, ids))
         })
         .collect();
+    // A path that stands in the list is that, and nobody's id.
+    if matching.iter().any(|(_, _, ids)| ids.is_empty()) {
+        matching.retain(|(_, _, ids)| ids.is_empty());
+    }
     if !matching.iter().any(|(_, op, _)| is_open(*op)) {
         let access = Arc::clone(&api.access.read().unwrap_or_else(PoisonError::into_inner));
         access.check(&Credentials {

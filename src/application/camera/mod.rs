@@ -22,8 +22,10 @@ mod lane_tour_tests;
 mod latency;
 mod login;
 mod motor;
+mod motors;
 mod naming;
 mod order;
+mod ptz_ask;
 mod running;
 mod service;
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub use latency::{Kind as CommandKind, Latencies};
 pub use login::Login;
 pub use order::{
     Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,
-    PatrolOrder, PresetOrder, PtzAsk, Query, RequestId, Send, StopWay, Success, Wire,
+    PatrolOrder, PresetOrder, Query, RequestId, Send, StopWay, Success, Wire,
 };
+pub use ptz_ask::PtzAsk;
 pub use service::{CameraDone, CameraParts, CameraReply, CameraService};
