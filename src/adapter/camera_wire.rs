@@ -1,6 +1,8 @@
 //! Camera and patrol commands as JSON has them, at every door: payloads in, `data` out (contract
 //! 6, 14). Knows neither HTTP nor Ably.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -327,13 +329,18 @@ pub struct KnownCameraJson {
 impl KnownCameraJson {
     /// What discovery has found, by address, with the ids that commands use (one entry each where
     /// there are several); behind them what only commands know.
-    pub fn list(found: &[Camera], mut known: Vec<KnownCamera>) -> Vec<Self> {
+    pub fn list(found: &[Camera], known: Vec<KnownCamera>) -> Vec<Self> {
         let mut list = Vec::with_capacity(found.len() + known.len());
+        let mut by_ip: BTreeMap<String, Vec<KnownCamera>> = BTreeMap::new();
+        let mut elsewhere = Vec::new();
+        for camera in known {
+            match camera.ip {
+                Some(ip) => by_ip.entry(ip.to_string()).or_default().push(camera),
+                None => elsewhere.push(camera),
+            }
+        }
         for camera in found {
-            let (here, others): (Vec<_>, Vec<_>) = known
-                .into_iter()
-                .partition(|known| known.host.to_string() == camera.ip);
-            known = others;
+            let here = by_ip.remove(&camera.ip).unwrap_or_default();
             let named = here.iter().filter(|known| known.camera_id.is_some());
             let ids = named.clone().count();
             list.extend(named.map(|known| Self::found(camera, Some(known))));
@@ -341,7 +348,8 @@ impl KnownCameraJson {
                 list.push(Self::found(camera, here.first()));
             }
         }
-        list.extend(known.into_iter().map(Self::new));
+        let rest = by_ip.into_values().flatten().chain(elsewhere);
+        list.extend(rest.map(Self::new));
         list
     }
 

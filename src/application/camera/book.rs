@@ -94,6 +94,8 @@ pub struct KnownCamera {
     pub camera_id: Option<CameraId>,
     /// Address or name.
     pub host: Host,
+    /// Where that is, as far as is known.
+    pub ip: Option<IpAddr>,
     /// Of HTTP.
     pub port: u16,
     /// As a command or the configuration said.
@@ -337,6 +339,7 @@ impl Book {
                 KnownCamera {
                     camera_id: (!by_address).then(|| id.clone()),
                     host: host.clone(),
+                    ip: pages.directory.address(host),
                     port,
                     vendor: vendor.map(|v| v.as_str().to_owned()),
                     model: seen.and_then(|s| s.model.clone()),

@@ -304,7 +304,7 @@ impl Directory {
         let host = Host::Ip(ip.to_canonical());
         let of_host = |pair: &Option<(Host, Login)>| {
             pair.as_ref()
-                .filter(|(at, _)| *at == host)
+                .filter(|(at, _)| self.is_same(at, &host))
                 .map(|(_, login)| login.clone())
         };
         let configured = || {
@@ -336,11 +336,18 @@ impl Directory {
 
     /// Whether two hosts are one, as far as is known.
     pub fn is_same(&self, one: &Host, other: &Host) -> bool {
-        let at = |host: &Host| match host {
+        one == other
+            || self
+                .address(one)
+                .is_some_and(|ip| self.address(other) == Some(ip))
+    }
+
+    /// Where a host is, as far as is known.
+    pub fn address(&self, host: &Host) -> Option<IpAddr> {
+        match host {
             Host::Ip(ip) => Some(*ip),
             Host::Name(name) => self.names.get(name).map(|(ip, _)| *ip),
-        };
-        one == other || at(one).is_some_and(|ip| at(other) == Some(ip))
+        }
     }
 
     /// Learns which protocol a camera really answers.
@@ -387,10 +394,7 @@ impl Directory {
             self.rules.check(ip)?;
         }
         let known = self.cameras.get(id);
-        let find = match host {
-            Host::Ip(ip) => self.finds.get(&ip),
-            Host::Name(_) => None,
-        };
+        let find = self.address(&host).and_then(|ip| self.finds.get(&ip));
         let configured = self.configured_for(id, &host);
         let vendor = known
             .and_then(|c| c.vendor.clone())
@@ -453,7 +457,7 @@ impl Directory {
         let host = Host::Ip(ip.to_canonical());
         self.cameras
             .iter()
-            .filter(|(_, camera)| camera.host.as_ref() == Some(&host))
+            .filter(|(_, c)| c.host.as_ref().is_some_and(|at| self.is_same(at, &host)))
             .map(|(id, _)| id.clone())
             .collect()
     }

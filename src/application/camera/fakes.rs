@@ -47,8 +47,8 @@ pub(crate) fn cameras_named(
     let (told, events) = unbounded();
     let parts = CameraParts {
         gateway: Arc::new(FakeGateway(asked.clone())),
-        names,
         rtsp: Arc::new(FakeRtsp(asked.clone())),
+        names,
         pictures: Arc::new(FakePictures),
         observer: Arc::new(FakeObserver(told)),
         book: Arc::new(Book::new(Vec::new(), false, Box::new(Vec::new))),
@@ -92,9 +92,6 @@ impl CameraGateway for FakeGateway {
     }
 }
 
-/// What every name leads to.
-pub(crate) struct FakeNames(pub Mutex<Result<Vec<IpAddr>, CameraError>>);
-
 /// Speaks RTSP everywhere but at port 555; its stream is `/live`, for whoever has the password.
 struct FakeRtsp(Asked);
 
@@ -127,6 +124,9 @@ impl RtspGateway for FakeRtsp {
         }
     }
 }
+
+/// What every name leads to.
+pub(crate) struct FakeNames(pub Mutex<Result<Vec<IpAddr>, CameraError>>);
 
 impl NameLookup for FakeNames {
     fn lookup(&self, _: &str, _: Instant) -> Result<Vec<IpAddr>, CameraError> {

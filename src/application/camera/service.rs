@@ -263,11 +263,6 @@ impl CameraService {
         }
     }
 
-    /// How long cameras take.
-    pub fn latencies(&self) -> &Latencies {
-        &self.shared.latencies
-    }
-
     /// What discovery sees, and addresses where it sees nothing any more.
     pub fn sighted(&self, seen: &[Sighting], gone: &[IpAddr]) {
         self.shared.parts.book.sighted(seen, gone);
@@ -322,6 +317,11 @@ impl CameraService {
             _ => parts.book.nothing_heard(ip, &login),
         }
         described
+    }
+
+    /// How long cameras take.
+    pub fn latencies(&self) -> &Latencies {
+        &self.shared.latencies
     }
 
     /// The cameras that are known, by id and address.

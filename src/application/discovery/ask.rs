@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::inventory::{Inventory, Lesson, StreamPlace};
 use super::learning::{Job, Outcome};
-use super::templates;
+use super::maker;
 use crate::application::camera::{CameraService, Login, Query, QueryData};
 use crate::domain::camera::{CameraDeviceInfo, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::vendor;
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -63,7 +64,8 @@ pub fn ask(cameras: &CameraService, job: &Job) -> (Lesson, Outcome) {
         match device_info(cameras, job.camera.ip) {
             Ok(found) => {
                 lesson = what_it_is(&found);
-                if found.probe_method == Protocol::Onvif {
+                // Over ISAPI a camera tells its port alone; the path is a guess like ours.
+                if found.probe_method == Protocol::Onvif || job.camera.rtsp_port.is_none() {
                     lesson.stream = told_stream(cameras, job.camera.ip, login);
                 }
                 info = Some(found);
@@ -78,7 +80,7 @@ pub fn ask(cameras: &CameraService, job: &Job) -> (Lesson, Outcome) {
         && let Some(port) = job.camera.rtsp_port
     {
         let paths = usual_paths(job, info.as_ref());
-        let place = usual_stream(cameras, SocketAddr::new(job.camera.ip, port), paths);
+        let place = usual_stream(cameras, SocketAddr::new(job.camera.ip, port), &paths);
         match place {
             Ok(place) => lesson.stream = place,
             Err(fault) => outcome = after(&fault),
@@ -165,15 +167,15 @@ fn stream_place(uri: &str, login: &Login) -> Option<StreamPlace> {
     })
 }
 
-fn usual_paths(job: &Job, info: Option<&CameraDeviceInfo>) -> &'static [&'static str] {
+fn usual_paths(job: &Job, info: Option<&CameraDeviceInfo>) -> Vec<String> {
     let told = info
         .and_then(|info| info.manufacturer.as_deref())
-        .and_then(templates::vendor_of);
-    let vendor = told.as_deref().or(job.camera.vendor.as_deref());
-    let paths = vendor.map_or(&[][..], templates::paths);
+        .and_then(maker::vendor_of);
+    let maker = told.as_deref().or(job.camera.vendor.as_deref());
+    let paths = maker.map_or_else(Vec::new, |name| vendor::rtsp_paths(name, 1));
     let isapi = info.is_some_and(|info| info.probe_method == Protocol::Isapi);
     if paths.is_empty() && isapi {
-        return templates::paths("HIKVISION");
+        return vendor::rtsp_paths("HIKVISION", 1);
     }
     paths
 }
@@ -182,7 +184,7 @@ fn usual_paths(job: &Job, info: Option<&CameraDeviceInfo>) -> &'static [&'static
 fn usual_stream(
     cameras: &CameraService,
     at: SocketAddr,
-    paths: &[&str],
+    paths: &[String],
 ) -> Result<Option<StreamPlace>, Fault> {
     let place = |path: &str| {
         Some(StreamPlace::At {

@@ -8,13 +8,13 @@
 mod ask;
 mod inventory;
 mod learning;
+mod maker;
 mod networks;
 mod owner;
 #[cfg(test)]
 mod owner_tests;
 mod schedule;
 mod service;
-mod templates;
 
 pub use ask::ask_strangers;
 pub use inventory::{
@@ -26,4 +26,3 @@ pub use service::{
     DiscoveryObserver, DiscoveryParts, DiscoveryService, NewScanner, ScanPolicy, ScanReply,
     ScanState,
 };
-pub use templates::{paths, vendor_of};

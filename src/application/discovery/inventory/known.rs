@@ -6,9 +6,10 @@ use std::time::{Instant, SystemTime};
 
 use super::{Askable, CameraKey, Change, ChangeKind, MAX_FACES};
 use crate::application::camera::Sighting;
-use crate::application::discovery::templates;
+use crate::application::discovery::maker;
 use crate::domain::discovery::{Certainty, Find, VendorGuess};
 use crate::domain::node::Camera;
+use crate::domain::vendor;
 use crate::util::time::Now;
 
 /// What a vendor is called while nobody knows.
@@ -221,8 +222,8 @@ impl Known {
         let text = |text: &Option<String>| text.as_deref().and_then(clean);
         let is_real = |mac: &String| mac.chars().any(|c| !matches!(c, '0' | ':'));
         let told = self.told.get_or_insert_default();
-        let vendor = text(&lesson.manufacturer).and_then(|name| templates::vendor_of(&name));
-        keep(&mut told.vendor, vendor);
+        let maker = text(&lesson.manufacturer).and_then(|name| maker::vendor_of(&name));
+        keep(&mut told.vendor, maker);
         keep(&mut told.model, text(&lesson.model));
         keep(&mut told.serial, text(&lesson.serial));
         keep(&mut told.mac, text(&lesson.mac).filter(is_real));
@@ -327,8 +328,8 @@ impl Known {
     fn rtsp_url(&self, rtsp_port: Option<u16>) -> Option<String> {
         let (port, path) = match &self.stream {
             Some(StreamPlace::Nowhere) => return None,
-            Some(StreamPlace::At { port, path }) => (port.or(rtsp_port)?, path.as_str()),
-            None => (rtsp_port?, *templates::paths(self.vendor()).first()?),
+            Some(StreamPlace::At { port, path }) => (port.or(rtsp_port)?, path.clone()),
+            None => (rtsp_port?, vendor::rtsp_path(self.vendor(), 1)?),
         };
         Some(match self.primary {
             IpAddr::V4(ip) => format!("rtsp://{ip}:{port}{path}"),
@@ -345,12 +346,12 @@ impl Known {
 
     pub fn askable(&self, key: CameraKey) -> Askable {
         let face = self.faces.get(&self.primary);
-        let vendor = self.vendor();
+        let make = self.vendor();
         Askable {
             key,
             ip: self.primary,
             rtsp_port: face.and_then(|f| f.rtsp_port),
-            vendor: (vendor != UNKNOWN).then(|| vendor.to_owned()),
+            vendor: (make != UNKNOWN).then(|| make.to_owned()),
             tells: face.is_some_and(|f| f.onvif || f.isapi),
         }
     }
