@@ -30,6 +30,7 @@ mod running;
 mod service;
 #[cfg(test)]
 mod service_tests;
+mod sightings;
 #[cfg(test)]
 mod sim;
 mod waiting;
