@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use log::kv::{Key, Value, VisitSource};
@@ -63,6 +64,7 @@ pub fn set_level(level: LevelFilter) {
 /// whatever the panic's message holds.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         let payload = info.payload();
         let words = payload
             .downcast_ref::<&str>()
@@ -82,6 +84,14 @@ pub fn install_panic_hook() {
             let _ = writeln!(std::io::stderr(), "{}", escaped(&line));
         }
     }));
+}
+
+/// Panics so far, in any thread.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a thread has panicked since the start.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
 }
 
 struct Logger {

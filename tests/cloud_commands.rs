@@ -12,92 +12,14 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::ably::Standin;
-use support::ably::model::Model;
 use support::camera_head::Axis;
-use support::daemon::{Daemon, Setup, fake_ffmpeg, start_body, wait_for};
+use support::daemon::{start_body, wait_for};
 use support::digest_server::GateRules;
 use support::isapi_camera;
-use support::rcs::Rcs;
+use support::site::{Site, published};
 
 const SOON: Duration = Duration::from_secs(20);
 const REGISTRY: &str = "lss:registry";
-
-struct Site {
-    daemon: Daemon,
-    ably: Standin,
-    rcs: Rcs,
-}
-
-impl Site {
-    fn start() -> Self {
-        let ably = Standin::start();
-        let rcs = Rcs::start();
-        let setup = Setup {
-            standalone: false,
-            more: format!(
-                "rcs: {{ base_url: '{}' }}\nably: {{ api_key: 'app.key:secret', endpoint: '127.0.0.1', port: {}, tls: false, heartbeat_interval: 500ms, connectivity_check_url: 'http://{}/up' }}\n",
-                rcs.base_url(),
-                ably.address.port(),
-                ably.address,
-            ),
-            ffmpeg: format!(
-                "path: '{}', start_confirm: 300ms, start_timeout: 3s, stop_timeout: 4s",
-                fake_ffmpeg().display()
-            ),
-            ..Setup::default()
-        };
-        let daemon = Daemon::start(&setup);
-        let site = Self { daemon, ably, rcs };
-        let node = site.daemon.node_id.clone();
-        let commands = site.commands();
-        site.ably.until("the command channel", |model| {
-            model.is_attached(&node, &commands)
-        });
-        site
-    }
-
-    fn commands(&self) -> String {
-        format!("lss:{}:commands", self.daemon.node_id)
-    }
-
-    fn send(&self, command: &str, payload: impl Into<Value>) -> String {
-        let data = json!({ "command": command, "payload": payload.into() }).to_string();
-        self.ably.publish(
-            &self.commands(),
-            &json!({ "name": "command", "data": data, "encoding": "json" }),
-        )
-    }
-
-    /// Everything of that type on the status channel.
-    fn told(&self, kind: &str) -> Vec<Value> {
-        let status = format!("lss:{}:status", self.daemon.node_id);
-        self.ably.model(|model| published(model, &status, kind))
-    }
-
-    fn result_of(&self, request: &str) -> Value {
-        wait_for(&format!("the result of {request}"), SOON, || {
-            self.told("COMMAND_RESULT")
-                .into_iter()
-                .find(|r| r["requestId"] == request)
-        })
-    }
-}
-
-fn published(model: &mut Model, channel: &str, kind: &str) -> Vec<Value> {
-    let Some(channel) = model.channels.get(channel) else {
-        return Vec::new();
-    };
-    channel
-        .log
-        .iter()
-        .map(|(_, data)| match data {
-            Value::String(text) => serde_json::from_str(text).unwrap(),
-            other => other.clone(),
-        })
-        .filter(|value: &Value| value["type"] == kind)
-        .collect()
-}
 
 fn start_payload(task: &str, mode: &str, request: &str) -> Value {
     let mut payload = start_body(task, mode);

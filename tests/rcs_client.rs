@@ -176,6 +176,7 @@ fn event(task: &str, kind: TaskEventKind, playback: &str, error: Option<Fault>) 
             progress: None,
             exit_history: Vec::new(),
             stop_reason: (kind == TaskEventKind::Stopped).then_some(StopReason::Command),
+            tally: lss::domain::stream::Tally::default(),
         },
     }
 }

@@ -309,6 +309,7 @@ mod tests {
             progress: None,
             exit_history: Vec::new(),
             stop_reason: None,
+            tally: crate::domain::stream::Tally::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! runs and what was found. Knows no JSON, no HTTP, no peer.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -38,6 +38,7 @@ pub struct NodeRegistry {
     identity: NodeIdentity,
     probe: Arc<dyn SystemProbe>,
     active: Arc<ActiveTasks>,
+    max_tasks: AtomicUsize,
     maintenance: AtomicBool,
     stopping: AtomicBool,
     facts: Mutex<Facts>,
@@ -59,6 +60,7 @@ impl NodeRegistry {
         active: Arc<ActiveTasks>,
     ) -> Self {
         Self {
+            max_tasks: AtomicUsize::new(identity.max_tasks),
             identity,
             probe,
             active,
@@ -74,11 +76,6 @@ impl NodeRegistry {
         }
     }
 
-    /// Who.
-    pub fn identity(&self) -> &NodeIdentity {
-        &self.identity
-    }
-
     /// What the engine says of itself (`ffmpegVersion`), or why there is none.
     pub fn set_engine(&self, version: impl Into<String>) {
         self.facts().engine = version.into();
@@ -88,6 +85,11 @@ impl NodeRegistry {
     pub fn set_cameras(&self, cameras: Vec<Camera>) {
         let new = Arc::new(cameras);
         self.facts().cameras = new;
+    }
+
+    /// Most active tasks, from now on.
+    pub fn set_max_tasks(&self, max: usize) {
+        self.max_tasks.store(max, Ordering::Relaxed);
     }
 
     /// MAINTENANCE from now on, or not any more.
@@ -109,6 +111,10 @@ impl NodeSource for NodeRegistry {
     fn node(&self, now: Now) -> LssNode {
         let system = self.probe.sample(now.mono);
         let active = self.active.get();
+        let identity = NodeIdentity {
+            max_tasks: self.max_tasks.load(Ordering::Relaxed),
+            ..self.identity.clone()
+        };
         let (engine, cameras, public_ip, registered_at, last_heartbeat) = {
             let facts = self.facts();
             (
@@ -124,9 +130,9 @@ impl NodeSource for NodeRegistry {
                 self.stopping.load(Ordering::Relaxed),
                 self.maintenance.load(Ordering::Relaxed),
                 active.len(),
-                self.identity.max_tasks,
+                identity.max_tasks,
             ),
-            identity: self.identity.clone(),
+            identity,
             node_ip: system.node_ip.map(|ip| ip.to_string()),
             public_ip: public_ip.map(|ip| ip.to_string()),
             active_tasks: active.as_ref().clone(),

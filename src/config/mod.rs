@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::util::secret::Secret;
 
 mod assemble;
+mod change;
 pub mod effective;
 mod fault;
 mod load;
@@ -19,6 +20,7 @@ mod suggest;
 mod tree;
 mod value;
 
+pub use change::{Change, Takes, changes};
 pub use fault::{ConfigFault, Place};
 pub use load::{DEFAULT_PATH, load, process_env};
 pub use suggest::closest;
@@ -382,7 +384,7 @@ pub struct Camera {
 }
 
 /// One entry of `camera.credentials`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraCredential {
     /// `match`: an address, CIDR, host name or camera id.
     pub matches: String,

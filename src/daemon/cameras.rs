@@ -36,14 +36,12 @@ pub fn service(
         cloud,
         moving: AtomicUsize::new(0),
     };
-    let defaults = LanePolicy::default();
     let own: OwnAddresses = Box::new(|| {
         let addresses = system::own_addresses().into_iter();
         addresses
             .map(|(ip, prefix)| OwnAddress { ip, prefix })
             .collect()
     });
-    let logins = config.camera.credentials.iter().filter_map(configured);
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
         names: Arc::new(CameraNames::default()),
@@ -52,19 +50,27 @@ pub fn service(
             config.node.node_id(),
         )),
         observer: Arc::new(observer),
-        book: Arc::new(Book::new(
-            logins.collect(),
-            config.camera.allow_loopback,
-            own,
-        )),
-        policy: LanePolicy {
-            max_move: config.ptz.max_move,
-            command_ttl: config.ptz.command_ttl,
-            // The camera's own picture, then the frame of its stream.
-            query_timeout: (config.snapshot.timeout * 2).max(defaults.query_timeout),
-            ..defaults
-        },
+        book: Arc::new(Book::new(logins(config), config.camera.allow_loopback, own)),
+        policy: policy(config),
     })
+}
+
+/// The limits that the configuration sets.
+pub fn policy(config: &Config) -> LanePolicy {
+    let defaults = LanePolicy::default();
+    LanePolicy {
+        max_move: config.ptz.max_move,
+        command_ttl: config.ptz.command_ttl,
+        // The camera's own picture, then the frame of its stream.
+        query_timeout: (config.snapshot.timeout * 2).max(defaults.query_timeout),
+        ..defaults
+    }
+}
+
+/// The logins that the configuration holds.
+pub fn logins(config: &Config) -> Vec<ConfiguredLogin> {
+    let entries = config.camera.credentials.iter();
+    entries.filter_map(configured).collect()
 }
 
 fn configured(entry: &CameraCredential) -> Option<ConfiguredLogin> {

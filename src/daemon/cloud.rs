@@ -42,6 +42,8 @@ const COMMANDS: usize = 256;
 const PRESENCE_WAITS: Duration = Duration::from_secs(10);
 /// A client that can't be started is tried again after so long.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
+/// A client that has not turned for so long hangs: it never sleeps for more than ten seconds.
+const HANGS: Duration = Duration::from_secs(60);
 /// How often it looks whether that has come; only until then.
 const PRESENCE_LOOKS: Duration = Duration::from_millis(250);
 
@@ -114,6 +116,11 @@ impl Line {
             node_id,
             failing: Arc::new(AtomicBool::new(false)),
         })
+    }
+
+    /// What speaks on the line.
+    pub fn speaker(&self) -> AblyLine {
+        self.speaker.clone()
     }
 
     /// Tells the line of every change of a task.
@@ -265,10 +272,13 @@ impl Bridge {
             select! {
                 recv(self.line.events) -> event => match event {
                     Ok(event) => self.event(event),
-                    Err(_) => self.replace_client(),
+                    Err(_) => self.replace_client("has ended"),
                 },
                 recv(looks) -> _ => self.presence(Instant::now() >= enter_by),
                 recv(beat) -> _ => {
+                    if self.line.speaker.handle().last_turn().elapsed() > HANGS {
+                        self.replace_client("hangs");
+                    }
                     self.heartbeat();
                     if self.entered.is_some() {
                         self.presence(true);
@@ -281,12 +291,11 @@ impl Bridge {
         self.heartbeat();
     }
 
-    /// The client has ended, and nobody asked it to: a fault of lss. A new one takes its place.
-    fn replace_client(&mut self) {
+    /// The client has ended, and nobody asked it to, or it hangs: a fault of lss. A new one takes
+    /// its place. What one that hangs has not delivered can't be had.
+    fn replace_client(&mut self, what: &str) {
         self.cameras.link_lost();
-        log::error!(
-            "the cloud's line has ended by a fault of lss and is opened anew; results that were not delivered are lost"
-        );
+        log::error!("the cloud's line {what} by a fault of lss and is opened anew");
         self.health.set(
             Part::Ably,
             PartStatus::Down,

@@ -3,11 +3,14 @@
 
 mod cameras;
 mod cloud;
+mod figures;
 mod lock;
 pub mod probe;
+mod reload;
 mod signals;
 mod startup;
 mod streams;
+mod watchdog;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -53,7 +56,7 @@ type StartError = String;
 /// Runs the daemon until a signal ends it. Exit codes: contract 1.
 pub fn run(loaded: &Loaded) -> ExitCode {
     let started = Instant::now();
-    match start(&loaded.config, started) {
+    match start(loaded, started) {
         Ok(node) => node.run(),
         Err(why) => {
             log::error!("lss can't start: {why}");
@@ -73,12 +76,20 @@ struct Early {
 struct Cloud {
     callbacks: RcsCallbacks,
     heartbeat: RcsHeartbeat,
+    client: Arc<RcsClient>,
     line: cloud::Cloud,
 }
 
 impl Early {
     fn camera_events(&self) -> cameras::CloudEnd {
         self.line.camera_events()
+    }
+
+    fn figures(&self) -> figures::CloudSources {
+        figures::CloudSources {
+            line: self.line.speaker(),
+            callbacks: self.callbacks.observer(),
+        }
     }
 
     fn observers(&self) -> [Box<dyn TaskObserver>; 2] {
@@ -96,7 +107,7 @@ impl Early {
         let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
         // Nothing is scanned yet, so the registration waits for no scan.
         let heartbeat = RcsHeartbeat::start(
-            self.client,
+            self.client.clone(),
             node.clone(),
             health.clone(),
             rhythm,
@@ -116,6 +127,7 @@ impl Early {
         Ok(Cloud {
             callbacks: self.callbacks,
             heartbeat,
+            client: self.client,
             line,
         })
     }
@@ -131,11 +143,13 @@ struct Running {
     cloud: Option<Cloud>,
     signals: Receiver<Signal>,
     vital_ends: Receiver<&'static str>,
-    stop_timeout: Duration,
+    loaded: Loaded,
+    watchdog: watchdog::Watchdog,
     _lock: lock::NodeLock,
 }
 
-fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
+fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
+    let config = &loaded.config;
     // Before any thread: they inherit the mask.
     let set = signals::block().map_err(|e| format!("signals can't be blocked: {e}"))?;
     let signals = signals::listen(set).map_err(|e| e.to_string())?;
@@ -177,7 +191,14 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         },
     )
     .map_err(|e| format!("thread stream: {e}"))?;
-    let rest = rest(config, &streams, &cameras, &health, &node, started)?;
+    let sources = figures::Sources {
+        streams: streams.service.clone(),
+        cameras: cameras.clone(),
+        health: health.clone(),
+        node: node.clone(),
+        cloud: early.as_ref().map(Early::figures),
+    };
+    let rest = rest(config, sources, started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
@@ -194,7 +215,8 @@ fn start(config: &Config, started: Instant) -> Result<Running, StartError> {
         cloud,
         signals,
         vital_ends,
-        stop_timeout: config.ffmpeg.stop_timeout,
+        loaded: loaded.clone(),
+        watchdog: watchdog::Watchdog::from_environment(),
         _lock: lock,
     })
 }
@@ -250,10 +272,7 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
 
 fn rest(
     config: &Config,
-    streams: &streams::Streams,
-    cameras: &CameraService,
-    health: &Arc<HealthBoard>,
-    node: &Arc<NodeRegistry>,
+    sources: figures::Sources,
     started: Instant,
 ) -> Result<RestServer, StartError> {
     let ip = config
@@ -267,27 +286,33 @@ fn rest(
     let listen = SocketAddr::new(ip, config.server.port);
     let settings = RestSettings {
         listen,
-        access: Access {
-            token: config.server.api_token.clone(),
-            allowed_hosts: config.server.allowed_hosts.clone(),
-            host_name: system::host_name().unwrap_or_default(),
-        },
+        access: access(config),
         late_limit: (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS),
         limits: Limits::default(),
     };
-    let picture = node.clone();
+    let picture = sources.node.clone();
     let deps = RestDeps {
-        streams: streams.service.clone(),
-        cameras: cameras.clone(),
-        health: health.clone(),
+        streams: sources.streams.clone(),
+        cameras: sources.cameras.clone(),
+        health: sources.health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
+        figures: Arc::new(move || sources.gather()),
         started,
     };
     let server = RestServer::start(settings, deps).map_err(|e| {
         format!("the REST API can't listen on {listen}: {e}; is another program on that port? (server.listen, server.port)")
     })?;
     Ok(server)
+}
+
+/// Who may ask what.
+fn access(config: &Config) -> Access {
+    Access {
+        token: config.server.api_token.clone(),
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        host_name: system::host_name().unwrap_or_default(),
+    }
 }
 
 impl Cloud {
@@ -309,6 +334,7 @@ impl Cloud {
             callbacks,
             heartbeat,
             line,
+            client: _,
         } = self;
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -329,7 +355,7 @@ fn report(thread: &str, replaced: std::io::Result<()>) {
 }
 
 impl Running {
-    fn run(self) -> ExitCode {
+    fn run(mut self) -> ExitCode {
         let look = match self.cloud {
             Some(_) => crossbeam_channel::tick(LOOK_AFTER),
             None => crossbeam_channel::never(),
@@ -340,9 +366,7 @@ impl Running {
                     cloud.look_after(Instant::now());
                 },
                 recv(self.signals) -> signal => match signal {
-                    Ok(Signal::SIGHUP) => {
-                        log::warn!("SIGHUP: this version can't reload its configuration; restart it");
-                    }
+                    Ok(Signal::SIGHUP) => self.reload(),
                     Ok(signal) => {
                         log::info!(signal = signal.as_str(); "stopping");
                         return self.stop();
@@ -352,6 +376,8 @@ impl Running {
                         return self.fail();
                     }
                 },
+                recv(self.watchdog.due()) -> _ => self.watchdog.ask(&self.streams),
+                recv(self.watchdog.answers()) -> _ => watchdog::Watchdog::feed(),
                 recv(self.vital_ends) -> name => {
                     log::error!(thread = name.unwrap_or("?"); "a thread that streams depend on has ended: lss ends too, its service manager starts it anew");
                     return self.fail();
@@ -371,7 +397,8 @@ impl Running {
         let cameras_by = Instant::now() + CAMERAS_STAND;
         self.streams.shut_down(false);
         // The ladder ends by SIGKILL; what even that does not end is not waited for.
-        let patience = Instant::now() + self.stop_timeout + Duration::from_secs(10);
+        let patience =
+            Instant::now() + self.loaded.config.ffmpeg.stop_timeout + Duration::from_secs(10);
         while !self.streams.has_ended() {
             select! {
                 recv(self.vital_ends) -> _ => break,

@@ -108,6 +108,17 @@ impl Streams {
         let _ = self.control.try_send(order);
     }
 
+    /// New limits. What runs goes on.
+    pub fn set_limits(&self, config: &Config) {
+        // Refused only where the owner is stuck, and then the watchdog ends it.
+        let _ = self.control.try_send(Control::Limits(policy(config)));
+    }
+
+    /// Answers on `answer` when the owner's loop turns.
+    pub fn ping(&self, answer: Sender<()>) {
+        let _ = self.control.try_send(Control::Ping(answer));
+    }
+
     /// Whether the thread has ended.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()

@@ -148,7 +148,8 @@ pub trait RtspGateway: Send + Sync {
     fn speaks(&self, at: SocketAddr, timeout: Duration) -> Result<(), Fault>;
     /// DESCRIBE of a URL without user info, sent to `at` whatever host the URL names. The login is
     /// sent only where the server asks for one, and once: 10001 when it is refused, 20004 where the
-    /// path is unknown, 50003 where nobody answers, 50001 for all else.
+    /// path is unknown, 50003 where nobody answers, 10002 where the account may not, 30302 where the
+    /// camera has no room, 20005 for what is no `rtsp://` URL, 50001 for all else.
     fn describe(
         &self,
         at: SocketAddr,

@@ -3,9 +3,12 @@
 pub mod camera;
 pub mod discovery;
 pub mod error;
+pub mod figures;
 pub mod gateway;
 pub mod health;
 pub mod node;
 pub mod patrol;
 pub mod ptz;
 pub mod stream;
+pub mod vendor;
+pub mod whip_fit;

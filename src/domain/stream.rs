@@ -1,11 +1,15 @@
 //! Stream tasks: values, the status table, causes of failure.
 
+mod tally;
+
 use std::fmt;
 use std::time::SystemTime;
 
 use super::error::{ErrorCode, Fault};
 use crate::util::secret::Secret;
 use crate::util::url;
+
+pub use tally::{StartSplit, Tally};
 
 /// An id from the cloud: `[A-Za-z0-9._:-]{1,128}` (contract 3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -347,7 +351,7 @@ impl Progress {
 
 /// Why a run ended or does not get there. The wire code and whether trying again can help follow
 /// from it (contract 3; the failure table in `docs/ffmpeg.md`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// Source refused, silent, or its name unknown.
     SourceUnreachable,
@@ -521,6 +525,8 @@ pub struct StreamTask {
     pub exit_history: Vec<ExitRecord>,
     /// Why it is STOPPED.
     pub stop_reason: Option<StopReason>,
+    /// What it has been through.
+    pub tally: Tally,
 }
 
 /// What kind of callback a change is (contract 10).

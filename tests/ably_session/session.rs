@@ -1,5 +1,7 @@
 //! What a session does when nothing is wrong but its ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[test]
@@ -317,6 +319,49 @@ fn a_panic_in_the_predicate_is_an_end_that_shows() {
         rig.send("judge this");
         std::thread::park_timeout(20 * MS);
     }
-    assert_eq!(rig.result("r"), Err(Refusal::Ended));
     assert!(!rig.handle.wait_sent(SEC) || rig.handle.is_ended());
+}
+
+#[test]
+fn what_a_broken_client_had_not_delivered_the_next_one_does() {
+    let bug = Arc::new(AtomicBool::new(false));
+    let buggy = Arc::clone(&bug);
+    let mut rig = Rig::on(Standin::start(), |standin| ClientSettings {
+        urgent: {
+            let bug = Arc::clone(&buggy);
+            Arc::new(move |_| {
+                assert!(!bug.load(Ordering::Relaxed), "a bug of ours");
+                false
+            })
+        },
+        ..settings(standin)
+    })
+    .up();
+    // Taken by the service, but the client does not hear of it; then two that wait.
+    rig.standin.model(|model| model.faults.lose_acks = 1_000);
+    rig.result("r0").unwrap();
+    rig.standin
+        .until("the first result", |model| log(model, STATUS).len() == 1);
+    bug.store(true, Ordering::Relaxed);
+    let until = Instant::now() + PATIENCE;
+    while !rig.handle.is_ended() {
+        assert!(Instant::now() < until, "it lives");
+        rig.standin
+            .model(|model| model.faults.refuse_continuity = 1);
+        rig.standin.cut(NODE);
+        rig.send("judge this");
+        std::thread::park_timeout(20 * MS);
+    }
+    rig.result("r1").unwrap();
+    rig.standin.model(|model| model.faults.lose_acks = 0);
+    let broken = rig.handle.clone();
+    let (sender, events) = bounded(1_000);
+    rig.handle = AblyClient::start(settings(&rig.standin), sender).unwrap();
+    rig.events = events;
+    rig.handle.inherit(&broken);
+    rig.all_sent();
+    // The first one once: the service knows its id.
+    assert_eq!(rig.arrived(), ["r0", "r1"]);
+    assert_eq!(broken.status().results_waiting, 0);
+    rig.handle.close(PATIENCE);
 }

@@ -89,6 +89,7 @@ pub fn task(spec: StreamSpec) -> StreamTask {
             cause: "the camera refused".into(),
         }],
         stop_reason: None,
+        tally: lss::domain::stream::Tally::default(),
     }
 }
 
@@ -245,6 +246,7 @@ impl Site {
                     node()
                 }),
                 node_id: "lss-test".into(),
+                figures: Arc::new(Vec::new),
                 started: Instant::now(),
             },
         )

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -159,7 +159,12 @@ pub struct HttpServer<S> {
 impl<S: Site> HttpServer<S> {
     /// On a free port of loopback.
     pub fn start(site: S) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(Ipv4Addr::LOCALHOST, site)
+    }
+
+    /// On a free port of an address of its own: the login guard counts by address.
+    pub fn start_at(ip: Ipv4Addr, site: S) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let site = Arc::new(Mutex::new(site));
         let shared = Arc::new(Shared::default());

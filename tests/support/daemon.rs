@@ -87,6 +87,8 @@ pub struct Daemon {
     /// Its node id.
     pub node_id: String,
     log: Arc<Mutex<String>>,
+    /// Its configuration file.
+    pub config: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -131,13 +133,18 @@ impl Daemon {
                 shell
             }
         };
-        let mut child = command
+        command
             .args(["run", "--config"])
             .arg(&config)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LSS_LOG", "debug")
-            .envs(setup.env.iter().map(|(k, v)| (k, v)))
+            .envs(setup.env.iter().map(|(k, v)| (k, v)));
+        // An empty value takes the variable away.
+        for (name, _) in setup.env.iter().filter(|(_, value)| value.is_empty()) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -158,6 +165,7 @@ impl Daemon {
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             node_id: format!("lss-{}", setup.machine_id),
             log,
+            config,
             _dir: dir,
         }
     }

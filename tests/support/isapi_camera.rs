@@ -20,6 +20,10 @@ pub struct Model {
     pub recorder: bool,
     /// Another user steers.
     pub occupied: bool,
+    /// Says yes to a stop and moves on.
+    pub ignores_stop: bool,
+    /// Says where it looks.
+    pub tells_position: bool,
     /// The account may not move.
     pub low_privilege: bool,
     /// Has `/ISAPI/Security/userCheck`.
@@ -30,7 +34,10 @@ pub struct Model {
     pub old_picture: bool,
     /// Has focus and iris motors.
     pub lens: bool,
+    /// Empty = it gives none.
     pub picture: Vec<u8>,
+    /// Where its RTSP answers, as it says.
+    pub rtsp_port: u16,
     pub clock: Clock,
 }
 
@@ -40,12 +47,15 @@ impl Default for Model {
             momentary: true,
             recorder: false,
             occupied: false,
+            ignores_stop: false,
+            tells_position: true,
             low_privilege: false,
             user_check: true,
             picture_size: true,
             old_picture: false,
             lens: true,
             picture: vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9],
+            rtsp_port: 554,
             clock: Clock::real(),
         }
     }
@@ -69,15 +79,21 @@ pub type IsapiStandIn = HttpServer<Dome>;
 
 /// Switches a camera on.
 pub fn start(rules: GateRules, model: Model) -> IsapiStandIn {
+    start_at(std::net::Ipv4Addr::LOCALHOST, rules, model)
+}
+
+/// The same, at an address of its own.
+pub fn start_at(ip: std::net::Ipv4Addr, rules: GateRules, model: Model) -> IsapiStandIn {
     let presets = BTreeMap::from([(1, ("Entrance".to_owned(), [0.25, 0.0, 0.0]))]);
-    HttpServer::start(Dome {
+    let dome = Dome {
         gate: Gate::new(rules),
         model,
         head: Head::default(),
         presets,
         patrol: None,
         reboots: 0,
-    })
+    };
+    HttpServer::start_at(ip, dome)
 }
 
 impl IsapiStandIn {
@@ -215,6 +231,13 @@ impl Dome {
                     "<StreamingChannel version=\"2.0\" xmlns=\"{NS}\"><id>101</id><Video><videoCodecType opt=\"H.264,H.265\">H.264</videoCodecType><videoResolutionWidth opt=\"1920,1280\">1920</videoResolutionWidth><videoResolutionHeight opt=\"1080,720\">1080</videoResolutionHeight><maxFrameRate opt=\"2500,2000\">2500</maxFrameRate></Video></StreamingChannel>"
                 ),
             ),
+            ("GET", ["ISAPI", "Security", "adminAccesses"]) => xml(
+                200,
+                &format!(
+                    "<AdminAccessProtocolList version=\"2.0\" xmlns=\"{NS}\"><AdminAccessProtocol><id>1</id><enabled>true</enabled><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol><AdminAccessProtocol><id>2</id><enabled>true</enabled><protocol>RTSP</protocol><portNo>{}</portNo></AdminAccessProtocol></AdminAccessProtocolList>",
+                    self.model.rtsp_port
+                ),
+            ),
             ("GET", ["ISAPI", "Streaming", "channels", id, "picture"]) => {
                 let expected = if self.model.old_picture { "1" } else { "101" };
                 if self.model.recorder {
@@ -251,6 +274,9 @@ impl Dome {
     }
 
     fn picture(&self, request: &Incoming) -> Outgoing {
+        if self.model.picture.is_empty() {
+            return status(500, 3, "Device Error", "deviceError");
+        }
         if request.target.contains('?') && !self.model.picture_size {
             return not_supported();
         }
@@ -281,7 +307,7 @@ impl Dome {
                 };
                 self.drive(&text, Some(Duration::from_millis(time)), now)
             }
-            ("GET", ["status"]) => {
+            ("GET", ["status"]) if self.model.tells_position => {
                 let at = |axis, head: &mut Head| (head.position(axis, now) * 100.0).round();
                 let (pan, tilt, zoom) = (
                     at(Axis::Pan, &mut self.head),
@@ -414,6 +440,9 @@ impl Dome {
                 Ok(n) if (-100..=100).contains(&n) => speeds.push((axis, n)),
                 _ => return status(400, 6, "Invalid XML Content", "badParameters"),
             }
+        }
+        if self.model.ignores_stop && speeds.iter().all(|(_, speed)| *speed == 0) {
+            return ok();
         }
         for (axis, speed) in speeds {
             self.head

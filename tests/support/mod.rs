@@ -19,3 +19,5 @@ pub mod logs;
 pub mod onvif_camera;
 mod onvif_operations;
 pub mod rcs;
+pub mod rtsp_server;
+pub mod site;

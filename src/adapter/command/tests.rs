@@ -179,6 +179,7 @@ fn task_of(spec: StreamSpec, status: StreamStatus) -> StreamTask {
         progress: None,
         exit_history: Vec::new(),
         stop_reason: None,
+        tally: crate::domain::stream::Tally::default(),
     }
 }
 

@@ -11,6 +11,7 @@ mod cameras;
 mod gate;
 mod guard;
 mod late;
+mod metrics;
 mod reply;
 mod routes;
 mod server;

@@ -119,6 +119,17 @@ impl Reply {
         }
     }
 
+    /// Text outside the envelope, of a type that says its own character set.
+    pub fn text(content_type: &'static str, text: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            code: ErrorCode::Success,
+            headers: Vec::new(),
+            content_type,
+            body: text,
+        }
+    }
+
     /// A picture, outside the envelope.
     pub fn jpeg(jpeg: Vec<u8>) -> Self {
         Self {

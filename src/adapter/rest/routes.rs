@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::cameras::{self, CameraOp};
 use super::guard::{Access, Credentials};
 use super::late::{Deferred, Late};
+use super::metrics;
 use super::reply::Reply;
 use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, ReadyJson};
 use crate::adapter::decode::{self, Fields};
@@ -16,12 +17,16 @@ use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::figures::Figure;
 use crate::domain::node::LssNode;
 use crate::domain::stream::StreamTask;
 use crate::util::url;
 
 /// Makes a picture of the node when somebody asks.
 pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
+
+/// Gathers the figures of `/metrics` when somebody asks.
+pub type Figures = Arc<dyn Fn() -> Vec<Figure> + Send + Sync>;
 
 /// What every handler may use.
 pub struct Api {
@@ -30,6 +35,7 @@ pub struct Api {
     pub health: Arc<HealthBoard>,
     pub node: NodePicture,
     pub node_id: String,
+    pub figures: Figures,
     pub started: Instant,
     pub access: RwLock<Arc<Access>>,
     pub late: Late,
@@ -96,6 +102,7 @@ enum Op {
     Health,
     Live,
     Ready,
+    Metrics,
     OpenApi,
     Camera(CameraOp),
 }
@@ -162,6 +169,7 @@ const ROUTES: &[(&str, &str, Op)] = &[
     ),
     ("GET", "/livez", Op::Live),
     ("GET", "/readyz", Op::Ready),
+    ("GET", "/metrics", Op::Metrics),
     ("GET", "/api/openapi.json", Op::OpenApi),
 ];
 
@@ -176,12 +184,16 @@ pub fn answer(api: &Api, call: &Call) -> Answer {
 }
 
 fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
-    let matching: Vec<(&str, Op, Vec<String>)> = ROUTES
+    let mut matching: Vec<(&str, Op, Vec<String>)> = ROUTES
         .iter()
         .filter_map(|(method, template, op)| {
             matches(template, call.path()).map(|ids| (*method, *op, ids))
         })
         .collect();
+    // A path that stands in the list is that, and nobody's id.
+    if matching.iter().any(|(_, _, ids)| ids.is_empty()) {
+        matching.retain(|(_, _, ids)| ids.is_empty());
+    }
     if !matching.iter().any(|(_, op, _)| is_open(*op)) {
         let access = Arc::clone(&api.access.read().unwrap_or_else(PoisonError::into_inner));
         access.check(&Credentials {
@@ -278,6 +290,7 @@ fn run(api: &Api, call: &Call, op: Op, ids: &[String]) -> Result<Answer, Fault> 
         Op::Health => health(api).into(),
         Op::Live => Reply::ok(&LiveJson { live: true }).into(),
         Op::Ready => ready(api).into(),
+        Op::Metrics => metrics::reply((api.figures)()).into(),
         Op::OpenApi => Reply::document(include_str!("openapi.json")).into(),
     })
 }

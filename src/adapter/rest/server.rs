@@ -15,7 +15,7 @@ use super::gate::{Gate, Limits, OVERSIZE, PEER, PrivateSocket, affordable};
 use super::guard::Access;
 use super::late::Late;
 use super::reply::Reply;
-use super::routes::{self, Answer, Api, Call, NodePicture};
+use super::routes::{self, Answer, Api, Call, Figures, NodePicture};
 use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
@@ -52,6 +52,8 @@ pub struct RestDeps {
     pub node: NodePicture,
     /// `lss-{machineId}`
     pub node_id: String,
+    /// Gathers the figures of `/metrics`.
+    pub figures: Figures,
     /// When the process began.
     pub started: Instant,
 }
@@ -94,6 +96,7 @@ impl RestServer {
             health: deps.health,
             node: deps.node,
             node_id: deps.node_id,
+            figures: deps.figures,
             started: deps.started,
             access: RwLock::new(Arc::new(settings.access)),
             late,

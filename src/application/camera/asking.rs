@@ -1,10 +1,8 @@
 //! What each request is on a device: movements, presets, questions, pictures.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::address::Host;
 use super::contact::{CheckReport, Contact, DETECT, QueryData};
 use super::order::{DeviceRequest, Done, PresetOrder, Query};
 use crate::domain::camera::{
@@ -102,7 +100,7 @@ impl Contact {
                 if support.onvif.is_none() {
                     support.onvif = speaks(Protocol::Onvif).ok();
                 }
-                book.model(&self.place.host, info.model.as_deref());
+                book.model(&self.as_named().1, info.model.as_deref());
                 Ok(QueryData::Info(Box::new(info)))
             }
         }
@@ -146,19 +144,7 @@ impl Contact {
 
     /// The camera's stream, with the login that the camera has taken.
     fn stream(&self, device: &mut dyn CameraDevice, deadline: Instant) -> Option<Secret> {
-        let channel = self.place.channel;
-        let host = match &self.place.host {
-            Host::Ip(IpAddr::V6(v6)) => format!("[{v6}]"),
-            other => other.to_string(),
-        };
-        let uri = match device.stream_uri(deadline) {
-            Ok(Some(uri)) => uri,
-            // Hikvision's usual path.
-            Ok(None) if device.protocol() == Protocol::Isapi => {
-                format!("rtsp://{host}:554/Streaming/Channels/{channel}01")
-            }
-            _ => return None,
-        };
+        let uri = device.stream_uri(deadline).ok()??;
         // The camera has answered with it just now, so it is no try that could be refused.
         let login = self.target().ok()?.stop_login;
         let rest = uri.strip_prefix("rtsp://")?;

@@ -44,8 +44,8 @@ impl CameraAsk {
     }
 }
 
-/// One channel of one camera.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// One channel of one camera, as somebody says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Address or name.
     pub host: Host,
@@ -55,12 +55,31 @@ pub struct Place {
     pub channel: u16,
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host {
-            Host::Ip(ip) => std::net::SocketAddr::new(ip, self.port).fmt(f)?,
-            Host::Name(_) => write!(f, "{}:{}", self.host, self.port)?,
+impl Place {
+    /// Where that is, once its host's address is known.
+    pub fn at(&self, ip: IpAddr) -> Spot {
+        Spot {
+            ip,
+            port: self.port,
+            channel: self.channel,
         }
+    }
+}
+
+/// One channel of one camera, whatever it is called: what a lane belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Spot {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Of HTTP.
+    pub port: u16,
+    /// From 1.
+    pub channel: u16,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.ip, self.port).fmt(f)?;
         if self.channel != 1 {
             write!(f, "/{}", self.channel)?;
         }
@@ -131,6 +150,14 @@ impl Book {
         }
     }
 
+    /// Other logins in the place of the configured ones. What was given by commands stays.
+    pub fn configure(&self, configured: Vec<ConfiguredLogin>) {
+        let mut pages = self.pages();
+        pages.configured.clone_from(&configured);
+        let rules = pages.directory.rules().clone();
+        pages.directory.configure(rules, configured);
+    }
+
     /// Takes down what a command says, and tells where its camera is.
     pub fn place(&self, ask: &CameraAsk) -> Result<Place, Fault> {
         let id = ask.name()?;
@@ -161,12 +188,17 @@ impl Book {
     pub fn target(&self, id: &CameraId, host: &Host) -> Result<Target, Fault> {
         let mut pages = self.fresh_pages();
         match pages.directory.resolve(id) {
-            Ok(target) if target.host == *host => Ok(target),
+            Ok(target) if pages.directory.is_same(&target.host, host) => Ok(target),
             _ => {
                 let address = Id::parse("ip", &host.to_string())?;
                 pages.directory.resolve(&address)
             }
         }
+    }
+
+    /// A name has been found to lead to an address.
+    pub fn leads_to(&self, name: &str, ip: IpAddr) {
+        self.pages().directory.leads_to(name, ip);
     }
 
     /// Judges what a name resolves to.

@@ -18,6 +18,8 @@ use crate::util::url;
 const MAX_CAMERAS: usize = 1024;
 /// Most finds of discovery that are remembered.
 const MAX_FINDS: usize = 4096;
+/// Most host names whose address is remembered.
+const MAX_NAMES: usize = 1024;
 /// The HTTP port where nobody says another.
 const HTTP: u16 = 80;
 /// What some send as a camera's `port`, because lists of cameras have it there. No camera answers
@@ -125,6 +127,8 @@ pub struct Directory {
     rules: AddressRules,
     cameras: BTreeMap<CameraId, Camera>,
     finds: BTreeMap<IpAddr, Find>,
+    /// Where host names have led.
+    names: BTreeMap<String, (IpAddr, u64)>,
     configured: Vec<ConfiguredLogin>,
     /// Counts uses.
     clock: u64,
@@ -157,10 +161,14 @@ impl Directory {
         if let Some(Host::Ip(ip)) = said.host {
             self.rules.check(ip)?;
         }
+        let moved = said.host.as_ref().is_some_and(|new| {
+            let old = self.cameras.get(id).and_then(|c| c.host.as_ref());
+            !old.is_some_and(|old| self.is_same(old, new))
+        });
         let camera = self.camera(id);
-        if let Some(host) = said.host
-            && camera.host.as_ref() != Some(&host)
-        {
+        if !moved {
+            camera.host = said.host.or(camera.host.take());
+        } else if let Some(host) = said.host {
             // Another device may stand there.
             camera.port = None;
             camera.channel = None;
@@ -236,6 +244,29 @@ impl Directory {
         self.finds.insert(ip, Find { vendor, port, used });
     }
 
+    /// Learns where a host name leads. What is known of a camera by its name holds by its address
+    /// too, logins included: they were sent there.
+    pub fn leads_to(&mut self, name: &str, ip: IpAddr) {
+        self.clock += 1;
+        if !self.names.contains_key(name) && self.names.len() >= MAX_NAMES {
+            let oldest = self.names.iter().min_by_key(|(_, (_, used))| *used);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.names.remove(&oldest);
+            }
+        }
+        let entry = (ip.to_canonical(), self.clock);
+        self.names.insert(name.to_owned(), entry);
+    }
+
+    /// Whether two hosts are one, as far as is known.
+    pub fn is_same(&self, one: &Host, other: &Host) -> bool {
+        let at = |host: &Host| match host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(name) => self.names.get(name).map(|(ip, _)| *ip),
+        };
+        one == other || at(one).is_some_and(|ip| at(other) == Some(ip))
+    }
+
     /// Learns which protocol a camera really answers.
     pub fn learn_protocol(&mut self, id: &CameraId, protocol: Protocol) {
         self.camera(id).protocol = Some(protocol);
@@ -292,7 +323,7 @@ impl Directory {
             .or_else(|| self.neighbour(&host, |c| c.vendor.clone()));
         let of_host = |pair: &Option<(Host, Login)>| {
             pair.as_ref()
-                .filter(|(at, _)| *at == host)
+                .filter(|(at, _)| self.is_same(at, &host))
                 .map(|(_, login)| login.clone())
         };
         let accepted = known
@@ -349,7 +380,7 @@ impl Directory {
     fn neighbour<T>(&self, host: &Host, what: impl Fn(&Camera) -> Option<T>) -> Option<T> {
         self.cameras
             .values()
-            .filter(|c| c.host.as_ref() == Some(host))
+            .filter(|c| c.host.as_ref().is_some_and(|at| self.is_same(at, host)))
             .filter_map(|c| what(c).map(|found| (c.used, found)))
             .max_by_key(|(used, _)| *used)
             .map(|(_, found)| found)

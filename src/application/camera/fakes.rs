@@ -33,11 +33,19 @@ pub(crate) enum Told {
 
 /// Cameras, and what they were asked.
 pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
+    let address = IpAddr::from([192, 168, 0, 9]);
+    cameras_named(Arc::new(FakeNames(Mutex::new(Ok(vec![address])))))
+}
+
+/// The same, with a name service.
+pub(crate) fn cameras_named(
+    names: Arc<FakeNames>,
+) -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
     let asked = Asked::default();
     let (told, events) = unbounded();
     let parts = CameraParts {
         gateway: Arc::new(FakeGateway(asked.clone())),
-        names: Arc::new(FakeNames),
+        names,
         pictures: Arc::new(FakePictures),
         observer: Arc::new(FakeObserver(told)),
         book: Arc::new(Book::new(Vec::new(), false, Box::new(Vec::new))),
@@ -62,11 +70,12 @@ impl CameraGateway for FakeGateway {
     }
 }
 
-struct FakeNames;
+/// What every name leads to.
+pub(crate) struct FakeNames(pub Mutex<Result<Vec<IpAddr>, CameraError>>);
 
 impl NameLookup for FakeNames {
     fn lookup(&self, _: &str, _: Instant) -> Result<Vec<IpAddr>, CameraError> {
-        Ok(vec![IpAddr::from([192, 168, 0, 9])])
+        self.0.lock().unwrap().clone()
     }
 }
 

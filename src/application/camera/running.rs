@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
+use super::address::Host;
 use super::contact::{Contact, QueryData};
+use super::latency::Kind;
 use super::order::{Command, CommandId, Outcome, Output, RequestId};
 use super::service::CameraReply;
 use super::wires::Wires;
@@ -27,8 +29,8 @@ const ANSWERS: usize = 16;
 
 /// What comes to a lane from outside.
 pub(super) enum Input {
-    /// A command, and who waits for its answer.
-    Command(Command, Sender<CameraReply>),
+    /// A command, the host that it finds its camera by, and who waits for its answer.
+    Command(Command, Host, Sender<CameraReply>),
     /// Look at the [`Flags`]. May be lost where the queue is full: then the thread looks anyway.
     Look,
 }
@@ -86,7 +88,7 @@ struct Running {
     answers: Receiver<(RequestId, Outcome<QueryData>)>,
     flags: Arc<Flags>,
     generation: u64,
-    waiting: HashMap<CommandId, (CameraId, Sender<CameraReply>)>,
+    waiting: HashMap<CommandId, Waiting>,
     link_down: bool,
     stopping: bool,
     /// Let go for want of room: no command comes any more.
@@ -96,6 +98,14 @@ struct Running {
     next_request: RequestId,
     last_camera: CameraId,
     _alive: Sender<()>,
+}
+
+/// Who waits for a command's answer, and since when.
+struct Waiting {
+    camera: CameraId,
+    reply: Sender<CameraReply>,
+    since: Instant,
+    kind: Option<Kind>,
 }
 
 /// What woke the thread.
@@ -169,9 +179,14 @@ impl Running {
                     Err(_) => break,
                 },
                 recv(inputs) -> input => match input {
-                    Ok(Input::Command(command, reply)) => {
-                        self.waiting.insert(command.id, (command.camera.clone(), reply));
-                        self.contact.named(&command.camera);
+                    Ok(Input::Command(command, host, reply)) => {
+                        self.waiting.insert(command.id, Waiting {
+                            camera: command.camera.clone(),
+                            reply,
+                            since: Instant::now(),
+                            kind: Kind::of(&command.order),
+                        });
+                        self.contact.named(&command.camera, &host);
                         self.last_camera = command.camera.clone();
                         Event::Command(command)
                     }
@@ -202,8 +217,10 @@ impl Running {
         );
         let link_changed = std::mem::replace(&mut self.link_down, link_down) != link_down;
         let stop_now = stopping && !std::mem::replace(&mut self.stopping, true);
-        let lane = &mut self.lane;
+        self.policy = self.contact.policy();
+        let (lane, policy) = (&mut self.lane, self.policy);
         let turned = catch_unwind(AssertUnwindSafe(|| {
+            lane.set_policy(policy);
             let mut out = Vec::new();
             if link_changed && link_down {
                 out.extend(lane.link_lost(now));
@@ -269,9 +286,16 @@ impl Running {
             match each {
                 Output::Send(send) => self.wires.send(send),
                 Output::Reply(id, result) => {
-                    if let Some((camera, reply)) = self.waiting.remove(&id) {
-                        let _ = reply.try_send(CameraReply {
-                            camera,
+                    if let Some(waiting) = self.waiting.remove(&id) {
+                        if let Some(kind) = waiting.kind {
+                            let took = waiting.since.elapsed();
+                            self.contact
+                                .shared()
+                                .latencies
+                                .note(kind, took, result.is_ok());
+                        }
+                        let _ = waiting.reply.try_send(CameraReply {
+                            camera: waiting.camera,
                             protocol: self.contact.protocol(),
                             result,
                         });
@@ -298,9 +322,9 @@ impl Running {
     }
 
     fn fail_all(&mut self, fault: &Fault) {
-        for (_, (camera, reply)) in self.waiting.drain() {
-            let _ = reply.try_send(CameraReply {
-                camera,
+        for (_, waiting) in self.waiting.drain() {
+            let _ = waiting.reply.try_send(CameraReply {
+                camera: waiting.camera,
                 protocol: None,
                 result: Err(fault.clone()),
             });

@@ -135,6 +135,9 @@ impl Entry {
         diagnosis: Option<&Diagnosis>,
         at: SystemTime,
     ) {
+        if let Some(diagnosis) = diagnosis {
+            *self.task.tally.failures.entry(diagnosis.cause).or_default() += 1;
+        }
         let history = &mut self.task.exit_history;
         history.push(ExitRecord {
             at,

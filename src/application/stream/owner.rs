@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, at, never, select_biased};
+use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
 use super::effect::Effect;
+use super::policy::Policy;
 use super::service::StreamRequest;
 use super::table::Table;
 use crate::domain::gateway::{ProcessGateway, RunEvent, TaskObserver};
@@ -12,14 +13,16 @@ use crate::domain::stream::{StopReason, StreamStatus, TaskEvent, TaskEventKind};
 use crate::util::time::Now;
 
 /// Orders from the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Control {
     /// End all tasks, then the thread.
     ShutDown,
     /// The same without grace.
     KillAll,
     /// Answer, to show that the loop turns.
-    Ping,
+    Ping(Sender<()>),
+    /// New limits, from now on. What runs goes on.
+    Limits(Policy),
 }
 
 /// Everything the thread needs.
@@ -50,7 +53,14 @@ impl Owner {
             let timer = self.table.next_deadline().map_or_else(never, at);
             let effects = select_biased! {
                 recv(control) -> order => match order {
-                    Ok(Control::Ping) => Vec::new(),
+                    Ok(Control::Ping(answer)) => {
+                        let _ = answer.try_send(());
+                        Vec::new()
+                    }
+                    Ok(Control::Limits(policy)) => {
+                        self.table.set_policy(policy);
+                        Vec::new()
+                    }
                     Ok(Control::KillAll) => {
                         stopping = true;
                         self.table.kill_all(Now::read())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::policy::Policy;
 use crate::domain::gateway::RunId;
-use crate::domain::stream::{Diagnosis, Progress};
+use crate::domain::stream::{Diagnosis, Progress, StartSplit};
 
 /// One SIGTERM does not end an FFmpeg that hangs in a read; a second one does (measured).
 const SECOND_TERMINATE: Duration = Duration::from_secs(2);
@@ -62,7 +62,9 @@ pub struct Run {
     /// What the engine has said of its failure.
     pub failing: Option<Diagnosis>,
     started: Instant,
-    session_up: bool,
+    session_up_at: Option<Instant>,
+    /// When output first advanced.
+    media_at: Option<Instant>,
     progress: Progress,
     /// When output last advanced; `None` until it first does.
     advanced_at: Option<Instant>,
@@ -92,7 +94,8 @@ impl Run {
             id,
             failing: None,
             started: now,
-            session_up: false,
+            session_up_at: None,
+            media_at: None,
             progress: Progress::default(),
             advanced_at: None,
             streaming_since: None,
@@ -102,14 +105,15 @@ impl Run {
     }
 
     /// The WHIP session is up.
-    pub fn session_up(&mut self) {
-        self.session_up = true;
+    pub fn session_up(&mut self, now: Instant) {
+        self.session_up_at.get_or_insert(now);
     }
 
     /// A progress block.
     pub fn progress(&mut self, progress: &Progress, now: Instant) {
         if progress.advanced_since(&self.progress) {
             self.advanced_at = Some(now);
+            self.media_at.get_or_insert(now);
         }
         self.progress = *progress;
     }
@@ -120,6 +124,16 @@ impl Run {
             self.failing = Some(diagnosis);
             self.give_up_at = Some(now + FAILING_GRACE);
         }
+    }
+
+    /// How long it took to stream; `None` while it does not.
+    pub fn start_split(&self) -> Option<StartSplit> {
+        let since = |at: Instant| at.saturating_duration_since(self.started);
+        Some(StartSplit {
+            session: since(self.session_up_at?),
+            media: since(self.media_at?),
+            streaming: since(self.streaming_since?),
+        })
     }
 
     /// Why we are ending it, if we are.
@@ -203,7 +217,7 @@ impl Run {
     }
 
     fn media_leaves(&self) -> bool {
-        self.session_up && self.advanced_at.is_some()
+        self.session_up_at.is_some() && self.advanced_at.is_some()
     }
 
     /// What is due now.
@@ -265,7 +279,7 @@ mod tests {
 
     fn streaming(policy: &Policy, t0: Instant) -> Run {
         let mut run = Run::new(RunId(1), t0);
-        run.session_up();
+        run.session_up(t0);
         run.progress(&block(900), t0 + secs(1));
         assert_eq!(run.judge(policy, t0 + secs(1)), Verdict::Wait);
         assert_eq!(run.deadline(policy), t0 + policy.start_confirm);
@@ -279,7 +293,7 @@ mod tests {
         let t0 = Instant::now();
         let mut run = Run::new(RunId(1), t0);
         assert_eq!(run.judge(&policy, t0 + secs(14)), Verdict::Wait);
-        run.session_up();
+        run.session_up(t0);
         assert_eq!(run.judge(&policy, t0 + secs(14)), Verdict::Wait);
         assert_eq!(
             run.judge(&policy, t0 + secs(15)),
@@ -356,7 +370,7 @@ mod tests {
         let policy = Policy::default();
         let t0 = Instant::now();
         let mut run = Run::new(RunId(1), t0);
-        run.session_up();
+        run.session_up(t0);
         run.progress(&block(10), t0 + secs(1));
         run.failing(
             Diagnosis {

@@ -57,6 +57,11 @@ impl Table {
         }
     }
 
+    /// New limits, which count from the next decision on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// Takes a request.
     pub fn request(&mut self, request: StreamRequest, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -168,6 +173,7 @@ impl Table {
             progress: None,
             exit_history: Vec::new(),
             stop_reason: None,
+            tally: crate::domain::stream::Tally::default(),
             spec,
         }
     }
@@ -233,6 +239,7 @@ impl Table {
         };
         match outcome {
             Ok(started) => {
+                entry.task.tally.runs += 1;
                 entry.task.process_id = Some(started.pid);
                 entry.logs.push_back((entry.runs, started.log));
                 if entry.logs.len() > KEPT_LOGS {
@@ -264,7 +271,7 @@ impl Table {
             return out;
         };
         match event.event {
-            ChildEvent::SessionUp => run.session_up(),
+            ChildEvent::SessionUp => run.session_up(now.mono),
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
                 entry.task.progress = Some(progress);
@@ -319,7 +326,10 @@ impl Table {
             let run_id = run.id;
             match run.judge(&self.policy, now.mono) {
                 Verdict::Wait => {}
-                Verdict::Streaming => entry.streaming(now.wall, out),
+                Verdict::Streaming => {
+                    entry.task.tally.start = run.start_split();
+                    entry.streaming(now.wall, out);
+                }
                 Verdict::End(why) => {
                     if let Some(signal) = run.end(why, false, &self.policy, now.mono) {
                         out.push(signal_effect(signal, run_id));
@@ -361,6 +371,9 @@ impl Table {
             return;
         };
         out.push(Effect::Reap(run.id));
+        if run.ending() == Some(&EndWhy::Stall) {
+            entry.task.tally.stalls += 1;
+        }
         entry.task.process_id = None;
         let asked = matches!(run.ending(), Some(EndWhy::Stop | EndWhy::Shutdown));
         let said = exit.diagnosis.clone().or_else(|| run.failing.clone());

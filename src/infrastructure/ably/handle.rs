@@ -56,6 +56,8 @@ struct State {
     turn: Instant,
     events_dropped: u64,
     ended: bool,
+    /// By a fault: what must not be lost is put aside.
+    broken: bool,
 }
 
 impl Shared {
@@ -68,6 +70,7 @@ impl Shared {
                 turn: Instant::now(),
                 events_dropped: 0,
                 ended: false,
+                broken: false,
             }),
             changed: Condvar::new(),
             bell,
@@ -100,7 +103,15 @@ impl Shared {
     pub(super) fn ended(&self) {
         let mut state = self.lock();
         state.ended = true;
-        state.inbox = Inbox::default();
+        state.broken = std::thread::panicking();
+        let left = std::mem::take(&mut state.inbox);
+        if state.broken {
+            for publish in left.publishes {
+                if matches!(publish.kind, PublishKind::Kept(_)) {
+                    self.ledger.rescue(publish);
+                }
+            }
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -166,6 +177,10 @@ impl AblyHandle {
         };
         let mut state = self.0.shared.lock();
         if state.ended {
+            if state.broken && matches!(publish.kind, PublishKind::Kept(_)) {
+                self.0.shared.ledger.rescue(publish);
+                return Ok(());
+            }
             return Err(Refusal::Ended);
         }
         let max = state.status.max_message_size;
@@ -194,6 +209,23 @@ impl AblyHandle {
         drop(state);
         self.0.shared.bell.ring();
         Ok(())
+    }
+
+    /// Takes over what a client that ended by a fault had not delivered, under the same ids: the
+    /// service drops what it had taken after all.
+    pub fn inherit(&self, broken: &Self) {
+        let left = broken.0.shared.ledger.take_rescued();
+        if left.is_empty() {
+            return;
+        }
+        let mut state = self.0.shared.lock();
+        // Before anything newer.
+        for publish in left.into_iter().rev() {
+            state.inbox.publishes.push_front(publish);
+        }
+        state.taken = false;
+        drop(state);
+        self.0.shared.bell.ring();
     }
 
     /// What our presence in the registry says, from now on. Entered as soon as that is possible.

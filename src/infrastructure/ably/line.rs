@@ -87,9 +87,13 @@ impl AblyLine {
             .clone()
     }
 
-    /// A new client carries the line from now on. What the old one had not delivered is lost.
+    /// A new client carries the line from now on, and delivers what the old one had not.
     pub fn replace(&self, handle: AblyHandle) {
-        *self.handle.write().unwrap_or_else(PoisonError::into_inner) = handle;
+        let old = {
+            let mut carrier = self.handle.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *carrier, handle)
+        };
+        self.handle().inherit(&old);
     }
 
     /// The node's heartbeat; only the newest waits.

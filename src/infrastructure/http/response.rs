@@ -69,13 +69,13 @@ pub enum HttpError {
 }
 
 /// What is left until the deadline; `None` when it has passed.
-pub(super) fn left(deadline: Instant) -> Option<Duration> {
+pub(in crate::infrastructure) fn left(deadline: Instant) -> Option<Duration> {
     deadline
         .checked_duration_since(Instant::now())
         .filter(|d| !d.is_zero())
 }
 
-pub(super) fn is_timeout(why: &io::Error) -> bool {
+pub(in crate::infrastructure) fn is_timeout(why: &io::Error) -> bool {
     matches!(
         why.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut

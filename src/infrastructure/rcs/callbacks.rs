@@ -76,6 +76,13 @@ impl TaskObserver for TaskCallbacks {
     }
 }
 
+impl TaskCallbacks {
+    /// How many callbacks RCS has not taken yet.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().outbox.len()
+    }
+}
+
 impl RcsCallbacks {
     /// Starts the thread. At most `limit` callbacks wait (`rcs.callback_queue`).
     pub fn start(

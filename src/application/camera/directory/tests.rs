@@ -396,3 +396,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_known_by_a_name_holds_where_the_name_leads_and_nowhere_else() {
+    let (ip, other) = (
+        "192.168.0.64".parse().unwrap(),
+        "192.168.0.65".parse().unwrap(),
+    );
+    let mut directory = empty();
+    let said = Said {
+        port: Some(8080),
+        ..at("dome.lan", Some("one"))
+    };
+    directory.learn(&id("cam"), said).unwrap();
+    assert_eq!(password(&mut directory, "192.168.0.64"), None);
+    directory.leads_to("dome.lan", ip);
+    assert!(directory.is_same(&host("dome.lan"), &host("192.168.0.64")));
+    assert_eq!(
+        password(&mut directory, "192.168.0.64").as_deref(),
+        Some("one")
+    );
+    let target = directory.resolve(&id("192.168.0.64")).unwrap();
+    assert_eq!(target.port, 8080);
+    // The same camera by another word for the same place forgets nothing.
+    directory
+        .learn(&id("cam"), at("192.168.0.64", None))
+        .unwrap();
+    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 8080);
+    directory.learn(&id("cam"), at("dome.lan", None)).unwrap();
+    // It moves away: the old address gets its login no more.
+    directory.leads_to("dome.lan", other);
+    assert_eq!(password(&mut directory, "192.168.0.64"), None);
+    assert_eq!(
+        password(&mut directory, "192.168.0.65").as_deref(),
+        Some("one")
+    );
+    assert_eq!(password(&mut directory, "cam").as_deref(), Some("one"));
+    for number in 0..2_000 {
+        directory.leads_to(&format!("dome{number}.lan"), ip);
+    }
+    assert!(!directory.is_same(&host("dome.lan"), &host("192.168.0.65")));
+}

@@ -2,8 +2,10 @@
 //! a result takes a place for it first, so that no result is ever turned away.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::types::Publish;
 
 /// Kept publishes at most.
 pub const PLACES: usize = 2_000;
@@ -18,6 +20,8 @@ pub const BYTES: usize = 4 << 20;
 pub struct Ledger {
     places: AtomicUsize,
     bytes: AtomicUsize,
+    /// Kept publishes of a client that ended by a fault, oldest first.
+    rescued: Mutex<Vec<Publish>>,
 }
 
 /// For what a place is.
@@ -53,6 +57,19 @@ impl Ledger {
         self.places() < PLACES - RESERVED && self.bytes() < BYTES
     }
 
+    /// Puts aside what a client that ends by a fault has not delivered. It keeps its place.
+    pub fn rescue(&self, publish: Publish) {
+        self.rescued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(publish);
+    }
+
+    /// What was put aside, for the client that takes over.
+    pub fn take_rescued(&self) -> Vec<Publish> {
+        std::mem::take(&mut *self.rescued.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Places taken.
     pub fn places(&self) -> usize {
         self.places.load(Ordering::Relaxed)
@@ -71,6 +88,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// The ledger that it is a place in.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
     /// Counts the bytes that lie in it.
     pub fn fill(&mut self, bytes: usize) {
         self.ledger.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -66,6 +66,28 @@ pub(super) enum Settled {
     },
 }
 
+/// A fault of ours must cost no result: what is not acknowledged is put aside for the client that
+/// takes over, which sends it under the same id.
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in self.entries.drain(..) {
+            if let Kind::Kept(place) = entry.kind {
+                let ledger = place.ledger();
+                ledger.rescue(Publish {
+                    channel: entry.channel,
+                    name: entry.name,
+                    data: entry.data,
+                    id: entry.id,
+                    kind: PublishKind::Kept(place),
+                });
+            }
+        }
+    }
+}
+
 impl Entry {
     fn frame(&self) -> ProtocolMessage {
         let mut frame = ProtocolMessage::on(Action::Message, &self.channel);

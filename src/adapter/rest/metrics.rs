@@ -1,0 +1,106 @@
+//! Figures as Prometheus text (exposition format 0.0.4). Knows no figure.
+
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+use prometheus::{Encoder as _, TextEncoder};
+
+use super::reply::Reply;
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::figures::{Figure, FigureKind, Spread};
+use crate::util::secret;
+
+/// What `/metrics` answers.
+pub fn reply(figures: Vec<Figure>) -> Reply {
+    // A family without values is no valid text.
+    let families: Vec<MetricFamily> = figures
+        .into_iter()
+        .map(family)
+        .filter(|family| !family.get_metric().is_empty())
+        .collect();
+    let mut text = Vec::new();
+    if let Err(why) = TextEncoder::new().encode(&families, &mut text) {
+        log::error!("figures can't be written: {why}");
+        let fault = Fault::new(ErrorCode::InternalError, "the figures can't be written");
+        return Reply::fault(&fault);
+    }
+    Reply::text(prometheus::TEXT_FORMAT, text)
+}
+
+fn family(figure: Figure) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    match figure {
+        Figure::Values {
+            name,
+            help,
+            kind,
+            samples,
+        } => {
+            family.set_name(name.to_owned());
+            family.set_help(help.to_owned());
+            family.set_field_type(match kind {
+                FigureKind::Gauge => MetricType::GAUGE,
+                FigureKind::Counter => MetricType::COUNTER,
+            });
+            let metrics = samples.into_iter().map(|(labels, value)| {
+                let mut metric = labelled(labels);
+                match kind {
+                    FigureKind::Gauge => {
+                        let mut gauge = Gauge::default();
+                        gauge.set_value(value);
+                        metric.set_gauge(gauge);
+                    }
+                    FigureKind::Counter => {
+                        let mut counter = Counter::default();
+                        counter.set_value(value);
+                        metric.set_counter(counter);
+                    }
+                }
+                metric
+            });
+            family.set_metric(metrics.collect());
+        }
+        Figure::Spread {
+            name,
+            help,
+            spreads,
+        } => {
+            family.set_name(name.to_owned());
+            family.set_help(help.to_owned());
+            family.set_field_type(MetricType::HISTOGRAM);
+            let metrics = spreads.into_iter().map(|(labels, spread)| {
+                let mut metric = labelled(labels);
+                metric.set_histogram(histogram(&spread));
+                metric
+            });
+            family.set_metric(metrics.collect());
+        }
+    }
+    family
+}
+
+fn labelled(labels: Vec<(&'static str, String)>) -> Metric {
+    let pairs = labels.into_iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(secret::mask(&value));
+        pair
+    });
+    let mut metric = Metric::default();
+    metric.set_label(pairs.collect());
+    metric
+}
+
+fn histogram(spread: &Spread) -> Histogram {
+    let mut histogram = Histogram::default();
+    histogram.set_sample_count(spread.count);
+    histogram.set_sample_sum(spread.sum);
+    let buckets = spread.buckets.iter().map(|&(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    histogram.set_bucket(buckets.collect());
+    histogram
+}

@@ -1,0 +1,91 @@
+//! SIGHUP: the file is read again; what can change in a running daemon changes, and the log says
+//! what does not (contract 2). A file with a fault changes nothing. Streams are not touched.
+
+use sd_notify::NotifyState;
+
+use super::{Running, access, cameras};
+use crate::config::{self, Change, Config, Takes};
+use crate::logging;
+
+impl Running {
+    pub(super) fn reload(&mut self) {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+        }
+        match config::load(&self.loaded.request, &config::process_env) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    log::warn!("{warning}");
+                }
+                self.take(loaded.config);
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    log::error!("{fault}");
+                }
+                log::error!(
+                    faults = faults.len();
+                    "the configuration was not reloaded: what ran before goes on"
+                );
+            }
+        }
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+    }
+
+    /// Swaps in what can be. The rest stays as it was, so that the next reload names it again.
+    fn take(&mut self, new: Config) {
+        let changes = config::changes(&self.loaded.config, &new);
+        let old = &mut self.loaded.config;
+        let (token, hosts) = (new.server.api_token, new.server.allowed_hosts);
+        // What waits for a restart is not taken over.
+        if token.is_some() {
+            old.server.api_token = token;
+        }
+        old.server.allowed_hosts = hosts;
+        old.rcs.token = new.rcs.token;
+        old.node.max_tasks = new.node.max_tasks;
+        old.ffmpeg = config::Ffmpeg {
+            stop_timeout: new.ffmpeg.stop_timeout,
+            start_confirm: new.ffmpeg.start_confirm,
+            start_timeout: new.ffmpeg.start_timeout,
+            stall_timeout: new.ffmpeg.stall_timeout,
+            max_retries: new.ffmpeg.max_retries,
+            ..old.ffmpeg.clone()
+        };
+        old.ptz = new.ptz;
+        old.camera = config::Camera {
+            allow_loopback: old.camera.allow_loopback,
+            ..new.camera
+        };
+        old.snapshot = new.snapshot;
+        old.log.level = new.log.level;
+        self.apply(&changes);
+        if changes.is_empty() {
+            log::info!("the configuration was reloaded: nothing has changed");
+        }
+    }
+
+    fn apply(&self, changes: &[Change]) {
+        let config = &self.loaded.config;
+        // Before the lines below, which may otherwise not be seen.
+        logging::set_level(config.log.level);
+        if let Err(why) = self.rest.set_access(access(config)) {
+            log::error!("the REST API keeps its tokens and hosts: {why}");
+        }
+        if let Some(cloud) = &self.cloud {
+            cloud.client.set_token(config.rcs.token.clone());
+        }
+        self.node.set_max_tasks(config.node.max_tasks);
+        self.streams.set_limits(config);
+        self.cameras
+            .configure(cameras::policy(config), cameras::logins(config));
+        for change in changes {
+            match change.takes {
+                Takes::Now => log::info!(key = change.key; "reloaded: a new value is in effect"),
+                Takes::Restart => {
+                    log::warn!(key = change.key; "reloaded: the new value waits for a restart");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Figures for `/metrics`: names, labels and values, without a format (contract 10).
+
+/// What a figure does over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FigureKind {
+    /// Goes up and down.
+    Gauge,
+    /// Only rises while the process lives; its name ends in `_total`.
+    Counter,
+}
+
+/// Observations in buckets, each bucket holding what is not above its bound.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Spread {
+    /// Upper bounds and the observations up to each, rising.
+    pub buckets: Vec<(f64, u64)>,
+    /// All of them.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+/// One value with its labels.
+pub type Sample = (Vec<(&'static str, String)>, f64);
+
+/// All values of one name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Figure {
+    /// Plain values.
+    Values {
+        /// By Prometheus' conventions: base units, `lss_` first.
+        name: &'static str,
+        /// One sentence.
+        help: &'static str,
+        /// What it does over time.
+        kind: FigureKind,
+        /// None = the name is left out.
+        samples: Vec<Sample>,
+    },
+    /// A histogram.
+    Spread {
+        /// As above.
+        name: &'static str,
+        /// One sentence.
+        help: &'static str,
+        /// By label.
+        spreads: Vec<(Vec<(&'static str, String)>, Spread)>,
+    },
+}
+
+impl Figure {
+    /// A gauge.
+    pub fn gauge(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
+        Self::Values {
+            name,
+            help,
+            kind: FigureKind::Gauge,
+            samples,
+        }
+    }
+
+    /// A counter.
+    pub fn counter(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
+        Self::Values {
+            name,
+            help,
+            kind: FigureKind::Counter,
+            samples,
+        }
+    }
+}

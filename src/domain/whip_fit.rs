@@ -1,0 +1,279 @@
+//! What a camera's stream means for WHIP: whether it can go out as it is, what lss does otherwise
+//! and what that costs, and what to set on the camera. Judged from the description alone; for the
+//! people who install cameras (`lss doctor`).
+
+use super::discovery::{StreamDescription, TrackInfo};
+
+/// A 1080p picture, whose encoding was measured.
+const FULL_HD: u32 = 1920 * 1080;
+/// Its rate then, frames a second.
+const MEASURED_FPS: f64 = 30.0;
+/// Share of an x86 core that encoding that took at least (FFmpeg 9.0, x264 veryfast). Noise at
+/// night costs more, and the core of a small gateway is slower.
+const MEASURED_CORE: f64 = 0.33;
+
+/// How good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// Nothing to do.
+    Pass,
+    /// Works, at a cost, or something is not known.
+    Warn,
+    /// Can't be streamed.
+    Fail,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How good.
+    pub grade: Grade,
+    /// What it is, and what lss does about it.
+    pub words: String,
+    /// What to set on the camera; `None` = nothing.
+    pub advice: Option<String>,
+}
+
+/// What happens to the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoFit {
+    /// Goes out as it is.
+    Unchanged,
+    /// H.264 that WHIP can carry and not every receiver takes (Main, High): encoded anew, unless
+    /// `passthrough: prefer` says to send it as it is.
+    UnchangedIfPreferred,
+    /// Decoded and encoded anew.
+    Transcode,
+    /// The description does not say enough to leave it as it is.
+    Unknown,
+    /// There is none.
+    Missing,
+}
+
+/// What happens to the sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AudioFit {
+    /// Opus goes out as it is.
+    Unchanged,
+    /// Encoded to Opus.
+    Convert,
+    /// There is none.
+    Missing,
+}
+
+/// The judgement on a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhipFit {
+    /// The first video track.
+    pub video: VideoFit,
+    /// The first audio track.
+    pub audio: AudioFit,
+    /// In words: the picture, then its keyframes, then the sound.
+    pub notes: Vec<Note>,
+}
+
+impl WhipFit {
+    /// The worst of all notes.
+    pub fn grade(&self) -> Grade {
+        self.notes
+            .iter()
+            .map(|n| n.grade)
+            .max()
+            .unwrap_or(Grade::Pass)
+    }
+}
+
+/// Judges a description.
+pub fn judge(stream: &StreamDescription) -> WhipFit {
+    let first = |media: &str| stream.tracks.iter().find(|t| t.media == media);
+    let mut notes = Vec::new();
+    let video = judge_video(first("video"), &mut notes);
+    let audio = judge_audio(first("audio"), video, &mut notes);
+    WhipFit {
+        video,
+        audio,
+        notes,
+    }
+}
+
+fn note(grade: Grade, words: impl Into<String>, advice: Option<&str>) -> Note {
+    Note {
+        grade,
+        words: words.into(),
+        advice: advice.map(str::to_owned),
+    }
+}
+
+fn judge_video(track: Option<&TrackInfo>, notes: &mut Vec<Note>) -> VideoFit {
+    let Some(track) = track else {
+        notes.push(note(
+            Grade::Fail,
+            "no video: there is nothing to stream",
+            Some("use the path of a stream that has a picture"),
+        ));
+        return VideoFit::Missing;
+    };
+    let (fit, grade, words, advice) = match track.codec.as_deref() {
+        Some("H264") => judge_h264(track),
+        Some("H265" | "HEVC") => (
+            VideoFit::Transcode,
+            Grade::Warn,
+            "H.265, which WHIP does not carry here".to_owned(),
+            Some("set the encoding to H.264, profile Baseline, or use a stream that has it"),
+        ),
+        Some("JPEG") => (
+            VideoFit::Transcode,
+            Grade::Warn,
+            "Motion JPEG, which WHIP does not carry".to_owned(),
+            Some("set the encoding to H.264, profile Baseline"),
+        ),
+        Some(other) => (
+            VideoFit::Transcode,
+            Grade::Warn,
+            format!("{other}, which WHIP does not carry"),
+            Some("set the encoding to H.264, profile Baseline"),
+        ),
+        None => (
+            VideoFit::Unknown,
+            Grade::Warn,
+            "video whose encoding the camera does not tell".to_owned(),
+            Some("set the encoding to H.264, profile Baseline"),
+        ),
+    };
+    let size = shown_size(track);
+    let done = match fit {
+        VideoFit::Unchanged => {
+            "can go out as it is (passthrough: auto), at next to no cost".to_owned()
+        }
+        _ => format!("lss encodes it anew: {}", cost(track)),
+    };
+    notes.push(note(grade, format!("{words}{size}: {done}"), advice));
+    if fit != VideoFit::Transcode {
+        // Encoded anew, the interval is lss's own.
+        notes.push(note(
+            Grade::Pass,
+            "the camera does not tell its keyframe interval; sent as it is, a viewer who joins \
+             waits for the next keyframe",
+            Some("set the I-frame interval to 2 s (50 at 25 frames a second), and no smart codec"),
+        ));
+    }
+    fit
+}
+
+/// What it is, without size and without what is done about it.
+fn judge_h264(track: &TrackInfo) -> (VideoFit, Grade, String, Option<&'static str>) {
+    let name = track
+        .h264_profile
+        .map_or_else(|| "H.264".to_owned(), |p| format!("H.264 {}", profile(p)));
+    let is_baseline = matches!(track.h264_profile, Some([66, _, _]));
+    let fits_whip = matches!(track.h264_profile, Some([66 | 77 | 100, _, _]));
+    let baseline = Some("set the profile to Baseline: then the picture goes out as it is");
+    match (track.reorders, track.h264_profile) {
+        (Some(true), _) => (
+            VideoFit::Transcode,
+            Grade::Warn,
+            format!("{name} with B-frames, which WebRTC does not play"),
+            Some("turn B-frames off and set the profile to Baseline"),
+        ),
+        (_, None) => (
+            VideoFit::Unknown,
+            Grade::Warn,
+            "H.264 whose profile the camera does not tell".to_owned(),
+            baseline,
+        ),
+        (Some(false), _) if is_baseline => (VideoFit::Unchanged, Grade::Pass, name, None),
+        (Some(false), _) if fits_whip => (
+            VideoFit::UnchangedIfPreferred,
+            Grade::Warn,
+            format!(
+                "{name} without B-frames, which Cloudflare does not list (with passthrough: \
+                 prefer it goes out as it is)"
+            ),
+            baseline,
+        ),
+        (None, _) if fits_whip => (
+            VideoFit::Unknown,
+            Grade::Warn,
+            format!("{name}, and whether it has B-frames the camera does not tell"),
+            Some("set the profile to Baseline, which has no B-frames"),
+        ),
+        _ => (
+            VideoFit::Transcode,
+            Grade::Warn,
+            format!("{name}, which WebRTC does not play"),
+            baseline,
+        ),
+    }
+}
+
+fn judge_audio(track: Option<&TrackInfo>, video: VideoFit, notes: &mut Vec<Note>) -> AudioFit {
+    let Some(track) = track else {
+        notes.push(note(Grade::Pass, "no audio", None));
+        return AudioFit::Missing;
+    };
+    let codec = track.codec.as_deref().unwrap_or("");
+    if codec == "OPUS" {
+        notes.push(note(Grade::Pass, "Opus audio: goes out as it is", None));
+        return AudioFit::Unchanged;
+    }
+    let name = match codec {
+        "MPEG4-GENERIC" | "MP4A-LATM" => "AAC",
+        "PCMA" => "G.711 A-law",
+        "PCMU" => "G.711 µ-law",
+        "" => "unnamed",
+        other => other,
+    };
+    let words =
+        format!("{name} audio: lss converts it to Opus, for one or two hundredths of a PC's core");
+    // Beside a picture that goes out as it is, the sound is what costs.
+    let advice = (video == VideoFit::Unchanged)
+        .then_some("turn audio off if nobody needs it: then no FFmpeg is needed at all");
+    notes.push(note(Grade::Pass, words, advice));
+    AudioFit::Convert
+}
+
+/// As people call it.
+fn profile([profile_idc, constraints, level]: [u8; 3]) -> String {
+    let name = match (profile_idc, constraints & 0x40 != 0) {
+        (66, true) => "Constrained Baseline".to_owned(),
+        (66, false) => "Baseline".to_owned(),
+        (77, _) => "Main".to_owned(),
+        (88, _) => "Extended".to_owned(),
+        (100, _) => "High".to_owned(),
+        (110, _) => "High 10".to_owned(),
+        (122, _) => "High 4:2:2".to_owned(),
+        (244, _) => "High 4:4:4".to_owned(),
+        (other, _) => format!("profile {other}"),
+    };
+    format!("{name} level {}.{}", level / 10, level % 10)
+}
+
+fn shown_size(track: &TrackInfo) -> String {
+    match (track.size, track.fps) {
+        (Some((width, height)), Some(fps)) => {
+            format!(", {width}x{height} at {} frames a second", rounded(fps))
+        }
+        (Some((width, height)), None) => format!(", {width}x{height}"),
+        _ => String::new(),
+    }
+}
+
+fn rounded(fps: f64) -> String {
+    let text = format!("{fps:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// What encoding takes, by size and rate.
+fn cost(track: &TrackInfo) -> String {
+    let Some((width, height)) = track.size else {
+        return "a third of a core and more for 1080p at 30 frames a second".to_owned();
+    };
+    let pixels = f64::from(width) * f64::from(height) / f64::from(FULL_HD);
+    let rate = track.fps.unwrap_or(MEASURED_FPS) / MEASURED_FPS;
+    let cores = (MEASURED_CORE * pixels * rate).max(0.02);
+    format!("about {cores:.2} of a PC's core, more on a small gateway and at night")
+}
+
+#[cfg(test)]
+#[path = "whip_fit_tests.rs"]
+mod tests;

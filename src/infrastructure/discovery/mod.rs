@@ -1,0 +1,3 @@
+//! Finding cameras.
+
+pub mod fingerprint;

@@ -1,0 +1,117 @@
+//! What the kernel says of one process: memory, processor time, threads, descriptors. Reads
+//! `/proc`, waits for nothing.
+
+use std::fs;
+use std::io::Read as _;
+
+/// Nothing of a process that is read here is longer.
+const MAX: u64 = 16 * 1024;
+
+/// One process at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ProcessFigures {
+    /// Seconds of processor time, user and system, its threads together.
+    pub cpu_seconds: f64,
+    /// Bytes of memory that are its own or shared with others.
+    pub resident_bytes: u64,
+    /// Bytes of address space.
+    pub virtual_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Start, seconds since boot.
+    pub started_after_boot: f64,
+}
+
+/// `None` where there is no such process any more.
+pub fn figures(pid: u32) -> Option<ProcessFigures> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
+    let ticks = sysconf(nix::unistd::SysconfVar::CLK_TCK)?;
+    let page = sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
+    parse(&stat, ticks, page)
+}
+
+/// Open descriptors of this process, and how many it may have.
+pub fn open_files() -> (u64, u64) {
+    let open = fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count() as u64);
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .map_or(0, |(soft, _)| soft);
+    // The one that is open for looking is not counted.
+    (open.saturating_sub(1), limit)
+}
+
+/// Seconds since the epoch at which the machine booted.
+pub fn boot_time() -> Option<f64> {
+    let stat = read("/proc/stat")?;
+    let line = stat.lines().find_map(|l| l.strip_prefix("btime "))?;
+    line.trim().parse().ok()
+}
+
+fn sysconf(variable: nix::unistd::SysconfVar) -> Option<f64> {
+    let value = nix::unistd::sysconf(variable).ok()??;
+    #[expect(clippy::cast_precision_loss, reason = "100 and 4096")]
+    let value = value as f64;
+    (value > 0.0).then_some(value)
+}
+
+fn read(path: &str) -> Option<String> {
+    let mut text = String::new();
+    fs::File::open(path)
+        .ok()?
+        .take(MAX)
+        .read_to_string(&mut text)
+        .ok()?;
+    Some(text)
+}
+
+/// `/proc/PID/stat` (proc_pid_stat(5)): fields from the third on, behind the last parenthesis.
+fn parse(stat: &str, ticks: f64, page: f64) -> Option<ProcessFigures> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| -> Option<u64> { fields.get(number - 3)?.parse().ok() };
+    #[expect(clippy::cast_precision_loss, reason = "below 2^52")]
+    let seconds = |number| field(number).map(|value: u64| value as f64 / ticks);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a page's size"
+    )]
+    let page = page as u64;
+    Some(ProcessFigures {
+        cpu_seconds: seconds(14)? + seconds(15)?,
+        threads: field(20)?,
+        started_after_boot: seconds(22)?,
+        virtual_bytes: field(23)?,
+        resident_bytes: field(24)?.saturating_mul(page),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_hostile_name() {
+        let line = "42 (a) b 7 () S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 13 0 1000 8192000 512 18446744073709551615 1";
+        let figures = parse(line, 100.0, 4096.0).unwrap();
+        assert!((figures.cpu_seconds - 2.0).abs() < 1e-9);
+        assert_eq!(
+            (
+                figures.threads,
+                figures.resident_bytes,
+                figures.virtual_bytes
+            ),
+            (13, 512 * 4096, 8_192_000)
+        );
+        assert!((figures.started_after_boot - 10.0).abs() < 1e-9);
+        assert_eq!(parse("42 (x) S 1", 100.0, 4096.0), None);
+        assert_eq!(parse("", 100.0, 4096.0), None);
+    }
+
+    #[test]
+    fn ourselves() {
+        let figures = figures(std::process::id()).unwrap();
+        assert!(figures.resident_bytes > 100_000 && figures.threads >= 1);
+        let (open, limit) = open_files();
+        assert!(open >= 3 && limit >= open);
+        assert!(boot_time().unwrap() > 1e9);
+    }
+}

@@ -1,0 +1,335 @@
+//! Asks a camera what it streams: a thin blocking client around [`Talk`].
+//!
+//! Owns the socket and the deadline of one call. Every call opens a connection of its own, and a
+//! second one only where the server closes the first behind its challenge.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::hello;
+use super::message::{Response, request_url};
+use super::sdp::Sdp;
+use super::talk::{Event, Talk, TalkError};
+use crate::domain::camera::Credentials;
+use crate::domain::discovery::{RtspGateway, StreamDescription};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::infrastructure::http::camera::camera_words;
+use crate::infrastructure::http::response::{is_timeout, left};
+use crate::util::secret::Secret;
+use crate::util::url;
+
+/// An answer without a length that has been silent for so long is whole.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Redirects followed, on the same host.
+const MAX_REDIRECTS: u32 = 1;
+
+/// Asks cameras over RTSP. Keeps nothing between two calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RtspClient;
+
+impl RtspGateway for RtspClient {
+    fn speaks(&self, at: SocketAddr, timeout: Duration) -> Result<(), Fault> {
+        let mut line = Line::open(at, timeout, None)?;
+        // Any answer will do, a 401 too: some want a login even for this.
+        let response = match line.ask("OPTIONS", Secret::unlisted(format!("rtsp://{at}/")), &[]) {
+            Ok(response) => response,
+            Err(Trouble::Talk(TalkError::LoginWanted)) => return Ok(()),
+            Err(trouble) => return Err(trouble.fault(at)),
+        };
+        if hello::only_receives(&response) {
+            return Err(Fault::new(
+                ErrorCode::InternalError,
+                format!("{at} takes streams and gives none (AirPlay or the like)"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        at: SocketAddr,
+        url: &Secret,
+        login: Option<&Credentials>,
+        timeout: Duration,
+    ) -> Result<StreamDescription, Fault> {
+        let mut target = request_url(url.expose()).ok_or_else(|| {
+            Fault::new(
+                ErrorCode::ValidationFailed,
+                "not an rtsp:// URL with a host",
+            )
+        })?;
+        let mut line = Line::open(at, timeout, login.cloned())?;
+        for _ in 0..=MAX_REDIRECTS {
+            let headers = [("Accept", "application/sdp".to_owned())];
+            let response = line
+                .ask("DESCRIBE", Secret::url(target.clone()), &headers)
+                .map_err(|trouble| trouble.fault(at))?;
+            if !matches!(response.status, 300..=399) {
+                return judge(&response, at);
+            }
+            target = redirect(&response, &target, at)?;
+        }
+        Err(Fault::new(
+            ErrorCode::InternalError,
+            format!("{at} sends from one URL to the next"),
+        ))
+    }
+}
+
+/// The description, or why there is none.
+fn judge(response: &Response, at: SocketAddr) -> Result<StreamDescription, Fault> {
+    let said = || {
+        let words = camera_words(&response.reason);
+        format!("{at} answers {} {words}", response.status)
+    };
+    let code = match response.status {
+        200..=299 => {
+            let tracks = Sdp::parse(&response.body).tracks();
+            if tracks.is_empty() {
+                return Err(Fault::new(
+                    ErrorCode::InternalError,
+                    format!("{at} describes no media"),
+                ));
+            }
+            return Ok(StreamDescription {
+                server: hello::server(response),
+                tracks,
+            });
+        }
+        403 => ErrorCode::AccessDenied,
+        404 => {
+            return Err(Fault::new(
+                ErrorCode::NotFound,
+                format!("{at} has no stream under this path"),
+            ));
+        }
+        453 | 503 => ErrorCode::NodeBusy,
+        _ => ErrorCode::InternalError,
+    };
+    Err(Fault::new(code, said()))
+}
+
+/// Where a redirect leads, if that is the same server.
+fn redirect(response: &Response, from: &str, at: SocketAddr) -> Result<String, Fault> {
+    let location = response.header("location").unwrap_or_default();
+    let refused = || {
+        let shown = camera_words(&location);
+        Fault::new(
+            ErrorCode::InternalError,
+            format!("{at} sends elsewhere ({shown}); not followed"),
+        )
+    };
+    let target = request_url(&location).ok_or_else(refused)?;
+    let (Ok(old), Ok(new)) = (url::split(from), url::split(&target)) else {
+        return Err(refused());
+    };
+    let same_port = new.port.unwrap_or(554) == at.port();
+    let same_host = new.host.eq_ignore_ascii_case(old.host)
+        || url::literal_ip(new.host) == Some(at.ip().to_canonical());
+    if same_host && (same_port || new.port == old.port) {
+        Ok(target)
+    } else {
+        Err(refused())
+    }
+}
+
+/// Why a question has no answer.
+enum Trouble {
+    Talk(TalkError),
+    /// Nothing came in time. Whether anything had come at all.
+    Late,
+    Lost(String),
+    Other(Fault),
+}
+
+impl Trouble {
+    fn fault(self, at: SocketAddr) -> Fault {
+        let (code, words) = match self {
+            Self::Other(fault) => return fault,
+            Self::Late => (
+                ErrorCode::Unavailable,
+                format!("{at} accepts connections and did not answer in time"),
+            ),
+            Self::Lost(words) => (ErrorCode::Unavailable, format!("{at}: {words}")),
+            Self::Talk(error) => {
+                let code = match &error {
+                    TalkError::LoginWanted | TalkError::LoginRefused => ErrorCode::Unauthorized,
+                    TalkError::Closed => ErrorCode::Unavailable,
+                    TalkError::Message(_)
+                    | TalkError::LoginUnknown
+                    | TalkError::StaleForEver
+                    | TalkError::Chatter => ErrorCode::InternalError,
+                };
+                (code, format!("{at}: {error}"))
+            }
+        };
+        Fault::new(code, words)
+    }
+}
+
+/// A connection and the conversation on it.
+struct Line {
+    at: SocketAddr,
+    deadline: Instant,
+    stream: TcpStream,
+    talk: Talk,
+}
+
+impl Line {
+    fn open(
+        at: SocketAddr,
+        timeout: Duration,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, Fault> {
+        let deadline = Instant::now() + timeout;
+        Ok(Self {
+            at,
+            deadline,
+            stream: connect(at, deadline)?,
+            talk: Talk::new(credentials, cnonce()?),
+        })
+    }
+
+    /// Asks, and waits for the answer; frames in between are dropped.
+    fn ask(
+        &mut self,
+        method: &'static str,
+        url: Secret,
+        headers: &[(&'static str, String)],
+    ) -> Result<Response, Trouble> {
+        self.talk.request(method, url, headers.to_vec());
+        let mut buffer = [0_u8; 4096];
+        loop {
+            self.send()?;
+            let heard = self.hear(&mut buffer)?;
+            if let Some(bytes) = buffer.get(..heard).filter(|b| !b.is_empty()) {
+                self.talk.feed(bytes);
+            } else if let Some(Event::Answer(response)) = self.talk.end().map_err(Trouble::Talk)? {
+                return Ok(response);
+            }
+            while let Some(event) = self.talk.next_event().map_err(Trouble::Talk)? {
+                if let Event::Answer(response) = event {
+                    return Ok(response);
+                }
+            }
+        }
+    }
+
+    /// Writes what there is to write.
+    fn send(&mut self) -> Result<(), Trouble> {
+        let output = self.talk.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        if self.talk.needs_connection() || (self.talk.is_logging_in() && is_closed(&self.stream)) {
+            self.stream = connect(self.at, self.deadline).map_err(Trouble::Other)?;
+            self.talk.connected_anew();
+        }
+        let mut rest = output.as_slice();
+        while !rest.is_empty() {
+            let left = left(self.deadline).ok_or(Trouble::Late)?;
+            let step = self
+                .stream
+                .set_write_timeout(Some(left))
+                .and_then(|()| self.stream.write(rest));
+            match step {
+                Ok(0) => return Err(Trouble::Talk(TalkError::Closed)),
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) if is_timeout(&why) => return Err(Trouble::Late),
+                // What it said before it closed may be there to be read.
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes came; 0 = it has ended, or an open-ended answer has fallen silent.
+    fn hear(&mut self, buffer: &mut [u8]) -> Result<usize, Trouble> {
+        loop {
+            let open_ended = self.talk.is_open_ended();
+            let Some(mut left) = left(self.deadline) else {
+                return if open_ended { Ok(0) } else { self.late() };
+            };
+            if open_ended {
+                left = left.min(SILENCE);
+            }
+            let step = self
+                .stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| self.stream.read(buffer));
+            match step {
+                Ok(n) => return Ok(n),
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) if is_timeout(&why) && open_ended => return Ok(0),
+                Err(why) if is_timeout(&why) => {}
+                Err(why) if why.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(Trouble::Talk(TalkError::Closed));
+                }
+                Err(why) => return Err(Trouble::Lost(format!("connection lost: {why}"))),
+            }
+        }
+    }
+
+    /// Out of time. What has come may say that this is no RTSP at all.
+    fn late(&mut self) -> Result<usize, Trouble> {
+        match self.talk.end() {
+            Err(error @ TalkError::Message(super::message::MessageError::NotRtsp(_))) => {
+                Err(Trouble::Talk(error))
+            }
+            _ => Err(Trouble::Late),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // The camera should not go on filling a pipe that nobody empties.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+fn connect(at: SocketAddr, deadline: Instant) -> Result<TcpStream, Fault> {
+    let unavailable = |words: String| Fault::new(ErrorCode::Unavailable, words);
+    let left =
+        left(deadline).ok_or_else(|| unavailable(format!("no time left to connect to {at}")))?;
+    let stream = TcpStream::connect_timeout(&at, left).map_err(|why| {
+        unavailable(match why.kind() {
+            io::ErrorKind::ConnectionRefused => format!("nothing listens on {at}"),
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                format!("no connection to {at} in time")
+            }
+            _ => format!("no connection to {at}: {why}"),
+        })
+    })?;
+    stream
+        .set_nodelay(true)
+        .map_err(|why| unavailable(format!("{at}: {why}")))?;
+    Ok(stream)
+}
+
+/// Whether the server has closed the connection already. A login that is about to be sent would be
+/// lost on it, and nobody could tell whether it was counted.
+fn is_closed(stream: &TcpStream) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return true;
+    }
+    let closed = match stream.peek(&mut [0_u8; 1]) {
+        Ok(n) => n == 0,
+        Err(why) => why.kind() != io::ErrorKind::WouldBlock,
+    };
+    stream.set_nonblocking(false).is_err() || closed
+}
+
+/// 16 random bytes as hex.
+fn cnonce() -> Result<String, Fault> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|why| {
+        Fault::new(
+            ErrorCode::InternalError,
+            format!("no random numbers: {why}"),
+        )
+    })?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,17 @@
+//! RTSP (RFC 2326), as a client. Messages, the conversation and descriptions are pure; only
+//! `client` has a socket.
+//!
+//! Knows no task, no vendor and no scan. Media comes out of a conversation as frames, for whoever
+//! asks for it; the client here only asks what there is.
+
+pub mod bits;
+pub mod client;
+pub mod h264;
+pub mod h265;
+pub mod hello;
+pub mod login;
+pub mod message;
+pub mod sdp;
+pub mod talk;
+
+pub use client::RtspClient;
