@@ -134,6 +134,7 @@ test_boot() {
   check "reload: and nothing has happened to the service" unit_is MainPID "$main"
   inside sh -c 'cat >/etc/lss/lss.yaml' <"$scratch/boot.yaml"
   check "reload: a good one is taken" inside systemctl reload lss
+  check "reload: lss says so" within 5 reload_logged
   check "reload: the same process" unit_is MainPID "$main"
   from=$(decoded t1)
   check "reload: the stream goes on" within 20 decodes t1 $((from + 25))
@@ -193,6 +194,7 @@ journal_levels() {
   lines=$(journal --output json | grep 'lss starts')
   [[ $lines == *'"PRIORITY":"6"'* && $lines != *'<6>'* ]] || { echo "$lines"; return 1; }
 }
+reload_logged() { [[ $(journal) == *[Cc]onfiguration* ]]; }
 watchdog_check() {
   local usec
   usec=$(unit WatchdogUSec)
