@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lss::config::{LoadRequest, UnknownKeys, closest};
+use lss::daemon::doctor::{CameraAt, DoctorRequest, Stun};
 use lss::daemon::probe::ProbeRequest;
 
 /// Shown for `--help`.
@@ -13,12 +14,15 @@ lss, the Local Sender Service: pushes IP cameras to WHIP endpoints from a gatewa
 usage:
   lss [run] [--config FILE] [--standalone]
   lss check-config [--config FILE] [--standalone]
+  lss doctor [--config FILE] [--standalone] [--stun HOST:PORT|off] [--camera IP[:PORT]]… [--json]
   lss probe IP[:PORT] [--user U] [--json]
   lss version
 
 commands:
   run            run the daemon (the default)
   check-config   validate the configuration, print what is in effect, secrets masked
+  doctor         look at the site: FFmpeg, clock, network, cloud, cameras; one line a check,
+                 pass, warn or fail, and what to do; 20 s at most, changes nothing
   probe          ask one camera what it is and what it can; its password comes from
                  LSS_CAMERA_PASSWORD, or is typed, or read from stdin
   version        print version, target and commit
@@ -26,6 +30,10 @@ commands:
 options:
   --config FILE  the configuration file; default LSS_CONFIG, then /etc/lss/lss.yaml if it exists
   --standalone   neither RCS nor Ably: the local REST API alone
+  --stun S       the server that doctor asks by UDP, or off; default stun.cloudflare.com:3478,
+                 and none in standalone mode
+  --camera IP[:PORT]  a camera that doctor looks at beside those in camera.credentials, or
+                 the port of one of those; may be given several times
   --user U       the camera's user; without one it is asked as a stranger
   --json         for programs
   -h, --help     print this
@@ -40,7 +48,8 @@ environment, which wins over the file:
 environment of `lss probe`:
   LSS_CAMERA_PASSWORD
 
-exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration
+exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration;
+of doctor: 0 nothing failed, 1 something did, 2 bad arguments or configuration
 ";
 
 /// What to do.
@@ -50,6 +59,8 @@ pub enum Command {
     Run(LoadRequest),
     /// Validate and print.
     CheckConfig(LoadRequest),
+    /// Look at the site.
+    Doctor(DoctorRequest),
     /// Ask one camera.
     Probe(ProbeRequest),
     /// Print the version.
@@ -59,11 +70,13 @@ pub enum Command {
 }
 
 /// Commands as they are typed.
-const COMMANDS: [&str; 4] = ["run", "check-config", "probe", "version"];
+const COMMANDS: [&str; 5] = ["run", "check-config", "doctor", "probe", "version"];
 /// Options as they are typed.
-const OPTIONS: [&str; 6] = [
+const OPTIONS: [&str; 8] = [
     "--config",
     "--standalone",
+    "--stun",
+    "--camera",
     "--user",
     "--json",
     "--help",
@@ -83,6 +96,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut address: Option<String> = None;
     let mut user: Option<String> = None;
     let mut json = false;
+    let mut stun: Option<Stun> = None;
+    let mut cameras: Vec<CameraAt> = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -98,6 +113,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             }
             Long("standalone") => standalone = true,
             Long("json") => json = true,
+            Long("stun") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                stun = Some(Stun::parse(&value.to_string_lossy())?);
+            }
+            Long("camera") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                cameras.push(CameraAt::parse(&value.to_string_lossy())?);
+            }
             Long("user") => {
                 let value = parser.value().map_err(|e| e.to_string())?;
                 user = Some(value.to_string_lossy().into_owned());
@@ -119,6 +142,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let given = config.is_some() || standalone;
+    if command.as_deref() != Some("doctor") && (stun.is_some() || !cameras.is_empty()) {
+        return Err("--stun and --camera belong to doctor".to_owned());
+    }
     if command.as_deref() == Some("probe") {
         if given {
             return Err("probe takes --user and --json only".to_owned());
@@ -130,8 +156,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             json,
         }));
     }
-    if user.is_some() || json {
-        return Err("--user and --json belong to probe".to_owned());
+    let is_doctor = command.as_deref() == Some("doctor");
+    if user.is_some() || (json && !is_doctor) {
+        return Err("--user belongs to probe, --json to probe and doctor".to_owned());
     }
     let request = |unknown_keys| LoadRequest {
         path: config,
@@ -141,6 +168,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     match command.as_deref() {
         None | Some("run") => Ok(Command::Run(request(UnknownKeys::Warn))),
         Some("check-config") => Ok(Command::CheckConfig(request(UnknownKeys::Fault))),
+        Some("doctor") => Ok(Command::Doctor(DoctorRequest {
+            load: request(UnknownKeys::Warn),
+            json,
+            stun: stun.unwrap_or_default(),
+            cameras,
+        })),
         Some("version") if given => Err("version takes no options".to_owned()),
         Some("version") => Ok(Command::Version),
         Some("help") => Ok(Command::Help),
@@ -233,6 +266,49 @@ mod tests {
     }
 
     #[test]
+    fn doctor_takes_a_configuration_a_stun_server_and_cameras() {
+        let doctor = |path, json, stun, cameras: &[(&str, Option<u16>)]| {
+            Ok(Command::Doctor(DoctorRequest {
+                load: request(path, false, UnknownKeys::Warn),
+                json,
+                stun,
+                cameras: cameras
+                    .iter()
+                    .map(|(host, port)| CameraAt {
+                        host: (*host).to_owned(),
+                        port: *port,
+                    })
+                    .collect(),
+            }))
+        };
+        assert_eq!(parsed("doctor"), doctor(None, false, Stun::Usual, &[]));
+        assert_eq!(
+            parsed("doctor --config a --json --stun off --camera 10.0.0.1 --camera 10.0.0.2:81"),
+            doctor(
+                Some("a"),
+                true,
+                Stun::Off,
+                &[("10.0.0.1", None), ("10.0.0.2", Some(81))]
+            )
+        );
+        assert_eq!(
+            parsed("doctor --stun 127.0.0.1:99"),
+            doctor(None, false, Stun::At("127.0.0.1".to_owned(), 99), &[])
+        );
+        for bad in [
+            "doctor x",
+            "doctor --user a",
+            "doctor --stun a:0",
+            "doctor --stun",
+            "doctor --camera 10.0.0.1:x",
+            "run --stun off",
+            "probe a --camera b",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn version_and_help() {
         for line in ["version", "--version", "-V", "run --version"] {
             assert_eq!(parsed(line), Ok(Command::Version), "{line}");
@@ -251,8 +327,8 @@ mod tests {
                 "unknown command `chek-config`: did you mean check-config?",
             ),
             (
-                "doctor",
-                "unknown command `doctor`: known are run, check-config, probe, version",
+                "frobnicate",
+                "unknown command `frobnicate`: known are run, check-config, doctor, probe, version",
             ),
             (
                 "--confg x",
@@ -260,7 +336,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --user, --json, --help, --version",
+                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --user, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -283,7 +359,7 @@ mod tests {
         for word in COMMANDS.iter().chain(&OPTIONS) {
             assert!(HELP.contains(word), "{word}");
         }
-        for word in ["doctor", "scan", "relay"] {
+        for word in ["scan", "relay"] {
             assert!(!HELP.contains(word), "{word}");
         }
     }

@@ -10,6 +10,7 @@ use crate::domain::camera::{
     CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion,
     MoveAccepted, PresetInfo, Protocol, ProtocolSupport, SnapshotWish, StopWay, is_function_preset,
 };
+use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Velocity};
 use crate::infrastructure::http::camera::CameraOptions;
 
@@ -360,6 +361,11 @@ impl CameraDevice for IsapiCamera {
     fn stream_uri(&mut self, _deadline: Instant) -> Result<Option<String>, CameraError> {
         // ISAPI does not tell; the vendor's usual path is the asker's to know.
         Ok(None)
+    }
+
+    fn stream_settings(&mut self, deadline: Instant) -> Result<StreamSettings, CameraError> {
+        let call = body::stream_settings(self.channel());
+        Ok(answer::stream_settings(&self.client.read(&call, deadline)?))
     }
 }
 
