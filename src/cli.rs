@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lss::config::{LoadRequest, UnknownKeys, closest};
+use lss::daemon::doctor::{CameraAt, DoctorRequest, Stun};
 use lss::daemon::probe::ProbeRequest;
 use lss::daemon::scan::ScanRequest;
 
@@ -15,12 +16,15 @@ usage:
   lss [run] [--config FILE] [--standalone]
   lss check-config [--config FILE] [--standalone]
   lss scan [--subnet CIDR]... [--json] [--config FILE]
+  lss doctor [--config FILE] [--standalone] [--stun HOST:PORT|off] [--camera IP[:PORT]]… [--json]
   lss probe IP[:PORT] [--user U] [--json]
   lss version
 
 commands:
   run            run the daemon (the default)
   check-config   validate the configuration, print what is in effect, secrets masked
+  doctor         look at the site: FFmpeg, clock, network, cloud, cameras; one line a check,
+                 pass, warn or fail, and what to do; 20 s at most, changes nothing
   scan           look for cameras, once: in the networks of --subnet, else of camera.scan_subnet;
                  no password is sent
   probe          ask one camera what it is and what it can; its password comes from
@@ -30,6 +34,10 @@ commands:
 options:
   --config FILE  the configuration file; default LSS_CONFIG, then /etc/lss/lss.yaml if it exists
   --standalone   neither RCS nor Ably: the local REST API alone
+  --stun S       the server that doctor asks by UDP, or off; default stun.cloudflare.com:3478,
+                 and none in standalone mode
+  --camera IP[:PORT]  a camera that doctor looks at beside those in camera.credentials, or
+                 the port of one of those; may be given several times
   --subnet CIDR  where to look, like 192.168.1.0/24; auto: the networks of this machine
   --user U       the camera's user; without one it is asked as a stranger
   --json         for programs
@@ -45,7 +53,8 @@ environment, which wins over the file:
 environment of `lss probe`:
   LSS_CAMERA_PASSWORD
 
-exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration
+exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration;
+of doctor: 0 nothing failed, 1 something did, 2 bad arguments or configuration
 ";
 
 /// What to do.
@@ -55,6 +64,8 @@ pub enum Command {
     Run(LoadRequest),
     /// Validate and print.
     CheckConfig(LoadRequest),
+    /// Look at the site.
+    Doctor(DoctorRequest),
     /// Look for cameras.
     Scan(ScanRequest),
     /// Ask one camera.
@@ -66,11 +77,13 @@ pub enum Command {
 }
 
 /// Commands as they are typed.
-const COMMANDS: [&str; 5] = ["run", "check-config", "scan", "probe", "version"];
+const COMMANDS: [&str; 6] = ["run", "check-config", "doctor", "scan", "probe", "version"];
 /// Options as they are typed.
-const OPTIONS: [&str; 7] = [
+const OPTIONS: [&str; 9] = [
     "--config",
     "--standalone",
+    "--stun",
+    "--camera",
     "--subnet",
     "--user",
     "--json",
@@ -92,6 +105,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut user: Option<String> = None;
     let mut json = false;
     let mut subnets: Vec<String> = Vec::new();
+    let mut stun: Option<Stun> = None;
+    let mut cameras: Vec<CameraAt> = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -107,6 +122,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             }
             Long("standalone") => standalone = true,
             Long("json") => json = true,
+            Long("stun") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                stun = Some(Stun::parse(&value.to_string_lossy())?);
+            }
+            Long("camera") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                cameras.push(CameraAt::parse(&value.to_string_lossy())?);
+            }
             Long("user") => {
                 let value = parser.value().map_err(|e| e.to_string())?;
                 user = Some(value.to_string_lossy().into_owned());
@@ -132,6 +155,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let given = config.is_some() || standalone;
+    if command.as_deref() != Some("doctor") && (stun.is_some() || !cameras.is_empty()) {
+        return Err("--stun and --camera belong to doctor".to_owned());
+    }
     if command.as_deref() == Some("scan") {
         if standalone || user.is_some() {
             return Err("scan takes --subnet, --json and --config only".to_owned());
@@ -161,8 +187,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             json,
         }));
     }
-    if user.is_some() || json {
-        return Err("--user belongs to probe, --json to probe and scan".to_owned());
+    let is_doctor = command.as_deref() == Some("doctor");
+    if user.is_some() || (json && !is_doctor) {
+        return Err("--user belongs to probe, --json to doctor, probe and scan".to_owned());
     }
     let request = |unknown_keys| LoadRequest {
         path: config,
@@ -172,6 +199,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     match command.as_deref() {
         None | Some("run") => Ok(Command::Run(request(UnknownKeys::Warn))),
         Some("check-config") => Ok(Command::CheckConfig(request(UnknownKeys::Fault))),
+        Some("doctor") => Ok(Command::Doctor(DoctorRequest {
+            load: request(UnknownKeys::Warn),
+            json,
+            stun: stun.unwrap_or_default(),
+            cameras,
+        })),
         Some("version") if given => Err("version takes no options".to_owned()),
         Some("version") => Ok(Command::Version),
         Some("help") => Ok(Command::Help),
@@ -289,6 +322,49 @@ mod tests {
     }
 
     #[test]
+    fn doctor_takes_a_configuration_a_stun_server_and_cameras() {
+        let doctor = |path, json, stun, cameras: &[(&str, Option<u16>)]| {
+            Ok(Command::Doctor(DoctorRequest {
+                load: request(path, false, UnknownKeys::Warn),
+                json,
+                stun,
+                cameras: cameras
+                    .iter()
+                    .map(|(host, port)| CameraAt {
+                        host: (*host).to_owned(),
+                        port: *port,
+                    })
+                    .collect(),
+            }))
+        };
+        assert_eq!(parsed("doctor"), doctor(None, false, Stun::Usual, &[]));
+        assert_eq!(
+            parsed("doctor --config a --json --stun off --camera 10.0.0.1 --camera 10.0.0.2:81"),
+            doctor(
+                Some("a"),
+                true,
+                Stun::Off,
+                &[("10.0.0.1", None), ("10.0.0.2", Some(81))]
+            )
+        );
+        assert_eq!(
+            parsed("doctor --stun 127.0.0.1:99"),
+            doctor(None, false, Stun::At("127.0.0.1".to_owned(), 99), &[])
+        );
+        for bad in [
+            "doctor x",
+            "doctor --user a",
+            "doctor --stun a:0",
+            "doctor --stun",
+            "doctor --camera 10.0.0.1:x",
+            "run --stun off",
+            "probe a --camera b",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn version_and_help() {
         for line in ["version", "--version", "-V", "run --version"] {
             assert_eq!(parsed(line), Ok(Command::Version), "{line}");
@@ -307,8 +383,8 @@ mod tests {
                 "unknown command `chek-config`: did you mean check-config?",
             ),
             (
-                "doctor",
-                "unknown command `doctor`: known are run, check-config, scan, probe, version",
+                "frobnicate",
+                "unknown command `frobnicate`: known are run, check-config, doctor, scan, probe, version",
             ),
             (
                 "--confg x",
@@ -316,7 +392,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --subnet, --user, --json, --help, --version",
+                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --subnet, --user, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -339,8 +415,6 @@ mod tests {
         for word in COMMANDS.iter().chain(&OPTIONS) {
             assert!(HELP.contains(word), "{word}");
         }
-        for word in ["doctor", "relay"] {
-            assert!(!HELP.contains(word), "{word}");
-        }
+        assert!(!HELP.contains("relay"), "not there yet");
     }
 }

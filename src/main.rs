@@ -23,6 +23,7 @@ fn run() -> ExitCode {
         Ok(cli::Command::Run(request)) => run_daemon(&request),
         Ok(cli::Command::CheckConfig(request)) => check_config(&request),
         Ok(cli::Command::Scan(request)) => daemon::scan::run(&request),
+        Ok(cli::Command::Doctor(request)) => daemon::doctor::run(&request),
         Ok(cli::Command::Probe(request)) => daemon::probe::run(&request),
         Ok(cli::Command::Version) => {
             out(format_args!(

@@ -157,6 +157,8 @@ fn unsafe_is_allowed_only_where_the_map_says() {
     let allowed = [
         "infrastructure/child/process.rs",
         "infrastructure/child/leftovers.rs",
+        // adjtimex(2), which nix does not wrap: whether a time service holds the clock.
+        "infrastructure/machine.rs",
     ];
     let mut found = BTreeSet::new();
     for file in sources() {

@@ -2,6 +2,7 @@
 
 pub mod camera;
 pub mod discovery;
+pub mod doctor;
 pub mod health;
 pub mod node;
 pub mod stream;

@@ -64,56 +64,61 @@ pub struct Cloud {
     commands: JoinHandle<()>,
 }
 
+/// What the client is told of the configuration. Opens nothing.
+pub(super) fn settings(config: &Config) -> io::Result<ClientSettings> {
+    let node_id = config.node.node_id();
+    let ably = &config.ably;
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+    let auth = match (&ably.auth_url, &ably.api_key) {
+        (Some(url), _) => Auth::Url(TokenSource {
+            url: url.clone(),
+            headers: ably.auth_headers.clone(),
+        }),
+        (None, Some(key)) => Auth::Key(key.clone()),
+        (None, None) => {
+            return Err(invalid("neither ably.api_key nor ably.auth_url is set"));
+        }
+    };
+    let roots = TrustStore::new(ably.ca_file.clone())
+        .roots()
+        .map_err(|why| invalid(&why.to_string()))?;
+    let tls = if ably.tls {
+        Some(roots.rustls().map_err(|why| invalid(&why.to_string()))?)
+    } else {
+        None
+    };
+    // Ten seconds in all: a token source that takes longer has failed (RSA4c).
+    let timeouts = Timeouts {
+        connect: Duration::from_secs(2),
+        read: Duration::from_secs(5),
+    };
+    Ok(ClientSettings {
+        client_id: ably.client_id.clone(),
+        auth,
+        endpoint: ably.endpoint.clone(),
+        port: ably.port,
+        fallback_hosts: ably.fallback_hosts.clone(),
+        tls,
+        http: agent(timeouts, roots.ureq(), Names::default()),
+        connectivity_check_url: ably.connectivity_check_url.clone(),
+        commands: commands_channel(&node_id),
+        registry: REGISTRY_CHANNEL.to_owned(),
+        agent: concat!("lss/", env!("CARGO_PKG_VERSION")).to_owned(),
+        urgent: Arc::new(|message| is_urgent(&line::text(message))),
+        timing: Timing::default(),
+    })
+}
+
 impl Line {
     /// Starts to connect.
     pub fn open(config: &Config) -> io::Result<Self> {
-        let node_id = config.node.node_id();
-        let ably = &config.ably;
-        let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
-        let auth = match (&ably.auth_url, &ably.api_key) {
-            (Some(url), _) => Auth::Url(TokenSource {
-                url: url.clone(),
-                headers: ably.auth_headers.clone(),
-            }),
-            (None, Some(key)) => Auth::Key(key.clone()),
-            (None, None) => {
-                return Err(invalid("neither ably.api_key nor ably.auth_url is set"));
-            }
-        };
-        let roots = TrustStore::new(ably.ca_file.clone())
-            .roots()
-            .map_err(|why| invalid(&why.to_string()))?;
-        let tls = if ably.tls {
-            Some(roots.rustls().map_err(|why| invalid(&why.to_string()))?)
-        } else {
-            None
-        };
-        // Ten seconds in all: a token source that takes longer has failed (RSA4c).
-        let timeouts = Timeouts {
-            connect: Duration::from_secs(2),
-            read: Duration::from_secs(5),
-        };
-        let settings = ClientSettings {
-            client_id: ably.client_id.clone(),
-            auth,
-            endpoint: ably.endpoint.clone(),
-            port: ably.port,
-            fallback_hosts: ably.fallback_hosts.clone(),
-            tls,
-            http: agent(timeouts, roots.ureq(), Names::default()),
-            connectivity_check_url: ably.connectivity_check_url.clone(),
-            commands: commands_channel(&node_id),
-            registry: REGISTRY_CHANNEL.to_owned(),
-            agent: concat!("lss/", env!("CARGO_PKG_VERSION")).to_owned(),
-            urgent: Arc::new(|message| is_urgent(&line::text(message))),
-            timing: Timing::default(),
-        };
+        let settings = settings(config)?;
         let (handle, events) = connect(&settings)?;
         Ok(Self {
             settings,
-            speaker: AblyLine::new(handle, &node_id),
+            speaker: AblyLine::new(handle, &config.node.node_id()),
             events,
-            node_id,
+            node_id: config.node.node_id(),
             failing: Arc::new(AtomicBool::new(false)),
         })
     }

@@ -12,6 +12,13 @@ pub struct NodeLock {
 }
 
 impl NodeLock {
+    /// Whether some process has the lock of `node_id`. Does not take it, not even for a moment.
+    pub fn is_held(node_id: &str) -> bool {
+        SocketAddr::from_abstract_name(name_of(node_id))
+            .and_then(|name| UnixDatagram::unbound()?.connect_addr(&name))
+            .is_ok()
+    }
+
     /// Takes the lock of `node_id`; `AddrInUse` if another process has it.
     pub fn take(node_id: &str) -> io::Result<Self> {
         let name = SocketAddr::from_abstract_name(name_of(node_id))?;
@@ -42,12 +49,15 @@ mod tests {
     #[test]
     fn one_at_a_time_and_free_again() {
         let id = format!("lss-lock-test-{}", std::process::id());
+        assert!(!NodeLock::is_held(&id));
         let held = NodeLock::take(&id).unwrap();
+        assert!(NodeLock::is_held(&id));
         assert_eq!(
             NodeLock::take(&id).unwrap_err().kind(),
             io::ErrorKind::AddrInUse
         );
         drop(held);
+        assert!(!NodeLock::is_held(&id));
         NodeLock::take(&id).unwrap();
     }
 

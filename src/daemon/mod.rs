@@ -4,6 +4,7 @@
 mod cameras;
 mod cloud;
 mod discovery;
+pub mod doctor;
 mod figures;
 mod lock;
 pub mod probe;
@@ -295,15 +296,7 @@ fn rest(
     discovery: DiscoveryService,
     started: Instant,
 ) -> Result<RestServer, StartError> {
-    let ip = config
-        .server
-        .listen
-        .unwrap_or(if config.server.api_token.is_some() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-        } else {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        });
-    let listen = SocketAddr::new(ip, config.server.port);
+    let listen = listen_address(config);
     let settings = RestSettings {
         listen,
         access: access(config),
@@ -325,6 +318,19 @@ fn rest(
         format!("the REST API can't listen on {listen}: {e}; is another program on that port? (server.listen, server.port)")
     })?;
     Ok(server)
+}
+
+/// Where the REST API listens.
+fn listen_address(config: &Config) -> SocketAddr {
+    let ip = config
+        .server
+        .listen
+        .unwrap_or(if config.server.api_token.is_some() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        });
+    SocketAddr::new(ip, config.server.port)
 }
 
 /// Who may ask what.

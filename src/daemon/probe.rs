@@ -86,7 +86,7 @@ fn said(request: &ProbeRequest) -> Result<Said, String> {
 }
 
 /// `192.168.0.64`, `192.168.0.64:8000`, `[fd00::5]:80`, `fd00::5`, `camera.lan:80`.
-fn split(address: &str) -> Result<(String, Option<u16>), String> {
+pub(super) fn split(address: &str) -> Result<(String, Option<u16>), String> {
     let whole = |text: &str| Ok((text.to_owned(), None));
     if let Some(rest) = address.strip_prefix('[') {
         return match rest.split_once(']') {
@@ -131,7 +131,8 @@ fn password() -> std::io::Result<Secret> {
     Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }
 
-struct Nobody;
+/// Nobody is told of anything.
+pub(super) struct Nobody;
 
 impl CameraObserver for Nobody {
     fn ptz_event(&self, _: &PtzEvent, _: SystemTime) {}

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::checkup::StreamSettings;
 use super::error::{ErrorCode, Fault};
 use super::ptz::{Drive, Velocity};
 use crate::util::secret::Secret;
@@ -380,6 +381,11 @@ pub trait CameraDevice: Send {
 
     /// Where the camera's stream is, without credentials, if it tells.
     fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError>;
+
+    /// How the main stream is set, as far as the camera tells.
+    fn stream_settings(&mut self, _deadline: Instant) -> Result<StreamSettings, CameraError> {
+        Ok(StreamSettings::default())
+    }
 }
 
 /// Opens devices (the way in for application code).

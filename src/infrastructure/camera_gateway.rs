@@ -39,6 +39,11 @@ impl Cameras {
         }
     }
 
+    /// A camera's clock less ours, in seconds, as it tells strangers.
+    pub fn clock_offset(&self, address: &CameraAddress, deadline: Instant) -> Option<i64> {
+        onvif::detect::clock_offset(address, self.options, deadline)
+    }
+
     fn memories(&self, target: &CameraTarget) -> (isapi::client::Memory, onvif::Memory) {
         let user = target.credentials.as_ref().map(|c| c.username().to_owned());
         let key = (target.address.clone(), user, target.channel);

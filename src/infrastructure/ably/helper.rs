@@ -142,7 +142,7 @@ impl Helpers {
             patience: self.patience,
             source: source.clone(),
             client_id: client_id.to_owned(),
-            service: self.base(host),
+            service: base(self.scheme, host, self.port),
         };
         let job = move || Answer::Machine(Input::Token(id, fetch.run()));
         let busy = TokenFault {
@@ -170,15 +170,11 @@ impl Helpers {
     /// Asks the service for its time (RSA9d's request; here only for the age of commands).
     pub(super) fn time(&self, id: RequestId, host: &str) {
         let (http, patience) = (self.http.clone(), self.patience);
-        let url = format!("{}/time", self.base(host));
+        let url = format!("{}/time", base(self.scheme, host, self.port));
         let job = move || {
             let asked = Instant::now();
-            let body = get(&http, &url, patience, 256);
+            let server_ms = server_time(&http, &url, patience);
             let at = Instant::now();
-            let server_ms = body.ok().and_then(|body| {
-                let list: Vec<i64> = serde_json::from_str(&body).ok()?;
-                list.first().copied()
-            });
             let answer = server_ms.map(|server_ms| TimeAnswer {
                 server_ms,
                 at,
@@ -189,19 +185,32 @@ impl Helpers {
         let busy = Answer::Machine(Input::ServerTime(id, None));
         self.run("ably-time", job, busy);
     }
+}
 
-    fn base(&self, host: &str) -> String {
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
-        format!("{}://{host}:{}", self.scheme, self.port)
-    }
+/// Scheme, host and port of the service's own requests.
+pub(super) fn base(scheme: &str, host: &str, port: u16) -> String {
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    format!("{scheme}://{host}:{port}")
+}
+
+/// The time that the service tells, in milliseconds.
+pub(super) fn server_time(http: &ureq::Agent, url: &str, patience: Duration) -> Option<i64> {
+    let body = get(http, url, patience, 256).ok()?;
+    let list: Vec<i64> = serde_json::from_str(&body).ok()?;
+    list.first().copied()
 }
 
 /// The body of a GET that was answered with 200.
-fn get(http: &ureq::Agent, url: &str, patience: Duration, limit: u64) -> Result<String, String> {
+pub(super) fn get(
+    http: &ureq::Agent,
+    url: &str,
+    patience: Duration,
+    limit: u64,
+) -> Result<String, String> {
     let request = http
         .get(url)
         .config()
@@ -217,17 +226,19 @@ fn get(http: &ureq::Agent, url: &str, patience: Duration, limit: u64) -> Result<
     body.read_to_string().map_err(|e| mask(&e.to_string()))
 }
 
-struct TokenFetch {
-    http: ureq::Agent,
-    patience: Duration,
-    source: TokenSource,
-    client_id: String,
+/// One fetch of a token.
+pub(super) struct TokenFetch {
+    pub(super) http: ureq::Agent,
+    pub(super) patience: Duration,
+    pub(super) source: TokenSource,
+    pub(super) client_id: String,
     /// Where a TokenRequest is exchanged.
-    service: String,
+    pub(super) service: String,
 }
 
 impl TokenFetch {
-    fn run(&self) -> Result<Token, TokenFault> {
+    /// Asks, and exchanges what has to be exchanged.
+    pub(super) fn run(&self) -> Result<Token, TokenFault> {
         let until = Instant::now() + self.patience;
         let url = self.source.url.expose();
         let glue = if url.contains('?') { '&' } else { '?' };

@@ -3,10 +3,13 @@
 //! Knows no peer and no URL of one.
 
 pub mod agent;
+pub mod bounded;
 pub mod camera;
 pub mod camera_client;
+pub mod certificate;
 pub mod digest;
 pub mod login_client;
+pub mod look;
 pub mod names;
 pub mod response;
 pub mod tls;

@@ -136,8 +136,8 @@ impl Roots {
             .build()
     }
 
-    /// For rustls itself, TLS 1.2 and 1.3.
-    pub fn rustls(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    /// As rustls keeps them.
+    pub fn store(&self) -> RootCertStore {
         let mut store = RootCertStore::empty();
         if self.certs.is_empty() {
             store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -145,10 +145,15 @@ impl Roots {
             let certs = self.certs.iter().map(|c| CertificateDer::from(c.der()));
             store.add_parsable_certificates(certs);
         }
+        store
+    }
+
+    /// For rustls itself, TLS 1.2 and 1.3.
+    pub fn rustls(&self) -> Result<Arc<ClientConfig>, TlsError> {
         Ok(Arc::new(
             ClientConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()?
-                .with_root_certificates(store)
+                .with_root_certificates(self.store())
                 .with_no_client_auth(),
         ))
     }

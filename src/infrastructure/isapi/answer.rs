@@ -3,6 +3,7 @@
 use crate::domain::camera::{
     AudioCapabilities, Position, PresetInfo, PtzCapabilities, VideoCapabilities, is_function_preset,
 };
+use crate::domain::checkup::StreamSettings;
 use crate::infrastructure::xml::{Element, as_bool, as_number};
 
 /// Who the device is.
@@ -162,6 +163,28 @@ pub fn rtsp_port(root: &Element) -> Option<u16> {
         .and_then(|entry| entry.text_of("portNo"))
         .and_then(|port| port.parse().ok())
         .filter(|port| *port != 0)
+}
+
+/// How a stream is set, from its `StreamingChannel`.
+pub fn stream_settings(root: &Element) -> StreamSettings {
+    let video = root.find("Video");
+    let text = |name: &str| video.and_then(|v| v.find(name)).map(Element::text);
+    StreamSettings {
+        rtsp_port: root
+            .find("rtspPortNo")
+            .and_then(|port| port.text().parse().ok())
+            .filter(|port| *port > 0),
+        keyframe_interval: text("GovLength").and_then(|n| n.parse().ok()),
+        // In hundredths; 0 stands for "all".
+        fps: text("maxFrameRate")
+            .and_then(as_number)
+            .filter(|rate| *rate > 0.0)
+            .map(|rate| rate / 100.0),
+        smart_codec: video
+            .and_then(|v| v.find("SmartCodec"))
+            .and_then(|codec| codec.text_of("enabled"))
+            .and_then(as_bool),
+    }
 }
 
 /// What a stream is set to, or can be set to: a `StreamingChannel`, whose fields carry their

@@ -11,6 +11,7 @@ use crate::domain::camera::{
     CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion,
     MoveAccepted, PresetInfo, Protocol, ProtocolSupport, SnapshotWish, StopWay, is_function_preset,
 };
+use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Velocity};
 use crate::infrastructure::http::camera::CameraOptions;
 
@@ -430,6 +431,11 @@ impl CameraDevice for IsapiCamera {
         let at = SocketAddr::new(self.target.address.ip, port);
         let channel = self.channel();
         Ok(Some(format!("rtsp://{at}/Streaming/Channels/{channel}01")))
+    }
+
+    fn stream_settings(&mut self, deadline: Instant) -> Result<StreamSettings, CameraError> {
+        let call = body::stream_settings(self.channel());
+        Ok(answer::stream_settings(&self.client.read(&call, deadline)?))
     }
 }
 

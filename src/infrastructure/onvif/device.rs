@@ -14,6 +14,7 @@ use crate::domain::camera::{
     CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion, MoveAccepted,
     PresetInfo, Protocol, SnapshotWish, StopWay,
 };
+use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Velocity};
 use crate::infrastructure::http::camera::CameraOptions;
 
@@ -314,5 +315,14 @@ impl CameraDevice for OnvifCamera {
         let content = self.client.call(&asked, deadline)?;
         let ip = self.target.address.ip;
         Ok(media::uri(&content).and_then(|uri| address::stream_address(&uri, ip)))
+    }
+
+    fn stream_settings(&mut self, deadline: Instant) -> Result<StreamSettings, CameraError> {
+        let (_, profile) = self.profile(deadline)?;
+        Ok(StreamSettings {
+            keyframe_interval: profile.keyframe_interval,
+            fps: profile.frame_rate,
+            ..StreamSettings::default()
+        })
     }
 }

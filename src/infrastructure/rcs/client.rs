@@ -5,16 +5,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
 use zeroize::Zeroizing;
 
 use super::error::{self, RcsError, Refusal};
 use super::wire::{self, Answer};
+use crate::domain::checkup::RcsLook;
+use crate::domain::error::ErrorCode;
 use crate::domain::gateway::Uplink;
 use crate::infrastructure::http::agent::{LazyAgent, Timeouts};
+use crate::infrastructure::http::look::offset;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::util::secret::Secret;
 use crate::util::url;
@@ -197,6 +200,40 @@ impl RcsClient {
         }
     }
 
+    /// Asks RCS something harmless, and its clock less ours in seconds: a GET at the heartbeat's
+    /// door. GET changes nothing (RFC 9110, 9.2.1); whoever checks logins does so before the
+    /// method, so a wrong token is refused and a right one gets 405 or the like.
+    pub fn look(&self) -> (RcsLook, Option<i64>) {
+        let answered = self.bearer().and_then(|bearer| {
+            let agent = self
+                .http
+                .get()
+                .map_err(|why| RcsError::Unsent(error::outside(&why.to_string())))?;
+            let mut request = agent
+                .get(format!("{}{}", self.base_url, Door::Heartbeat.path()))
+                .header(ACCEPT, "application/json");
+            if let Some(bearer) = &bearer {
+                request = request.header(AUTHORIZATION, bearer.as_str());
+            }
+            let failed = |why| error::from_ureq(&why, &self.shown, self.http.timeouts());
+            let response = request.call().map_err(failed)?;
+            let now = SystemTime::now();
+            let status = response.status().as_u16();
+            let date = response.headers().get(DATE).and_then(|v| v.to_str().ok());
+            let theirs = date.and_then(|d| httpdate::parse_http_date(d).ok());
+            let clock = theirs.and_then(|theirs| offset(theirs, now));
+            let body = response.into_body().into_with_config().limit(MAX_ANSWER);
+            // A body that never ends tells no less than one that is none.
+            let body = body.read_to_vec().unwrap_or_else(|_| b"<".to_vec());
+            Ok((status, body, clock))
+        });
+        match answered {
+            Ok((status, body, clock)) => (seen(status, &body), clock),
+            Err(RcsError::Foreign(words)) => (RcsLook::Foreign(words), None),
+            Err(other) => (RcsLook::Unreachable(other.to_string()), None),
+        }
+    }
+
     /// Whether there is an address to ask for.
     pub(super) fn wants_public_ip(&self) -> bool {
         self.public_ip.is_some()
@@ -288,6 +325,43 @@ fn judge(status: u16, body: &[u8]) -> Result<(), RcsError> {
     }
 }
 
+/// What an answer to a GET at a door for POST tells.
+fn seen(status: u16, body: &[u8]) -> RcsLook {
+    let answer = wire::answer(body);
+    let words = match &answer {
+        Answer::Bad { code, message } => Refusal {
+            status,
+            code: *code,
+            message: error::outside(message),
+        },
+        Answer::Good | Answer::Foreign => Refusal {
+            status,
+            code: None,
+            message: String::new(),
+        },
+    }
+    .to_string();
+    let refused = [ErrorCode::Unauthorized, ErrorCode::AccessDenied].map(|c| i64::from(c.number()));
+    match (status, &answer) {
+        (401 | 403, _) => RcsLook::RefusesLogin(words),
+        (
+            _,
+            Answer::Bad {
+                code: Some(code), ..
+            },
+        ) if refused.contains(code) => RcsLook::RefusesLogin(words),
+        (300..=399, _) => RcsLook::Foreign(format!("HTTP {status}: it sends us elsewhere")),
+        (407 | 511, _) => RcsLook::Foreign(format!("HTTP {status}: a proxy wants a login")),
+        (200..=299, Answer::Foreign) => {
+            RcsLook::Foreign(format!("HTTP {status} with a page instead of JSON"))
+        }
+        // An envelope of RCS's own may carry 500 for a method it does not know.
+        (500, Answer::Bad { .. }) => RcsLook::Answers { status },
+        (500..=599, _) => RcsLook::Trouble(words),
+        _ => RcsLook::Answers { status },
+    }
+}
+
 /// Whether RCS was last seen failing (contract 3: failures while the uplink is down don't count).
 #[derive(Debug, Default)]
 pub struct RcsUplink {
@@ -312,6 +386,35 @@ mod tests {
             read_timeout: Duration::from_secs(1),
             public_ip_url: None,
         }
+    }
+
+    #[test]
+    fn a_harmless_question_tells_rcs_from_what_stands_in_its_place() {
+        let answers = |status, body: &str| seen(status, body.as_bytes());
+        for (status, body) in [
+            (405, ""),
+            (405, "<html>nginx"),
+            (404, "{}"),
+            (200, r#"{"code":0}"#),
+            (200, r#"{"code":500,"message":"GET not supported"}"#),
+            (500, r#"{"code":500,"message":"GET not supported"}"#),
+        ] {
+            assert_eq!(
+                answers(status, body),
+                RcsLook::Answers { status },
+                "{status} {body}"
+            );
+        }
+        for (status, body) in [(401, ""), (403, "<html>"), (200, r#"{"code":10001}"#)] {
+            let look = answers(status, body);
+            assert!(matches!(look, RcsLook::RefusesLogin(_)), "{look:?}");
+        }
+        for (status, body) in [(200, "<html>"), (302, ""), (407, ""), (511, "")] {
+            let look = answers(status, body);
+            assert!(matches!(look, RcsLook::Foreign(_)), "{look:?}");
+        }
+        assert!(matches!(answers(503, ""), RcsLook::Trouble(_)));
+        assert!(matches!(answers(500, "<html>"), RcsLook::Trouble(_)));
     }
 
     #[test]

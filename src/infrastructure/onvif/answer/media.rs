@@ -21,6 +21,8 @@ pub struct Profile {
     pub resolution: Option<(u32, u32)>,
     /// Frames per second.
     pub frame_rate: Option<f64>,
+    /// From one keyframe to the next, in frames.
+    pub keyframe_interval: Option<u32>,
     /// `G711`, `AAC`, …
     pub audio_codec: Option<String>,
 }
@@ -72,6 +74,13 @@ pub fn profiles(content: &Element, service: Service) -> Vec<Profile> {
                 frame_rate: video
                     .and_then(|v| v.text_at(&["RateControl", "FrameRateLimit"]))
                     .and_then(as_number),
+                // An attribute in the second version.
+                keyframe_interval: video
+                    .and_then(|v| {
+                        v.attribute("GovLength")
+                            .or_else(|| v.find("GovLength").map(Element::text))
+                    })
+                    .and_then(|n| n.parse().ok()),
                 audio_codec: text(
                     part("AudioEncoderConfiguration", "AudioEncoder"),
                     "Encoding",
@@ -191,6 +200,7 @@ mod tests {
         assert_eq!(list[0].video_codec.as_deref(), Some("H264"));
         assert_eq!(list[0].resolution, Some((1280, 720)));
         assert_eq!(list[0].frame_rate, Some(10.0));
+        assert_eq!(list[0].keyframe_interval, Some(2));
         assert_eq!(list[0].ptz, None);
         let list = profiles(&content("agsh-onvif/GetProfiles.xml"), Service::Media);
         let ptz = choose(&list, 1).unwrap().ptz.clone().unwrap();
