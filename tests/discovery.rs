@@ -434,6 +434,28 @@ fn a_sweep_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_reload_switches_sweeps_on() {
+    if !ports_of_cameras("a_reload_switches_sweeps_on") {
+        return;
+    }
+    let _camera = hikvision(Ipv4Addr::new(127, 77, 9, 5), &["/Streaming/Channels/101"]);
+    let setup = Setup {
+        camera: ", scan_subnet: 127.77.9.0/28, scan_timeout: 5s, rescan_interval: 10s".into(),
+        ..Setup::default()
+    };
+    let mut daemon = Daemon::start(&setup);
+    assert_eq!(daemon.get("/api/cameras"), json!([]));
+    let text = std::fs::read_to_string(&daemon.config).unwrap();
+    let on = text.replace("scan_enabled: false", "scan_enabled: true");
+    std::fs::write(&daemon.config, on).unwrap();
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_for("the camera", SOON, || {
+        (ips(&daemon.get("/api/cameras")) == ["127.77.9.5"]).then_some(())
+    });
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn whether_a_camera_speaks_rtsp_is_told_by_a_probe() {
     if !ports_of_cameras("whether_a_camera_speaks_rtsp_is_told_by_a_probe") {
         return;
