@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Set in the process that is inside.
 const INSIDE: &str = "LSS_TEST_INSIDE";
 
+/// One at a time: namespaces share the kernel's limits on neighbours.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// `true` inside of a namespace of its own. Outside, runs the test `name` there, and fails as it
 /// fails; where that is not possible it is counted as skipped, with the reason.
 pub fn enter(name: &str) -> bool {
@@ -23,8 +26,14 @@ pub fn enter(name: &str) -> bool {
         skip(name, &why);
         return false;
     }
-    let there = run_inside(&["--exact", name, "--test-threads", "1", "--nocapture"]);
-    assert!(there, "{name}, in its namespace: see above");
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Its summary is not shown where all went well: it would be counted as another's.
+    let arguments = ["--exact", name, "--test-threads", "1", "--nocapture"];
+    let there = inside(&arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&there.stdout);
+    assert!(there.status.success(), "{name}, in its namespace: {said}");
     false
 }
 
@@ -33,16 +42,16 @@ pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs this program again in a namespace of its own; whether it went well.
-pub fn run_inside(arguments: &[&str]) -> bool {
-    Command::new("unshare")
+/// This program again, in a namespace of its own.
+pub fn inside(arguments: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command
         .args(["--net", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(arguments)
         .env(INSIDE, "1")
-        .status()
-        .unwrap()
-        .success()
+        .stderr(Stdio::inherit());
+    command
 }
 
 /// Whether this machine lets us.
