@@ -31,6 +31,8 @@ pub struct Model {
     /// Has focus and iris motors.
     pub lens: bool,
     pub picture: Vec<u8>,
+    /// Tells how its stream is set: the port of RTSP, frames between keyframes at 25 a second.
+    pub stream: Option<(u16, u32)>,
     pub clock: Clock,
 }
 
@@ -46,6 +48,7 @@ impl Default for Model {
             old_picture: false,
             lens: true,
             picture: vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9],
+            stream: None,
             clock: Clock::real(),
         }
     }
@@ -221,6 +224,15 @@ impl Dome {
                     "<StreamingChannel version=\"2.0\" xmlns=\"{NS}\"><id>101</id><Video><videoCodecType opt=\"H.264,H.265\">H.264</videoCodecType><videoResolutionWidth opt=\"1920,1280\">1920</videoResolutionWidth><videoResolutionHeight opt=\"1080,720\">1080</videoResolutionHeight><maxFrameRate opt=\"2500,2000\">2500</maxFrameRate></Video></StreamingChannel>"
                 ),
             ),
+            ("GET", ["ISAPI", "Streaming", "channels", "101"]) if self.model.stream.is_some() => {
+                let (port, frames) = self.model.stream.unwrap();
+                xml(
+                    200,
+                    &format!(
+                        "<StreamingChannel version=\"2.0\" xmlns=\"{NS}\"><id>101</id><Transport><rtspPortNo>{port}</rtspPortNo></Transport><Video><videoCodecType>H.264</videoCodecType><maxFrameRate>2500</maxFrameRate><GovLength>{frames}</GovLength><SmartCodec><enabled>false</enabled></SmartCodec></Video></StreamingChannel>"
+                    ),
+                )
+            }
             ("GET", ["ISAPI", "Streaming", "channels", id, "picture"]) => {
                 let expected = if self.model.old_picture { "1" } else { "101" };
                 if self.model.recorder {
