@@ -39,6 +39,8 @@ pub struct Model {
     pub picture: Vec<u8>,
     /// Where its RTSP answers, as it says.
     pub rtsp_port: u16,
+    /// Tells how its stream is set: the port of RTSP, frames between keyframes at 25 a second.
+    pub stream: Option<(u16, u32)>,
     pub clock: Clock,
 }
 
@@ -57,6 +59,7 @@ impl Default for Model {
             lens: true,
             picture: vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9],
             rtsp_port: 554,
+            stream: None,
             clock: Clock::real(),
         }
     }
@@ -244,6 +247,15 @@ impl Dome {
                     self.model.rtsp_port
                 ),
             ),
+            ("GET", ["ISAPI", "Streaming", "channels", "101"]) if self.model.stream.is_some() => {
+                let (port, frames) = self.model.stream.unwrap();
+                xml(
+                    200,
+                    &format!(
+                        "<StreamingChannel version=\"2.0\" xmlns=\"{NS}\"><id>101</id><Transport><rtspPortNo>{port}</rtspPortNo></Transport><Video><videoCodecType>H.264</videoCodecType><maxFrameRate>2500</maxFrameRate><GovLength>{frames}</GovLength><SmartCodec><enabled>false</enabled></SmartCodec></Video></StreamingChannel>"
+                    ),
+                )
+            }
             ("GET", ["ISAPI", "Streaming", "channels", id, "picture"]) => {
                 let expected = if self.model.old_picture { "1" } else { "101" };
                 if self.model.recorder {

@@ -7,6 +7,7 @@ use crate::domain::checkup::{
     CertificateFacts, HostLook, NoConnection, TlsLook, TlsVerdict, UdpLook,
 };
 use crate::util::time::rfc3339;
+use crate::util::url;
 
 /// A clock off by more than this many seconds is worth a word (contract 1).
 const CLOCK_WARN: u64 = 5;
@@ -18,7 +19,11 @@ const ENDS_SOON: u64 = 14 * 86_400;
 /// Name, connection and certificate of one host.
 pub fn host(look: &HostLook, now: SystemTime) -> Vec<Check> {
     let at = format!("{}:{}", look.host, look.port);
-    let mut checks = vec![names(look)];
+    // An address needs no name service.
+    let mut checks = Vec::new();
+    if url::literal_ip(&look.host).is_none() {
+        checks.push(names(look));
+    }
     if let Some(tcp) = &look.tcp {
         checks.push(match tcp {
             Ok(to) => Check::pass(

@@ -71,7 +71,7 @@ pub fn clock(settings: &ClientSettings, within: Duration) -> Option<i64> {
     theirs
         .checked_add(travel)?
         .checked_sub(ours)
-        .map(|ms| ms / 1000)
+        .map(|ms| ms.saturating_add(500).div_euclid(1000))
 }
 
 /// Connects with our login, and closes. The name, the token and the rest each end by `within`.

@@ -350,6 +350,24 @@ mod tests {
     }
 
     #[test]
+    fn how_a_stream_is_set() {
+        let root = parse(b"<StreamingChannel><id>101</id><Transport><rtspPortNo>8554</rtspPortNo></Transport><Video><maxFrameRate>2500</maxFrameRate><GovLength>50</GovLength><SmartCodec><enabled>true</enabled></SmartCodec></Video></StreamingChannel>").unwrap();
+        assert_eq!(
+            stream_settings(&root),
+            StreamSettings {
+                rtsp_port: Some(8554),
+                keyframe_interval: Some(50),
+                fps: Some(25.0),
+                smart_codec: Some(true),
+            }
+        );
+        let none = parse(
+            b"<StreamingChannel><Video><maxFrameRate>0</maxFrameRate></Video></StreamingChannel>",
+        );
+        assert_eq!(stream_settings(&none.unwrap()), StreamSettings::default());
+    }
+
+    #[test]
     fn streams() {
         let root = parse(b"<StreamingChannel><id>101</id><Video><videoCodecType opt=\"H.264,H.265\">H.265</videoCodecType><videoResolutionWidth opt=\"1280,3840,1920\">3840</videoResolutionWidth><videoResolutionHeight opt=\"720,2160,1080\">2160</videoResolutionHeight><maxFrameRate opt=\"2500,2000,0\">2000</maxFrameRate></Video><Audio><enabled>false</enabled><audioCompressionType opt=\"G.711ulaw,AAC\">AAC</audioCompressionType></Audio></StreamingChannel>").unwrap();
         let (video, audio) = stream(&root);
