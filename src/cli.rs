@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lss::config::{LoadRequest, UnknownKeys, closest};
 use lss::daemon::probe::ProbeRequest;
+use lss::daemon::scan::ScanRequest;
 
 /// Shown for `--help`.
 pub const HELP: &str = "\
@@ -13,12 +14,15 @@ lss, the Local Sender Service: pushes IP cameras to WHIP endpoints from a gatewa
 usage:
   lss [run] [--config FILE] [--standalone]
   lss check-config [--config FILE] [--standalone]
+  lss scan [--subnet CIDR]... [--json] [--config FILE]
   lss probe IP[:PORT] [--user U] [--json]
   lss version
 
 commands:
   run            run the daemon (the default)
   check-config   validate the configuration, print what is in effect, secrets masked
+  scan           look for cameras, once: in the networks of --subnet, else of camera.scan_subnet;
+                 no password is sent
   probe          ask one camera what it is and what it can; its password comes from
                  LSS_CAMERA_PASSWORD, or is typed, or read from stdin
   version        print version, target and commit
@@ -26,6 +30,7 @@ commands:
 options:
   --config FILE  the configuration file; default LSS_CONFIG, then /etc/lss/lss.yaml if it exists
   --standalone   neither RCS nor Ably: the local REST API alone
+  --subnet CIDR  where to look, like 192.168.1.0/24; auto: the networks of this machine
   --user U       the camera's user; without one it is asked as a stranger
   --json         for programs
   -h, --help     print this
@@ -50,6 +55,8 @@ pub enum Command {
     Run(LoadRequest),
     /// Validate and print.
     CheckConfig(LoadRequest),
+    /// Look for cameras.
+    Scan(ScanRequest),
     /// Ask one camera.
     Probe(ProbeRequest),
     /// Print the version.
@@ -59,11 +66,12 @@ pub enum Command {
 }
 
 /// Commands as they are typed.
-const COMMANDS: [&str; 4] = ["run", "check-config", "probe", "version"];
+const COMMANDS: [&str; 5] = ["run", "check-config", "scan", "probe", "version"];
 /// Options as they are typed.
-const OPTIONS: [&str; 6] = [
+const OPTIONS: [&str; 7] = [
     "--config",
     "--standalone",
+    "--subnet",
     "--user",
     "--json",
     "--help",
@@ -83,6 +91,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut address: Option<String> = None;
     let mut user: Option<String> = None;
     let mut json = false;
+    let mut subnets: Vec<String> = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -102,6 +111,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 let value = parser.value().map_err(|e| e.to_string())?;
                 user = Some(value.to_string_lossy().into_owned());
             }
+            Long("subnet") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                subnets.push(value.to_string_lossy().into_owned());
+            }
             Value(word) if command.as_deref() == Some("probe") && address.is_none() => {
                 address = Some(word.to_string_lossy().into_owned());
             }
@@ -119,6 +132,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let given = config.is_some() || standalone;
+    if command.as_deref() == Some("scan") {
+        if standalone || user.is_some() {
+            return Err("scan takes --subnet, --json and --config only".to_owned());
+        }
+        return Ok(Command::Scan(ScanRequest {
+            subnets,
+            json,
+            // What the cloud needs is not needed here.
+            load: LoadRequest {
+                path: config,
+                standalone: true,
+                unknown_keys: UnknownKeys::Warn,
+            },
+        }));
+    }
+    if !subnets.is_empty() {
+        return Err("--subnet belongs to scan".to_owned());
+    }
     if command.as_deref() == Some("probe") {
         if given {
             return Err("probe takes --user and --json only".to_owned());
@@ -131,7 +162,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }));
     }
     if user.is_some() || json {
-        return Err("--user and --json belong to probe".to_owned());
+        return Err("--user belongs to probe, --json to probe and scan".to_owned());
     }
     let request = |unknown_keys| LoadRequest {
         path: config,
@@ -233,6 +264,31 @@ mod tests {
     }
 
     #[test]
+    fn scan_takes_networks_and_a_configuration() {
+        let scan = |subnets: &[&str], json, path| {
+            Ok(Command::Scan(ScanRequest {
+                subnets: subnets.iter().map(|s| (*s).to_owned()).collect(),
+                json,
+                load: request(path, true, UnknownKeys::Warn),
+            }))
+        };
+        assert_eq!(parsed("scan"), scan(&[], false, None));
+        assert_eq!(
+            parsed("scan --subnet 10.0.0.0/24 --json --subnet auto --config a.yaml"),
+            scan(&["10.0.0.0/24", "auto"], true, Some("a.yaml"))
+        );
+        for bad in [
+            "scan 10.0.0.0/24",
+            "scan --user u",
+            "scan --standalone",
+            "scan --subnet",
+            "run --subnet 10.0.0.0/24",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn version_and_help() {
         for line in ["version", "--version", "-V", "run --version"] {
             assert_eq!(parsed(line), Ok(Command::Version), "{line}");
@@ -252,7 +308,7 @@ mod tests {
             ),
             (
                 "doctor",
-                "unknown command `doctor`: known are run, check-config, probe, version",
+                "unknown command `doctor`: known are run, check-config, scan, probe, version",
             ),
             (
                 "--confg x",
@@ -260,7 +316,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --user, --json, --help, --version",
+                "unknown option `-x`: known are --config, --standalone, --subnet, --user, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -283,7 +339,7 @@ mod tests {
         for word in COMMANDS.iter().chain(&OPTIONS) {
             assert!(HELP.contains(word), "{word}");
         }
-        for word in ["doctor", "scan", "relay"] {
+        for word in ["doctor", "relay"] {
             assert!(!HELP.contains(word), "{word}");
         }
     }

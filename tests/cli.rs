@@ -78,7 +78,7 @@ fn bad_arguments_are_2_with_a_hint() {
         (&["chek-config"][..], "did you mean check-config?"),
         (
             &["frobnicate"],
-            "known are run, check-config, probe, version",
+            "known are run, check-config, scan, probe, version",
         ),
         (&["--standalon"], "did you mean --standalone?"),
         (&["run", "x"], "unexpected argument"),

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 
@@ -243,7 +243,15 @@ impl Told {
             engine: node.system.ffmpeg_version.clone(),
             node_ip: node.node_ip.clone(),
             public_ip: node.public_ip.clone(),
-            cameras: node.cameras.clone(),
+            // When one was last seen changes with every sweep, and is not told.
+            cameras: node
+                .cameras
+                .iter()
+                .map(|camera| Camera {
+                    last_seen: UNIX_EPOCH,
+                    ..camera.clone()
+                })
+                .collect(),
         }
     }
 }

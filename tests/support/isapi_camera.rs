@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::camera_head::{Axis, Clock, Head};
@@ -84,6 +85,11 @@ pub fn start(rules: GateRules, model: Model) -> IsapiStandIn {
 
 /// The same, at an address of its own.
 pub fn start_at(ip: std::net::Ipv4Addr, rules: GateRules, model: Model) -> IsapiStandIn {
+    start_on(SocketAddr::from((ip, 0)), rules, model).unwrap()
+}
+
+/// The same, on this very port.
+pub fn start_on(addr: SocketAddr, rules: GateRules, model: Model) -> std::io::Result<IsapiStandIn> {
     let presets = BTreeMap::from([(1, ("Entrance".to_owned(), [0.25, 0.0, 0.0]))]);
     let dome = Dome {
         gate: Gate::new(rules),
@@ -93,7 +99,7 @@ pub fn start_at(ip: std::net::Ipv4Addr, rules: GateRules, model: Model) -> Isapi
         patrol: None,
         reboots: 0,
     };
-    HttpServer::start_at(ip, dome)
+    HttpServer::start_on(addr, dome)
 }
 
 impl IsapiStandIn {

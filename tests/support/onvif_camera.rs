@@ -3,6 +3,7 @@
 //! apart from lss's own reader.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -157,6 +158,15 @@ pub type OnvifStandIn = HttpServer<OnvifDevice>;
 
 /// Switches a camera on.
 pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
+    start_on(SocketAddr::from(([127, 0, 0, 1], 0)), rules, model).unwrap()
+}
+
+/// The same, on this very port.
+pub fn start_on(
+    addr: SocketAddr,
+    rules: GateRules,
+    model: OnvifModel,
+) -> std::io::Result<OnvifStandIn> {
     let presets = BTreeMap::from([
         ("1".to_owned(), ("Entrance".to_owned(), [0.25, 0.0, 0.0])),
         (
@@ -164,7 +174,7 @@ pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
             ("Gate & <Yard>".to_owned(), [0.5, 0.5, 0.0]),
         ),
     ]);
-    HttpServer::start(OnvifDevice {
+    let device = OnvifDevice {
         gate: Gate::new(rules),
         model,
         head: Head::default(),
@@ -175,7 +185,8 @@ pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
         operations: Vec::new(),
         refused_tokens: 0,
         nonces: HashSet::new(),
-    })
+    };
+    HttpServer::start_on(addr, device)
 }
 
 impl OnvifStandIn {

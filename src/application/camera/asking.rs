@@ -1,7 +1,8 @@
 //! What each request is on a device: movements, presets, questions, pictures.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::contact::{CheckReport, Contact, DETECT, QueryData};
 use super::order::{DeviceRequest, Done, PresetOrder, Query};
@@ -9,6 +10,11 @@ use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, Picture, PictureLimit, Protocol, SnapshotWish,
 };
 use crate::util::secret::Secret;
+
+/// The port of RTSP where nobody says another.
+const RTSP: u16 = 554;
+/// Whether a camera answers RTSP is waited for so long.
+const ASK_RTSP: Duration = Duration::from_secs(2);
 
 impl Contact {
     pub(super) fn ask(
@@ -100,10 +106,27 @@ impl Contact {
                 if support.onvif.is_none() {
                     support.onvif = speaks(Protocol::Onvif).ok();
                 }
+                if support.rtsp.is_none() {
+                    support.rtsp = self.speaks_rtsp(address.ip, deadline);
+                }
                 book.model(&self.as_named().1, info.model.as_deref());
                 Ok(QueryData::Info(Box::new(info)))
             }
+            Query::StreamUri => Ok(QueryData::StreamUri(device.stream_uri(deadline)?)),
         }
+    }
+
+    /// Whether the camera answers RTSP, asked without a login; `None` = there was no time to ask.
+    fn speaks_rtsp(&self, ip: IpAddr, deadline: Instant) -> Option<bool> {
+        let told = self.target().ok().and_then(|target| target.rtsp_port);
+        let at = SocketAddr::new(ip, told.unwrap_or(RTSP));
+        let time = deadline
+            .saturating_duration_since(Instant::now())
+            .min(ASK_RTSP);
+        if time.is_zero() {
+            return None;
+        }
+        Some(self.shared.parts.rtsp.speaks(at, time).is_ok())
     }
 
     /// The camera's own picture, else a frame of its stream.

@@ -36,6 +36,8 @@ pub enum QueryData {
     Presets(Vec<PresetInfo>),
     /// Of [`Query::DeviceInfo`] and [`Query::OnvifProbe`].
     Info(Box<CameraDeviceInfo>),
+    /// Of [`Query::StreamUri`]: without a login; `None` where the camera does not tell.
+    StreamUri(Option<String>),
 }
 
 /// Whether a camera is there.

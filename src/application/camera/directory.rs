@@ -14,10 +14,11 @@ use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::url;
 
+use self::finds::Find;
+pub use self::finds::Sighting;
+
 /// Most cameras that are remembered.
 const MAX_CAMERAS: usize = 1024;
-/// Most finds of discovery that are remembered.
-const MAX_FINDS: usize = 4096;
 /// Most host names whose address is remembered.
 const MAX_NAMES: usize = 1024;
 /// The HTTP port where nobody says another.
@@ -87,6 +88,8 @@ pub struct Target {
     pub login: Option<Login>,
     /// The last one that was accepted; where none was, the same as `login`.
     pub stop_login: Option<Login>,
+    /// The port of RTSP, where discovery or a stream has told it.
+    pub rtsp_port: Option<u16>,
 }
 
 /// One entry of `camera.credentials`.
@@ -111,13 +114,10 @@ struct Camera {
     candidate: Option<(Host, Login)>,
     /// The last that was accepted.
     accepted: Option<(Host, Login)>,
-    used: u64,
-}
-
-#[derive(Debug)]
-struct Find {
-    vendor: Option<Vendor>,
-    port: Option<u16>,
+    /// Of RTSP, as a stream's source has it.
+    rtsp_port: Option<u16>,
+    /// No command has spoken of it: discovery asks it by its address.
+    introduced: bool,
     used: u64,
 }
 
@@ -166,11 +166,13 @@ impl Directory {
             !old.is_some_and(|old| self.is_same(old, new))
         });
         let camera = self.camera(id);
+        camera.introduced &= said == Said::default();
         if !moved {
             camera.host = said.host.or(camera.host.take());
         } else if let Some(host) = said.host {
             // Another device may stand there.
             camera.port = None;
+            camera.rtsp_port = None;
             camera.channel = None;
             camera.protocol = None;
             camera.vendor = None;
@@ -224,24 +226,13 @@ impl Directory {
             port: None,
             login,
         };
+        let port = url::split(source.expose())
+            .ok()
+            .and_then(|parts| parts.port);
         // A refused address is a proxy's: not worth a word.
-        let _ = self.learn(id, said);
-    }
-
-    /// Learns what a sweep has found at an address.
-    pub fn learn_find(&mut self, ip: IpAddr, vendor: Option<Vendor>, port: Option<u16>) {
-        let Ok(ip) = self.rules.check(ip) else {
-            return;
-        };
-        self.clock += 1;
-        let used = self.clock;
-        if !self.finds.contains_key(&ip) && self.finds.len() >= MAX_FINDS {
-            let oldest = self.finds.iter().min_by_key(|(_, f)| f.used);
-            if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
-                self.finds.remove(&oldest);
-            }
+        if self.learn(id, said).is_ok() {
+            self.camera(id).rtsp_port = Some(port.unwrap_or(RTSP));
         }
-        self.finds.insert(ip, Find { vendor, port, used });
     }
 
     /// Learns where a host name leads. What is known of a camera by its name holds by its address
@@ -260,11 +251,18 @@ impl Directory {
 
     /// Whether two hosts are one, as far as is known.
     pub fn is_same(&self, one: &Host, other: &Host) -> bool {
-        let at = |host: &Host| match host {
+        one == other
+            || self
+                .address(one)
+                .is_some_and(|ip| self.address(other) == Some(ip))
+    }
+
+    /// Where a host is, as far as is known.
+    pub fn address(&self, host: &Host) -> Option<IpAddr> {
+        match host {
             Host::Ip(ip) => Some(*ip),
             Host::Name(name) => self.names.get(name).map(|(ip, _)| *ip),
-        };
-        one == other || at(one).is_some_and(|ip| at(other) == Some(ip))
+        }
     }
 
     /// Learns which protocol a camera really answers.
@@ -311,10 +309,7 @@ impl Directory {
             self.rules.check(ip)?;
         }
         let known = self.cameras.get(id);
-        let find = match host {
-            Host::Ip(ip) => self.finds.get(&ip),
-            Host::Name(_) => None,
-        };
+        let find = self.address(&host).and_then(|ip| self.finds.get(&ip));
         let configured = self.configured_for(id, &host);
         let vendor = known
             .and_then(|c| c.vendor.clone())
@@ -343,8 +338,13 @@ impl Directory {
             .or_else(|| self.neighbour(&host, |c| c.port))
             .or_else(|| find.and_then(|f| f.port))
             .unwrap_or(HTTP);
+        let rtsp_port = find
+            .and_then(|f| f.rtsp_port)
+            .or_else(|| known.and_then(|c| c.rtsp_port))
+            .or_else(|| self.neighbour(&host, |c| c.rtsp_port));
         Ok(Target {
             port,
+            rtsp_port,
             channel: known.and_then(|c| c.channel).unwrap_or(1),
             vendor,
             protocol,
@@ -359,7 +359,8 @@ impl Directory {
     pub fn known(
         &self,
     ) -> impl Iterator<Item = (&CameraId, &Host, u16, Option<&Vendor>, Option<Protocol>)> {
-        self.cameras.iter().filter_map(|(id, camera)| {
+        let told = self.cameras.iter().filter(|(_, c)| !c.introduced);
+        told.filter_map(|(id, camera)| {
             let host = camera.host.as_ref()?;
             let port = camera.port.unwrap_or(HTTP);
             Some((id, host, port, camera.vendor.as_ref(), camera.protocol))
@@ -371,7 +372,7 @@ impl Directory {
         let host = Host::Ip(ip.to_canonical());
         self.cameras
             .iter()
-            .filter(|(_, camera)| camera.host.as_ref() == Some(&host))
+            .filter(|(_, c)| c.host.as_ref().is_some_and(|at| self.is_same(at, &host)))
             .map(|(id, _)| id.clone())
             .collect()
     }
@@ -401,7 +402,10 @@ impl Directory {
     fn camera(&mut self, id: &CameraId) -> &mut Camera {
         self.clock += 1;
         if !self.cameras.contains_key(id) && self.cameras.len() >= MAX_CAMERAS {
-            let oldest = self.cameras.iter().min_by_key(|(_, c)| c.used);
+            let oldest = self
+                .cameras
+                .iter()
+                .min_by_key(|(_, c)| (!c.introduced, c.used));
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 self.cameras.remove(&oldest);
             }
@@ -486,5 +490,6 @@ fn told_by_path(path: &str) -> (Option<Vendor>, Option<u32>) {
     (None, None)
 }
 
+mod finds;
 #[cfg(test)]
 mod tests;

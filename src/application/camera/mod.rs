@@ -30,6 +30,7 @@ mod running;
 mod service;
 #[cfg(test)]
 mod service_tests;
+mod sightings;
 #[cfg(test)]
 mod sim;
 mod waiting;
@@ -39,7 +40,7 @@ mod wires;
 pub use address::{AddressRules, Host, OwnAddress};
 pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
 pub use contact::{CheckReport, QueryData};
-pub use directory::{ConfiguredLogin, Directory, Said, Target, Vendor};
+pub use directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
 pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
 pub use latency::{Kind as CommandKind, Latencies};

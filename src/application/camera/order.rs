@@ -130,6 +130,8 @@ pub enum Query {
     DeviceInfo,
     /// The same by ONVIF alone.
     OnvifProbe,
+    /// Where its stream is.
+    StreamUri,
 }
 
 /// What to do with the camera's tour.

@@ -22,6 +22,7 @@ use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder
 use super::running::{self, Flags, Input};
 use super::whereabouts::{Job, Whereabouts};
 use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
+use crate::domain::discovery::RtspGateway;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolStatus;
@@ -39,6 +40,8 @@ const STOP_WAITS: Duration = Duration::from_secs(1);
 pub struct CameraParts {
     /// Opens devices.
     pub gateway: Arc<dyn CameraGateway>,
+    /// Asks cameras over RTSP.
+    pub rtsp: Arc<dyn RtspGateway>,
     /// Resolves host names.
     pub names: Arc<dyn NameLookup>,
     /// Fits pictures, and takes them from streams.
@@ -313,6 +316,11 @@ impl CameraService {
     #[cfg(test)]
     pub(super) fn distrust_names(&self) {
         self.shared.whereabouts().distrust();
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared_book(&self) -> &Book {
+        &self.shared.parts.book
     }
 
     #[cfg(test)]
