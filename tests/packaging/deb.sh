@@ -53,6 +53,7 @@ test_deb() {
   said=$(in_root grep -c "^LSS_API_TOKEN='[0-9a-f]\{32\}'$" /etc/lss/lss.env)
   check "install: a random token is made" test "$said" = 1
   check "install: the binary runs" in_root lss version
+  check "man page: names every command and option of --help" manual_complete
   check "install: lss.yaml is 0640 root:lss" owned /etc/lss/lss.yaml '640 root lss'
   check "install: lss.env is 0640 root:root" owned /etc/lss/lss.env '640 root root'
   check "install: the user is there, with no shell" in_root grep -q '^lss:.*:/usr/sbin/nologin$' /etc/passwd
@@ -95,6 +96,15 @@ man_clean() {
   local said
   said=$(LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -E UTF-8 -l packaging/lss.8 2>&1 >/dev/null)
   [ -z "$said" ] || { echo "$said"; return 1; }
+}
+manual_complete() {
+  local help word missing=
+  help=$(in_root lss --help) || return 1
+  for word in $(sed -n 's/^  lss \[\{0,1\}\([a-z-]*\).*/\1/p' <<<"$help") $(grep -oE -- '--[a-z]+' <<<"$help" | sort -u) \
+    $(grep -oE '\b[A-Z]+_[A-Z_]+\b' <<<"$help" | sort -u); do
+    grep -qE -- "(Cm|Fl Fl|Ev) ${word#--}( |$)" packaging/lss.8 || missing="$missing $word"
+  done
+  [ -z "$missing" ] || { echo "not in lss.8:$missing"; return 1; }
 }
 lintian_clean() {
   lintian --allow-root --pedantic --display-info --fail-on error,warning,info "$1"
