@@ -244,7 +244,9 @@ impl Dome {
                 200,
                 &format!(
                     "<AdminAccessProtocolList version=\"2.0\" xmlns=\"{NS}\"><AdminAccessProtocol><id>1</id><enabled>true</enabled><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol><AdminAccessProtocol><id>2</id><enabled>true</enabled><protocol>RTSP</protocol><portNo>{}</portNo></AdminAccessProtocol></AdminAccessProtocolList>",
-                    self.model.rtsp_port
+                    self.model
+                        .stream
+                        .map_or(self.model.rtsp_port, |(port, _)| port)
                 ),
             ),
             ("GET", ["ISAPI", "Streaming", "channels", "101"]) if self.model.stream.is_some() => {
