@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lss::config::{LoadRequest, UnknownKeys, closest};
 use lss::daemon::doctor::{CameraAt, DoctorRequest, Stun};
 use lss::daemon::probe::ProbeRequest;
+use lss::daemon::scan::ScanRequest;
 
 /// Shown for `--help`.
 pub const HELP: &str = "\
@@ -14,6 +15,7 @@ lss, the Local Sender Service: pushes IP cameras to WHIP endpoints from a gatewa
 usage:
   lss [run] [--config FILE] [--standalone]
   lss check-config [--config FILE] [--standalone]
+  lss scan [--subnet CIDR]... [--json] [--config FILE]
   lss doctor [--config FILE] [--standalone] [--stun HOST:PORT|off] [--camera IP[:PORT]]… [--json]
   lss probe IP[:PORT] [--user U] [--json]
   lss version
@@ -23,6 +25,8 @@ commands:
   check-config   validate the configuration, print what is in effect, secrets masked
   doctor         look at the site: FFmpeg, clock, network, cloud, cameras; one line a check,
                  pass, warn or fail, and what to do; 20 s at most, changes nothing
+  scan           look for cameras, once: in the networks of --subnet, else of camera.scan_subnet;
+                 no password is sent
   probe          ask one camera what it is and what it can; its password comes from
                  LSS_CAMERA_PASSWORD, or is typed, or read from stdin
   version        print version, target and commit
@@ -34,6 +38,7 @@ options:
                  and none in standalone mode
   --camera IP[:PORT]  a camera that doctor looks at beside those in camera.credentials, or
                  the port of one of those; may be given several times
+  --subnet CIDR  where to look, like 192.168.1.0/24; auto: the networks of this machine
   --user U       the camera's user; without one it is asked as a stranger
   --json         for programs
   -h, --help     print this
@@ -61,6 +66,8 @@ pub enum Command {
     CheckConfig(LoadRequest),
     /// Look at the site.
     Doctor(DoctorRequest),
+    /// Look for cameras.
+    Scan(ScanRequest),
     /// Ask one camera.
     Probe(ProbeRequest),
     /// Print the version.
@@ -70,13 +77,14 @@ pub enum Command {
 }
 
 /// Commands as they are typed.
-const COMMANDS: [&str; 5] = ["run", "check-config", "doctor", "probe", "version"];
+const COMMANDS: [&str; 6] = ["run", "check-config", "doctor", "scan", "probe", "version"];
 /// Options as they are typed.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 9] = [
     "--config",
     "--standalone",
     "--stun",
     "--camera",
+    "--subnet",
     "--user",
     "--json",
     "--help",
@@ -96,6 +104,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut address: Option<String> = None;
     let mut user: Option<String> = None;
     let mut json = false;
+    let mut subnets: Vec<String> = Vec::new();
     let mut stun: Option<Stun> = None;
     let mut cameras: Vec<CameraAt> = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
@@ -125,6 +134,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 let value = parser.value().map_err(|e| e.to_string())?;
                 user = Some(value.to_string_lossy().into_owned());
             }
+            Long("subnet") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                subnets.push(value.to_string_lossy().into_owned());
+            }
             Value(word) if command.as_deref() == Some("probe") && address.is_none() => {
                 address = Some(word.to_string_lossy().into_owned());
             }
@@ -145,6 +158,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     if command.as_deref() != Some("doctor") && (stun.is_some() || !cameras.is_empty()) {
         return Err("--stun and --camera belong to doctor".to_owned());
     }
+    if command.as_deref() == Some("scan") {
+        if standalone || user.is_some() {
+            return Err("scan takes --subnet, --json and --config only".to_owned());
+        }
+        return Ok(Command::Scan(ScanRequest {
+            subnets,
+            json,
+            // What the cloud needs is not needed here.
+            load: LoadRequest {
+                path: config,
+                standalone: true,
+                unknown_keys: UnknownKeys::Warn,
+            },
+        }));
+    }
+    if !subnets.is_empty() {
+        return Err("--subnet belongs to scan".to_owned());
+    }
     if command.as_deref() == Some("probe") {
         if given {
             return Err("probe takes --user and --json only".to_owned());
@@ -158,7 +189,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     }
     let is_doctor = command.as_deref() == Some("doctor");
     if user.is_some() || (json && !is_doctor) {
-        return Err("--user belongs to probe, --json to probe and doctor".to_owned());
+        return Err("--user belongs to probe, --json to doctor, probe and scan".to_owned());
     }
     let request = |unknown_keys| LoadRequest {
         path: config,
@@ -266,6 +297,31 @@ mod tests {
     }
 
     #[test]
+    fn scan_takes_networks_and_a_configuration() {
+        let scan = |subnets: &[&str], json, path| {
+            Ok(Command::Scan(ScanRequest {
+                subnets: subnets.iter().map(|s| (*s).to_owned()).collect(),
+                json,
+                load: request(path, true, UnknownKeys::Warn),
+            }))
+        };
+        assert_eq!(parsed("scan"), scan(&[], false, None));
+        assert_eq!(
+            parsed("scan --subnet 10.0.0.0/24 --json --subnet auto --config a.yaml"),
+            scan(&["10.0.0.0/24", "auto"], true, Some("a.yaml"))
+        );
+        for bad in [
+            "scan 10.0.0.0/24",
+            "scan --user u",
+            "scan --standalone",
+            "scan --subnet",
+            "run --subnet 10.0.0.0/24",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn doctor_takes_a_configuration_a_stun_server_and_cameras() {
         let doctor = |path, json, stun, cameras: &[(&str, Option<u16>)]| {
             Ok(Command::Doctor(DoctorRequest {
@@ -328,7 +384,7 @@ mod tests {
             ),
             (
                 "frobnicate",
-                "unknown command `frobnicate`: known are run, check-config, doctor, probe, version",
+                "unknown command `frobnicate`: known are run, check-config, doctor, scan, probe, version",
             ),
             (
                 "--confg x",
@@ -336,7 +392,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --user, --json, --help, --version",
+                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --subnet, --user, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -359,8 +415,6 @@ mod tests {
         for word in COMMANDS.iter().chain(&OPTIONS) {
             assert!(HELP.contains(word), "{word}");
         }
-        for word in ["scan", "relay"] {
-            assert!(!HELP.contains(word), "{word}");
-        }
+        assert!(!HELP.contains("relay"), "not there yet");
     }
 }

@@ -22,6 +22,7 @@ fn run() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(cli::Command::Run(request)) => run_daemon(&request),
         Ok(cli::Command::CheckConfig(request)) => check_config(&request),
+        Ok(cli::Command::Scan(request)) => daemon::scan::run(&request),
         Ok(cli::Command::Doctor(request)) => daemon::doctor::run(&request),
         Ok(cli::Command::Probe(request)) => daemon::probe::run(&request),
         Ok(cli::Command::Version) => {

@@ -33,6 +33,9 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // Opens cameras by either protocol.
     ("camera_gateway", "isapi"),
     ("camera_gateway", "onvif"),
+    // Knows cameras by what their protocols answer to strangers.
+    ("discovery", "isapi"),
+    ("discovery", "onvif"),
     // Pictures by HTTP or from a stream, made to fit.
     ("pictures", "child"),
     ("pictures", "ffmpeg"),

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 #[path = "support/mod.rs"]
 mod lss_test;
+#[path = "camera_control/names.rs"]
+mod names;
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -13,3 +13,6 @@ mod login;
 #[cfg(test)]
 #[path = "camera_protocols/onvif.rs"]
 mod onvif;
+#[cfg(test)]
+#[path = "camera_protocols/steps.rs"]
+mod steps;

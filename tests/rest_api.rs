@@ -493,6 +493,7 @@ fn the_description_is_true() {
                     Some("#/components/schemas/Stop") => r#"{"taskId":"task_001"}"#.into(),
                     Some("#/components/schemas/Maintenance") => r#"{"enabled":false}"#.into(),
                     Some("#/components/schemas/CameraAsk") => payload(&json!({})),
+                    Some("#/components/schemas/ScanAsk") => r#"{"subnet":"127.77.1.0/30"}"#.into(),
                     Some("#/components/schemas/PtzAsk") => r#"{"action":"STOP"}"#.into(),
                     Some("#/components/schemas/PresetName") => r#"{"name":"Gate"}"#.into(),
                     Some("#/components/schemas/PatrolStart") => tour.clone(),

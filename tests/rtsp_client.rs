@@ -305,12 +305,12 @@ mod tests {
         let began = Instant::now();
         let (code, words) = code(describe(server, "/main", Some(&right()), SHORT));
         let took = began.elapsed();
-        assert!(took < SHORT + Duration::from_secs(2), "{took:?}");
+        assert!(took < SHORT + Duration::from_secs(10), "{took:?}");
         assert_eq!(code, wanted, "{words}");
         assert!(words.contains(word), "{words}");
         let began = Instant::now();
         let fault = RtspClient.speaks(server.addr, SHORT).unwrap_err();
-        assert!(began.elapsed() < SHORT + Duration::from_secs(2));
+        assert!(began.elapsed() < SHORT + Duration::from_secs(10));
         assert_eq!(fault.code, wanted, "{fault}");
     }
 

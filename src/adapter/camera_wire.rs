@@ -1,6 +1,8 @@
 //! Camera and patrol commands as JSON has them, at every door: payloads in, `data` out (contract
 //! 6, 14). Knows neither HTTP nor Ably.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,6 +14,7 @@ use crate::application::camera::{
 };
 use crate::domain::camera::{CameraDeviceInfo, Picture, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
 use crate::domain::ptz::{PtzAction, PtzEvent};
 use crate::domain::stream::Id;
@@ -213,7 +216,8 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
                 (json!({ "presets": list }), None)
             }
             Some(QueryData::Info(info)) => (device_info(camera, &info), None),
-            None => (Value::Null, None),
+            // Asked by discovery alone.
+            Some(QueryData::StreamUri(_)) | None => (Value::Null, None),
         },
     }
 }
@@ -323,8 +327,58 @@ pub struct KnownCameraJson {
 }
 
 impl KnownCameraJson {
-    /// As it is known now.
-    pub fn new(camera: KnownCamera) -> Self {
+    /// What discovery has found, by address, with the ids that commands use (one entry each where
+    /// there are several); behind them what only commands know.
+    pub fn list(found: &[Camera], known: Vec<KnownCamera>) -> Vec<Self> {
+        let mut list = Vec::with_capacity(found.len() + known.len());
+        let mut by_ip: BTreeMap<String, Vec<KnownCamera>> = BTreeMap::new();
+        let mut elsewhere = Vec::new();
+        for camera in known {
+            match camera.ip {
+                Some(ip) => by_ip.entry(ip.to_string()).or_default().push(camera),
+                None => elsewhere.push(camera),
+            }
+        }
+        for camera in found {
+            let here = by_ip.remove(&camera.ip).unwrap_or_default();
+            let named = here.iter().filter(|known| known.camera_id.is_some());
+            let ids = named.clone().count();
+            list.extend(named.map(|known| Self::found(camera, Some(known))));
+            if ids == 0 {
+                list.push(Self::found(camera, here.first()));
+            }
+        }
+        let rest = by_ip.into_values().flatten().chain(elsewhere);
+        list.extend(rest.map(Self::new));
+        list
+    }
+
+    fn found(camera: &Camera, known: Option<&KnownCamera>) -> Self {
+        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let told = known.and_then(|known| known.vendor.clone());
+        let unknown = camera.vendor == "UNKNOWN";
+        let answered = known.and_then(|known| known.last_seen);
+        Self {
+            camera_id: known
+                .and_then(|known| known.camera_id.as_ref())
+                .map(|id| id.as_str().to_owned()),
+            ip: camera.ip.clone(),
+            port: camera.port,
+            onvif: Some(camera.onvif),
+            rtsp_url: filled(&camera.rtsp_url),
+            vendor: told
+                .filter(|_| unknown)
+                .or_else(|| Some(camera.vendor.clone())),
+            model: filled(&camera.model).or_else(|| known.and_then(|known| known.model.clone())),
+            online: Some(camera.online),
+            last_seen: Some(rfc3339(
+                answered.map_or(camera.last_seen, |at| at.max(camera.last_seen)),
+            )),
+        }
+    }
+
+    /// As commands know it.
+    fn new(camera: KnownCamera) -> Self {
         let onvif = camera
             .protocol
             .map(|p| p == Protocol::Onvif)

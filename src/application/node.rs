@@ -82,9 +82,8 @@ impl NodeRegistry {
     }
 
     /// What discovery has found.
-    pub fn set_cameras(&self, cameras: Vec<Camera>) {
-        let new = Arc::new(cameras);
-        self.facts().cameras = new;
+    pub fn set_cameras(&self, cameras: impl Into<Arc<Vec<Camera>>>) {
+        self.facts().cameras = cameras.into();
     }
 
     /// Most active tasks, from now on.

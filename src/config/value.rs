@@ -1,10 +1,11 @@
 //! One text → one value, or what would be right. Pure; never repeats the text, which may be secret.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{EngineChoice, LogFormat, Mode, Passthrough};
+use crate::util::cidr::{Cidr, CidrError};
 use crate::util::url;
 
 /// What would be right.
@@ -352,56 +353,13 @@ pub(super) fn is_header_name(name: &str) -> bool {
 }
 
 /// A subnet to scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Subnet {
-    /// First address.
-    pub network: Ipv4Addr,
-    /// Bits of it that are fixed.
-    pub prefix: u32,
-}
-
-impl Subnet {
-    /// How many addresses it has.
-    pub fn size(self) -> u64 {
-        1 << (32 - self.prefix)
-    }
-
-    /// Whether it lies in a range that never is a stranger's (RFC 1918, 3927, 6598).
-    pub fn is_private(self) -> bool {
-        let ip = self.network;
-        ip.is_private()
-            || ip.is_link_local()
-            || ip.is_loopback()
-            || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
-    }
-}
-
-impl std::fmt::Display for Subnet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
-    }
-}
-
-/// `192.168.0.0/24`; bits behind the prefix are cleared, an address alone is a /32.
-pub(super) fn subnet(text: &str) -> Result<Subnet, Wrong> {
-    let wrong =
-        || "must be an IPv4 network like 192.168.0.0/24, a list of such, or auto".to_owned();
-    let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
-    let ip: Ipv4Addr = address.trim().parse().map_err(|_| wrong())?;
-    let digits = prefix.trim();
-    let prefix = digits
-        .parse::<u32>()
-        .ok()
-        .filter(|p| *p <= 32 && digits.bytes().all(|b| b.is_ascii_digit()))
-        .ok_or_else(wrong)?;
-    if prefix < 16 {
-        return Err("must be a /16 or smaller: a larger network can't be swept".into());
-    }
-    let network = Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << (32 - prefix)));
-    if network.is_unspecified() || network.is_multicast() || network.octets()[0] >= 240 {
-        return Err("must be a network of hosts".into());
-    }
-    Ok(Subnet { network, prefix })
+pub(super) fn subnet(text: &str) -> Result<Cidr, Wrong> {
+    Cidr::parse(text).map_err(|why| match why {
+        CidrError::Malformed => {
+            "must be an IPv4 network like 192.168.0.0/24, a list of such, or auto".to_owned()
+        }
+        other => other.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Puts camera control together: what it works with, what it learns, whom it tells.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::adapter::command::CameraEvents;
@@ -9,6 +10,7 @@ use crate::application::camera::{
     Book, CameraParts, CameraService, ConfiguredLogin, LanePolicy, Login, OwnAddress, OwnAddresses,
     Vendor,
 };
+use crate::application::discovery::ScanState;
 use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, Config};
 use crate::domain::error::ErrorCode;
@@ -21,16 +23,16 @@ use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
+use crate::infrastructure::rtsp::RtspClient;
 use crate::infrastructure::system;
 use crate::util::time::Now;
 
 /// Starts nothing: lanes come with commands. `cloud` = the cloud's line, where there is one.
 pub fn service(
     config: &Config,
-    health: &Arc<HealthBoard>,
+    health: &Arc<CamerasHealth>,
     cloud: Option<CloudEnd>,
 ) -> CameraService {
-    health.set(Part::Cameras, PartStatus::Up, "", Now::read().wall);
     let observer = Observer {
         health: health.clone(),
         cloud,
@@ -44,6 +46,7 @@ pub fn service(
     });
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             config.ffmpeg.path.clone(),
@@ -88,6 +91,82 @@ fn configured(entry: &CameraCredential) -> Option<ConfiguredLogin> {
     })
 }
 
+/// How cameras are, control and discovery together: the one writer of that part of health.
+pub struct CamerasHealth {
+    board: Arc<HealthBoard>,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Default)]
+struct Facts {
+    /// Cameras that do not obey their stop, and why. As many as there are lanes, at most.
+    disobedient: BTreeMap<String, String>,
+    scan: ScanState,
+}
+
+impl CamerasHealth {
+    /// All is well so far.
+    pub fn new(board: Arc<HealthBoard>) -> Self {
+        let health = Self {
+            board,
+            facts: Mutex::default(),
+        };
+        health.change(|_| ());
+        health
+    }
+
+    /// How discovery is.
+    pub fn scan(&self, state: &ScanState) {
+        self.change(|facts| facts.scan = state.clone());
+    }
+
+    fn disobeys(&self, camera: &str, why: Option<&str>) {
+        self.change(|facts| match why {
+            Some(why) => {
+                facts.disobedient.insert(camera.to_owned(), why.to_owned());
+            }
+            None => {
+                facts.disobedient.remove(camera);
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Facts)) {
+        let (status, words) = {
+            let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut facts);
+            facts.in_words()
+        };
+        self.board
+            .set(Part::Cameras, status, &words, Now::read().wall);
+    }
+}
+
+impl Facts {
+    fn in_words(&self) -> (PartStatus, String) {
+        let mut troubles: Vec<String> = self
+            .disobedient
+            .iter()
+            .map(|(camera, why)| format!("{camera}: {why}"))
+            .collect();
+        troubles.extend(
+            self.scan
+                .trouble
+                .iter()
+                .map(|why| format!("discovery: {why}")),
+        );
+        if !troubles.is_empty() {
+            return (PartStatus::Down, troubles.join("; "));
+        }
+        let words = if self.scan.swept {
+            format!("{} found, {} online", self.scan.listed, self.scan.online)
+        } else {
+            String::new()
+        };
+        (PartStatus::Up, words)
+    }
+}
+
 /// The cloud's line as cameras see it.
 pub struct CloudEnd {
     /// Where events go.
@@ -98,7 +177,7 @@ pub struct CloudEnd {
 
 /// Tells the cloud, and health.
 struct Observer {
-    health: Arc<HealthBoard>,
+    health: Arc<CamerasHealth>,
     cloud: Option<CloudEnd>,
     /// Cameras that move for the cloud.
     moving: AtomicUsize,
@@ -108,12 +187,10 @@ impl CameraObserver for Observer {
     fn ptz_event(&self, event: &PtzEvent, at: SystemTime) {
         match event.kind {
             PtzEventKind::StopFailed => {
-                let words = format!("{}: {}", event.camera, event.reason);
-                self.health.set(Part::Cameras, PartStatus::Down, &words, at);
+                self.health
+                    .disobeys(event.camera.as_str(), Some(&event.reason));
             }
-            PtzEventKind::StopRecovered => {
-                self.health.set(Part::Cameras, PartStatus::Up, "", at);
-            }
+            PtzEventKind::StopRecovered => self.health.disobeys(event.camera.as_str(), None),
             _ => {}
         }
         if let Some(cloud) = &self.cloud {
@@ -170,5 +247,39 @@ impl TaskObserver for Learner {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_camera_that_obeys_again_does_not_speak_for_another() {
+        let board = Arc::new(HealthBoard::new(SystemTime::UNIX_EPOCH));
+        let health = CamerasHealth::new(board.clone());
+        let shown = || {
+            let part = board.get(Part::Cameras).unwrap();
+            (part.status, part.reason)
+        };
+        assert_eq!(shown(), (PartStatus::Up, String::new()));
+        health.disobeys("a", Some("moves on"));
+        health.disobeys("b", Some("no answer"));
+        health.disobeys("a", None);
+        assert_eq!(shown(), (PartStatus::Down, "b: no answer".to_owned()));
+        let state = ScanState {
+            listed: 3,
+            online: 2,
+            swept: true,
+            trouble: Some("hangs".to_owned()),
+        };
+        health.scan(&state);
+        health.disobeys("b", None);
+        assert_eq!(shown(), (PartStatus::Down, "discovery: hangs".to_owned()));
+        health.scan(&ScanState {
+            trouble: None,
+            ..state
+        });
+        assert_eq!(shown(), (PartStatus::Up, "3 found, 2 online".to_owned()));
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 
@@ -248,9 +248,18 @@ impl Told {
             engine: node.system.ffmpeg_version.clone(),
             node_ip: node.node_ip.clone(),
             public_ip: node.public_ip.clone(),
-            cameras: node.cameras.clone(),
+            cameras: as_told(&node.cameras),
         }
     }
+}
+
+/// When a camera was last seen changes with every sweep, and is not told.
+fn as_told(cameras: &[Camera]) -> Vec<Camera> {
+    let undated = |camera: &Camera| Camera {
+        last_seen: UNIX_EPOCH,
+        ..camera.clone()
+    };
+    cameras.iter().map(undated).collect()
 }
 
 /// The thread `cloud`.
@@ -430,4 +439,32 @@ fn in_words(machine: &Status) -> String {
         machine.publishes_waiting,
         machine.continuity_lost,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn that_a_camera_was_seen_again_is_no_news_and_that_it_is_gone_is() {
+        let told = |online, last_seen: SystemTime| Told {
+            engine: String::new(),
+            node_ip: None,
+            public_ip: None,
+            cameras: as_told(&[Camera {
+                ip: "192.168.0.64".to_owned(),
+                port: 554,
+                onvif: true,
+                rtsp_url: String::new(),
+                vendor: "HIKVISION".to_owned(),
+                model: String::new(),
+                online,
+                last_seen,
+            }]),
+        };
+        let later = UNIX_EPOCH + Duration::from_secs(60);
+        assert!(told(true, UNIX_EPOCH) == told(true, later));
+        assert!(told(true, UNIX_EPOCH) != told(false, UNIX_EPOCH));
+    }
 }

@@ -3,11 +3,13 @@
 
 mod cameras;
 mod cloud;
+mod discovery;
 pub mod doctor;
 mod figures;
 mod lock;
 pub mod probe;
 mod reload;
+pub mod scan;
 mod signals;
 mod startup;
 mod streams;
@@ -23,6 +25,7 @@ use nix::sys::signal::Signal;
 
 use crate::adapter::rest::{Access, Limits, RestDeps, RestServer, RestSettings};
 use crate::application::camera::CameraService;
+use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::node::{ActiveTasks, NodeRegistry};
 use crate::config::{Config, Loaded, Mode};
@@ -31,7 +34,7 @@ use crate::domain::health::{Part, PartStatus};
 use crate::domain::node::NodeIdentity;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rcs::{
-    RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace, schedule::Rhythm,
+    FIRST_SCAN, RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace, schedule::Rhythm,
 };
 use crate::infrastructure::system::{self, LinuxSystem};
 use crate::util::time::Now;
@@ -47,6 +50,9 @@ const REST_GRACE: Duration = Duration::from_secs(1);
 const CAMERA_ANSWERS: Duration = Duration::from_secs(70);
 /// Cameras stand still so long after a stop of the node began (contract 7), and a margin.
 const CAMERAS_STAND: Duration = Duration::from_millis(6_500);
+
+/// Discovery was told to end long before, and waits for nothing.
+const DISCOVERY_ENDS: Duration = Duration::from_millis(200);
 
 /// How often the cloud's threads are looked at. A wake-up a minute, and none without a cloud.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
@@ -106,13 +112,17 @@ impl Early {
         health: &Arc<HealthBoard>,
     ) -> Result<Cloud, StartError> {
         let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
-        // Nothing is scanned yet, so the registration waits for no scan.
+        let wait_for_scan = if config.camera.scan_enabled && !config.camera.scan_subnet.is_empty() {
+            FIRST_SCAN
+        } else {
+            Duration::ZERO
+        };
         let heartbeat = RcsHeartbeat::start(
             self.client.clone(),
             node.clone(),
             health.clone(),
             rhythm,
-            Duration::ZERO,
+            wait_for_scan,
         )
         .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
         let line = self
@@ -141,6 +151,9 @@ struct Running {
     rest: RestServer,
     streams: streams::Streams,
     cameras: CameraService,
+    discovery: DiscoveryService,
+    /// Ready when the first sweep is over.
+    first_scan: Receiver<()>,
     cloud: Option<Cloud>,
     signals: Receiver<Signal>,
     vital_ends: Receiver<&'static str>,
@@ -171,7 +184,9 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let node = Arc::new(NodeRegistry::new(identity(config), probe, active.clone()));
     let (vital, vital_ends) = streams::vital_ends();
     let early = open_cloud(config)?;
-    let cameras = cameras::service(config, &health, early.as_ref().map(Early::camera_events));
+    let cameras_health = Arc::new(cameras::CamerasHealth::new(health.clone()));
+    let cloud_end = early.as_ref().map(Early::camera_events);
+    let cameras = cameras::service(config, &cameras_health, cloud_end);
     let mut observers: Vec<Box<dyn TaskObserver>> =
         early.iter().flat_map(Early::observers).collect();
     observers.push(Box::new(cameras::Learner(cameras.clone())));
@@ -192,6 +207,8 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         },
     )
     .map_err(|e| format!("thread stream: {e}"))?;
+    let (discovery, first_scan) =
+        discovery::start(config, cameras.clone(), node.clone(), cameras_health)?;
     let sources = figures::Sources {
         streams: streams.service.clone(),
         cameras: cameras.clone(),
@@ -199,7 +216,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         node: node.clone(),
         cloud: early.as_ref().map(Early::figures),
     };
-    let rest = rest(config, sources, started)?;
+    let rest = rest(config, sources, discovery.clone(), started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
@@ -213,6 +230,8 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         rest,
         streams,
         cameras,
+        discovery,
+        first_scan,
         cloud,
         signals,
         vital_ends,
@@ -274,6 +293,7 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
 fn rest(
     config: &Config,
     sources: figures::Sources,
+    discovery: DiscoveryService,
     started: Instant,
 ) -> Result<RestServer, StartError> {
     let listen = listen_address(config);
@@ -287,6 +307,7 @@ fn rest(
     let deps = RestDeps {
         streams: sources.streams.clone(),
         cameras: sources.cameras.clone(),
+        discovery,
         health: sources.health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
@@ -382,6 +403,12 @@ impl Running {
                         return self.fail();
                     }
                 },
+                recv(self.first_scan) -> _ => {
+                    self.first_scan = crossbeam_channel::never();
+                    if let Some(cloud) = &self.cloud {
+                        cloud.heartbeat.first_scan_done();
+                    }
+                }
                 recv(self.watchdog.due()) -> _ => self.watchdog.ask(&self.streams),
                 recv(self.watchdog.answers()) -> _ => watchdog::Watchdog::feed(),
                 recv(self.vital_ends) -> name => {
@@ -398,6 +425,7 @@ impl Running {
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();
+        self.discovery.shut_down();
         // Side by side: a camera that moves and a stream that ends don't wait for each other.
         self.cameras.shut_down();
         let cameras_by = Instant::now() + CAMERAS_STAND;
@@ -433,6 +461,9 @@ impl Running {
 
     fn say_goodbye(self, streams_ended: bool) -> ExitCode {
         let clean = streams_ended && self.streams.join();
+        if !self.discovery.join(Instant::now() + DISCOVERY_ENDS) {
+            log::warn!("discovery does not end; lss ends without it");
+        }
         if let Some(cloud) = self.cloud {
             cloud.say_goodbye();
         }
@@ -450,6 +481,7 @@ impl Running {
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();
+        self.discovery.shut_down();
         self.cameras.shut_down();
         self.streams.shut_down(true);
         self.await_cameras(Instant::now() + CAMERAS_STAND);

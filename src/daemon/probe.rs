@@ -21,6 +21,7 @@ use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
+use crate::infrastructure::rtsp::RtspClient;
 use crate::util::secret::Secret;
 
 /// The variable that holds the password; never an argument, which every user of the machine sees.
@@ -139,16 +140,22 @@ impl CameraObserver for Nobody {
     fn moves_for_cloud(&self, _: bool) {}
 }
 
-fn probe(said: Said) -> Result<CameraDeviceInfo, String> {
-    let cameras = CameraService::new(CameraParts {
+/// Cameras without a daemon, without a login but what is given. Whoever types an address means it:
+/// a tunnel on this machine too.
+pub(super) fn cameras() -> CameraService {
+    CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new("ffmpeg".into(), String::new())),
         observer: Arc::new(Nobody),
-        // Whoever types an address means it: a tunnel on this machine too.
         book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),
         policy: LanePolicy::default(),
-    });
+    })
+}
+
+fn probe(said: Said) -> Result<CameraDeviceInfo, String> {
+    let cameras = cameras();
     let ask = CameraAsk {
         camera_id: None,
         said,

@@ -3,7 +3,7 @@
 
 use sd_notify::NotifyState;
 
-use super::{Running, access, cameras};
+use super::{Running, access, cameras, discovery};
 use crate::config::{self, Change, Config, Takes};
 use crate::logging;
 
@@ -79,6 +79,11 @@ impl Running {
         self.streams.set_limits(config);
         self.cameras
             .configure(cameras::policy(config), cameras::logins(config));
+        match discovery::policy(config) {
+            Ok(policy) => self.discovery.configure(policy),
+            // The new networks need what waits for a restart.
+            Err(fault) => log::error!("discovery goes on as before: {}", fault.message),
+        }
         for change in changes {
             match change.takes {
                 Takes::Now => log::info!(key = change.key; "reloaded: a new value is in effect"),

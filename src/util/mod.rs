@@ -1,5 +1,6 @@
-//! Small tools that know nothing of lss: secrets, URLs, time.
+//! Small tools that know nothing of lss: secrets, URLs, time, networks.
 
+pub mod cidr;
 pub mod secret;
 pub mod time;
 pub mod url;

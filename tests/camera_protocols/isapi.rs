@@ -1,39 +1,22 @@
 //! ISAPI cameras.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use lss::domain::camera::{
-    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, MoveAccepted, Protocol,
-    SnapshotWish, StopWay,
+    CameraAddress, CameraDevice, CameraError, Protocol, SnapshotWish, StopWay,
 };
-use lss::domain::ptz::{Drive, Velocity};
+use lss::domain::ptz::Drive;
 use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::isapi::IsapiCamera;
 use lss::infrastructure::isapi::client::Memory;
 use lss::infrastructure::isapi::detect::speaks_isapi;
-use lss::util::secret::Secret;
 
+use crate::steps::{LONG, assert_near, focus, halt, halt_all, iris, soon, target, turn, velocity};
 use crate::support::camera_head::{Axis, Clock, ClockHand};
 use crate::support::camera_http::{Fault, Outgoing};
 use crate::support::digest_server::{GateRules, Offer};
 use crate::support::isapi_camera::{IsapiStandIn, Model, start};
-
-const LONG: Duration = Duration::from_secs(30);
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(8)
-}
-
-fn target(addr: SocketAddr, password: &str) -> CameraTarget {
-    CameraTarget {
-        address: CameraAddress::new(addr.ip(), addr.port()),
-        credentials: Some(
-            Credentials::new(GateRules::default().user, Secret::new(password)).unwrap(),
-        ),
-        channel: 1,
-    }
-}
 
 fn open(camera: &IsapiStandIn) -> IsapiCamera {
     let target = target(camera.addr, &GateRules::default().password);
@@ -47,56 +30,6 @@ fn by_hand() -> (IsapiStandIn, ClockHand) {
         ..Model::default()
     };
     (start(GateRules::default(), model), hand)
-}
-
-fn velocity(pan: i8, tilt: i8, zoom: i8) -> Velocity {
-    Velocity {
-        pan,
-        tilt,
-        zoom,
-        ..Velocity::ZERO
-    }
-}
-
-fn turn(
-    device: &mut (impl CameraDevice + ?Sized),
-    to: Velocity,
-    limit: Duration,
-) -> Result<MoveAccepted, CameraError> {
-    device.move_at(Drive::PanTiltZoom, to, limit, soon())
-}
-
-fn focus(
-    device: &mut (impl CameraDevice + ?Sized),
-    focus: i8,
-) -> Result<MoveAccepted, CameraError> {
-    let velocity = Velocity {
-        focus,
-        ..Velocity::ZERO
-    };
-    device.move_at(Drive::Focus, velocity, LONG, soon())
-}
-
-fn iris(device: &mut (impl CameraDevice + ?Sized), iris: i8) -> Result<MoveAccepted, CameraError> {
-    let velocity = Velocity {
-        iris,
-        ..Velocity::ZERO
-    };
-    device.move_at(Drive::Iris, velocity, LONG, soon())
-}
-
-fn halt(device: &mut (impl CameraDevice + ?Sized)) -> Result<(), CameraError> {
-    device.stop(Drive::PanTiltZoom, StopWay::Stop, soon())
-}
-
-fn halt_all(device: &mut (impl CameraDevice + ?Sized)) {
-    for drive in Drive::ALL {
-        device.stop(drive, StopWay::Stop, soon()).unwrap();
-    }
-}
-
-fn assert_near(left: f64, right: f64) {
-    assert!((left - right).abs() < 1e-9, "{left} is not {right}");
 }
 
 fn no_violations(camera: &IsapiStandIn) {
@@ -131,13 +64,17 @@ fn one_round_trip_a_command_on_one_connection() {
     for _ in 0..4 {
         turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
     }
-    halt(&mut device).unwrap();
     let lines = camera.take_lines();
     assert_eq!(lines[0], "GET /ISAPI/Security/userCheck");
-    assert_eq!(
-        lines[1..],
-        vec!["PUT /ISAPI/PTZCtrl/channels/1/continuous"; 5]
-    );
+    let put = "PUT /ISAPI/PTZCtrl/channels/1/continuous";
+    assert_eq!(lines[1..], [put; 4]);
+    // The first stop after a movement is looked at, the others are believed.
+    halt(&mut device).unwrap();
+    let look = "GET /ISAPI/PTZCtrl/channels/1/status";
+    assert_eq!(camera.take_lines(), [put, look, look]);
+    turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
+    halt(&mut device).unwrap();
+    assert_eq!(camera.take_lines(), [put, put]);
     assert_eq!(camera.connections(), 1);
 }
 
@@ -179,6 +116,58 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
         .filter(|r| r.target.ends_with("momentary"))
         .count();
     assert_eq!(timed, 1, "by twins too");
+}
+
+#[test]
+fn a_stop_that_is_accepted_and_not_obeyed_is_an_error() {
+    let camera = start(
+        GateRules::default(),
+        Model {
+            ignores_stop: true,
+            ..Model::default()
+        },
+    );
+    let mut device = open(&camera);
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    for _ in 0..2 {
+        let error = halt(&mut device).unwrap_err();
+        assert!(error.to_string().contains("still moves"), "{error}");
+        assert!(camera.moving());
+    }
+    camera.with(|dome| dome.model.ignores_stop = false);
+    halt(&mut device).unwrap();
+    assert!(!camera.moving());
+    camera.take_lines();
+    halt(&mut device).unwrap();
+    assert_eq!(camera.take_lines().len(), 1);
+}
+
+#[test]
+fn a_stop_is_believed_where_the_camera_does_not_say_where_it_looks() {
+    let camera = start(
+        GateRules::default(),
+        Model {
+            tells_position: false,
+            ..Model::default()
+        },
+    );
+    let mut device = open(&camera);
+    for looks in [1, 0] {
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+        camera.take_lines();
+        halt(&mut device).unwrap();
+        assert_eq!(camera.take_lines().len(), 1 + looks);
+    }
+    // One that hangs when it is looked at has stopped all the same.
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    camera.fault("/status", Fault::Hang, 1);
+    let soon = Instant::now() + Duration::from_millis(500);
+    device
+        .stop(Drive::PanTiltZoom, StopWay::Stop, soon)
+        .unwrap();
+    assert!(!camera.moving());
 }
 
 #[test]
@@ -399,9 +388,11 @@ fn a_recorder_s_channels_are_found_once() {
     twin.prepare(soon()).unwrap();
     camera.take_lines();
     halt(&mut *twin).unwrap();
+    let proxy = "/ISAPI/ContentMgmt/PTZCtrlProxy/channels/1";
+    let look = format!("GET {proxy}/status");
     assert_eq!(
         camera.take_lines(),
-        ["PUT /ISAPI/ContentMgmt/PTZCtrlProxy/channels/1/continuous"]
+        [format!("PUT {proxy}/continuous"), look.clone(), look]
     );
     assert!(!camera.moving());
     device.snapshot(SnapshotWish::default(), soon()).unwrap();

@@ -1,41 +1,23 @@
 //! ONVIF cameras.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lss::domain::camera::{
-    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, MoveAccepted, Protocol,
-    SnapshotWish, StopWay,
+    CameraAddress, CameraDevice, CameraError, Protocol, SnapshotWish, StopWay,
 };
-use lss::domain::ptz::{Drive, Velocity};
+use lss::domain::ptz::Drive;
 use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::onvif::detect::speaks_onvif;
 use lss::infrastructure::onvif::{Memory, OnvifCamera};
-use lss::util::secret::Secret;
 
+use crate::steps::{LONG, assert_near, focus, halt, halt_all, iris, soon, target, turn, velocity};
 use crate::support::camera_head::{Axis, Clock};
 use crate::support::camera_http::{Fault, Outgoing};
 use crate::support::digest_server::GateRules;
 use crate::support::onvif_camera::{LoginMode, OnvifModel, OnvifStandIn, StopMode, start};
 
-const LONG: Duration = Duration::from_secs(30);
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(8)
-}
-
 fn on(model: OnvifModel) -> OnvifStandIn {
     start(GateRules::default(), model)
-}
-
-fn target(addr: SocketAddr, password: &str) -> CameraTarget {
-    CameraTarget {
-        address: CameraAddress::new(addr.ip(), addr.port()),
-        credentials: Some(
-            Credentials::new(GateRules::default().user, Secret::new(password)).unwrap(),
-        ),
-        channel: 1,
-    }
 }
 
 fn open(camera: &OnvifStandIn) -> OnvifCamera {
@@ -48,56 +30,6 @@ fn open_as(camera: &OnvifStandIn, password: &str) -> OnvifCamera {
         CameraOptions::default(),
         Memory::default(),
     )
-}
-
-fn velocity(pan: i8, tilt: i8, zoom: i8) -> Velocity {
-    Velocity {
-        pan,
-        tilt,
-        zoom,
-        ..Velocity::ZERO
-    }
-}
-
-fn turn(
-    device: &mut (impl CameraDevice + ?Sized),
-    to: Velocity,
-    limit: Duration,
-) -> Result<MoveAccepted, CameraError> {
-    device.move_at(Drive::PanTiltZoom, to, limit, soon())
-}
-
-fn focus(
-    device: &mut (impl CameraDevice + ?Sized),
-    focus: i8,
-) -> Result<MoveAccepted, CameraError> {
-    let velocity = Velocity {
-        focus,
-        ..Velocity::ZERO
-    };
-    device.move_at(Drive::Focus, velocity, LONG, soon())
-}
-
-fn iris(device: &mut (impl CameraDevice + ?Sized), iris: i8) -> Result<MoveAccepted, CameraError> {
-    let velocity = Velocity {
-        iris,
-        ..Velocity::ZERO
-    };
-    device.move_at(Drive::Iris, velocity, LONG, soon())
-}
-
-fn halt(device: &mut (impl CameraDevice + ?Sized)) -> Result<(), CameraError> {
-    device.stop(Drive::PanTiltZoom, StopWay::Stop, soon())
-}
-
-fn halt_all(device: &mut (impl CameraDevice + ?Sized)) {
-    for drive in Drive::ALL {
-        device.stop(drive, StopWay::Stop, soon()).unwrap();
-    }
-}
-
-fn assert_near(left: f64, right: f64) {
-    assert!((left - right).abs() < 1e-9, "{left} is not {right}");
 }
 
 fn no_violations(camera: &OnvifStandIn) {
@@ -237,6 +169,60 @@ fn local_time_told_as_utc_is_found_out() {
     turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
     device.twin().check(soon()).unwrap();
     camera.with(|device| assert_eq!(device.refused_tokens, 1, "and remembered"));
+}
+
+#[test]
+fn a_right_that_is_missing_is_no_wrong_login() {
+    for login in [LoginMode::Token, LoginMode::Digest, LoginMode::Both] {
+        let camera = on(OnvifModel {
+            login,
+            may_not_move: true,
+            ..OnvifModel::default()
+        });
+        let mut device = open(&camera);
+        for _ in 0..3 {
+            for error in [
+                turn(&mut device, velocity(1, 0, 0), LONG).unwrap_err(),
+                halt(&mut device).unwrap_err(),
+                device.goto_preset("1", false, soon()).unwrap_err(),
+            ] {
+                assert!(
+                    matches!(error, CameraError::Forbidden(_)),
+                    "{login:?}: {error}"
+                );
+            }
+        }
+        camera.with(|device| {
+            assert_eq!(
+                (device.refused_tokens, device.gate.refused),
+                (0, 0),
+                "{login:?}"
+            );
+            assert_eq!(device.gate.violations, Vec::<String>::new());
+        });
+    }
+    // One that tells strangers the same proves nothing of a login.
+    let camera = on(OnvifModel {
+        may_not_move: true,
+        open_information: true,
+        ..OnvifModel::default()
+    });
+    let error = turn(&mut open(&camera), velocity(1, 0, 0), LONG).unwrap_err();
+    assert!(matches!(error, CameraError::LoginRefused(_)), "{error}");
+}
+
+#[test]
+fn a_password_that_was_changed_costs_one_more_try_once() {
+    let camera = on(OnvifModel::default());
+    let mut device = open(&camera);
+    turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
+    halt(&mut device).unwrap();
+    camera.with(|device| device.gate.rules.password = "another".to_owned());
+    for refused in [2, 3, 4] {
+        let error = turn(&mut device, velocity(1, 0, 0), LONG).unwrap_err();
+        assert!(matches!(error, CameraError::LoginRefused(_)), "{error}");
+        camera.with(|device| assert_eq!(device.refused_tokens, refused));
+    }
 }
 
 #[test]

@@ -30,6 +30,33 @@ const AT_ONCE: usize = 3;
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
+/// Says loudly that a part is missing, and counts it; with `LSS_E2E_REQUIRE=1` a failure.
+pub fn skip(test: &str, why: &str) {
+    assert!(
+        std::env::var_os("LSS_E2E_REQUIRE").is_none_or(|v| v != "1"),
+        "{test}: {why}"
+    );
+    let line = format!("SKIPPED e2e {test}: {why}");
+    // Past libtest's capture, which would swallow it.
+    lab::append(Path::new("/dev/stderr"), &line);
+    lab::append(&lab::repo().join("target/e2e/skipped"), &line);
+}
+
+/// Some parts for a test that needs no whole [`Lab`]; `None` like there.
+pub fn parts<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
+    let mut found = names.map(|_| PathBuf::new());
+    for (place, name) in found.iter_mut().zip(names) {
+        match lab::tool(name) {
+            Ok(path) => *place = path,
+            Err(why) => {
+                skip(test, &why);
+                return None;
+            }
+        }
+    }
+    Some(found)
+}
+
 /// One test's lab: the tools, a directory, a place among [`AT_ONCE`].
 pub struct Lab {
     /// Where the parts are.
@@ -44,14 +71,7 @@ impl Lab {
         let tools = match Tools::find() {
             Ok(tools) => tools,
             Err(why) => {
-                assert!(
-                    std::env::var_os("LSS_E2E_REQUIRE").is_none_or(|v| v != "1"),
-                    "{test}: {why}"
-                );
-                let line = format!("SKIPPED e2e {test}: {why}");
-                // Past libtest's capture, which would swallow it.
-                lab::append(Path::new("/dev/stderr"), &line);
-                lab::append(&lab::repo().join("target/e2e/skipped"), &line);
+                skip(test, &why);
                 return None;
             }
         };
@@ -113,6 +133,8 @@ pub struct Settings<'a> {
     pub max_tasks: usize,
     /// Under `lss.ffmpeg`.
     pub ffmpeg: &'a [(&'a str, &'a str)],
+    /// `camera.allow_loopback`
+    pub camera_loopback: bool,
 }
 
 impl Default for Settings<'_> {
@@ -121,6 +143,7 @@ impl Default for Settings<'_> {
             cloud: true,
             max_tasks: 30,
             ffmpeg: &[],
+            camera_loopback: false,
         }
     }
 }
@@ -407,9 +430,9 @@ fn config(lab: &Lab, port: u16, rcs: Option<&Rcs>, settings: &Settings<'_>) -> S
     ffmpeg.extend(settings.ffmpeg.iter().map(|&(k, v)| (k, v.to_owned())));
     let mut text = format!(
         "server: {{ listen: 127.0.0.1, port: {port} }}\n\
-         camera: {{ scan_enabled: false }}\n\
+         camera: {{ scan_enabled: false, allow_loopback: {} }}\n\
          lss:\n  node: {{ name: e2e, machine_id: e2e-{port}, ip: 127.0.0.1, max_tasks: {} }}\n  ffmpeg:\n",
-        settings.max_tasks
+        settings.camera_loopback, settings.max_tasks
     );
     for (key, value) in ffmpeg {
         let _ = writeln!(text, "    {key}: {value}");

@@ -17,22 +17,26 @@ pub struct Answer {
     pub status: u16,
     /// The body, if it is JSON, else null.
     pub json: Value,
-    /// The body as it came, or why none came.
+    /// The body as text, or why none came.
     pub text: String,
+    /// The body as it came.
+    pub body: Vec<u8>,
 }
 
 /// One request on a connection of its own; any status is an answer.
 pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
     match exchange(method, url, headers, body) {
-        Ok((status, text)) => Answer {
+        Ok((status, body)) => Answer {
             status,
-            json: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
+            json: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&body).into_owned(),
+            body,
         },
         Err(e) => Answer {
             status: 0,
             json: Value::Null,
             text: e.to_string(),
+            body: Vec::new(),
         },
     }
 }
@@ -42,7 +46,7 @@ fn exchange(
     url: &str,
     headers: &[(&str, &str)],
     body: Option<&Value>,
-) -> io::Result<(u16, String)> {
+) -> io::Result<(u16, Vec<u8>)> {
     let rest = url.strip_prefix("http://").expect("http://");
     let (host, path) = rest.split_at(rest.find('/').expect("a path"));
     let body = body.map(Value::to_string);
@@ -68,9 +72,12 @@ fn exchange(
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let bad = || io::Error::other(format!("no HTTP answer: {answer:?}"));
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(bad)?;
+    let bad = || {
+        let text = String::from_utf8_lossy(&answer);
+        io::Error::other(format!("no HTTP answer: {text:?}"))
+    };
+    let (head, body) = split(&answer, b"\r\n\r\n").ok_or_else(bad)?;
+    let head = String::from_utf8_lossy(head);
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
     let chunked = head
         .to_ascii_lowercase()
@@ -78,21 +85,27 @@ fn exchange(
     let body = if chunked {
         unchunk(body).ok_or_else(bad)?
     } else {
-        body.to_owned()
+        body.to_vec()
     };
     Ok((status.ok_or_else(bad)?, body))
 }
 
-/// The text of a chunked body.
-fn unchunk(mut rest: &str) -> Option<String> {
-    let mut text = String::new();
+/// What stands before and behind the first `mark`.
+fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = bytes.windows(mark.len()).position(|w| w == mark)?;
+    Some((bytes.get(..at)?, bytes.get(at + mark.len()..)?))
+}
+
+/// What is in a chunked body.
+fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
     loop {
-        let (size, behind) = rest.split_once("\r\n")?;
-        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        let (size, behind) = split(rest, b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(size).ok()?.trim(), 16).ok()?;
         if size == 0 {
-            return Some(text);
+            return Some(whole);
         }
-        text += behind.get(..size)?;
+        whole.extend_from_slice(behind.get(..size)?);
         rest = behind.get(size + 2..)?;
     }
 }

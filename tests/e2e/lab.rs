@@ -3,7 +3,6 @@
 //! Shared with `examples/site.rs`. Every part runs in a process group of its own, writes its output
 //! to a file, and dies with the thread that started it, however that ends.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -71,20 +70,22 @@ pub struct Tools {
     pub clips: PathBuf,
 }
 
+/// Where one part is, or that it is missing.
+pub fn tool(name: &str) -> Result<PathBuf, String> {
+    let path = repo().join("target/e2e/env");
+    let text =
+        fs::read_to_string(&path).map_err(|_| "tests/e2e/setup has not been run".to_owned())?;
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, value)| *key == name && !value.is_empty())
+        .map(|(_, value)| PathBuf::from(value))
+        .filter(|path| path.exists())
+        .ok_or_else(|| format!("no {name} (run tests/e2e/setup, which says why)"))
+}
+
 impl Tools {
     /// All of them, or what is missing.
     pub fn find() -> Result<Self, String> {
-        let path = repo().join("target/e2e/env");
-        let text =
-            fs::read_to_string(&path).map_err(|_| "tests/e2e/setup has not been run".to_owned())?;
-        let values: HashMap<&str, &str> = text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .collect();
-        let tool = |name: &str| match values.get(name) {
-            Some(value) if Path::new(value).exists() => Ok(PathBuf::from(value)),
-            _ => Err(format!("no {name} (run tests/e2e/setup, which says why)")),
-        };
         Ok(Self {
             ffmpeg: tool("ffmpeg")?,
             python: tool("python")?,

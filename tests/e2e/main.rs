@@ -1,4 +1,5 @@
-//! lss between peers that are not ours: a real FFmpeg, RTSP server and WHIP receiver.
+//! lss between peers that are not ours: a real FFmpeg, RTSP server and WHIP receiver; web servers
+//! that ask for logins; and clients that are not ours at our stand-in cameras.
 //!
 //! `tests/e2e/setup` installs them. Where one is missing, each test says SKIPPED on stderr, is
 //! counted in `target/e2e/skipped` and passes; with `LSS_E2E_REQUIRE=1` it fails instead.
@@ -15,12 +16,14 @@
     clippy::print_stderr
 )]
 
+mod cameras;
 mod daemon;
 mod failures;
 mod inputs;
 mod itself;
 mod lab;
 mod life;
+mod observers;
 mod recovery;
 mod rtsp;
 mod stopping;

@@ -14,12 +14,15 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lss::adapter::rest::{Access, Limits, RestDeps, RestServer, RestSettings};
 use lss::application::camera::{Book, CameraParts, CameraService, LanePolicy};
+use lss::application::discovery::{
+    DiscoveryObserver, DiscoveryParts, DiscoveryService, Networks, ScanPolicy, ScanState,
+};
 use lss::application::health::HealthBoard;
 use lss::application::stream::{StreamRequest, StreamRules, StreamService, TaskLog};
 use lss::domain::error::{ErrorCode, Fault};
 use lss::domain::gateway::{CameraObserver, Engine, Launch};
 use lss::domain::health::{Part, PartStatus};
-use lss::domain::node::{LssNode, NodeIdentity, NodeStatus, SystemInfo};
+use lss::domain::node::{Camera, LssNode, NodeIdentity, NodeStatus, SystemInfo};
 use lss::domain::patrol::PatrolEvent;
 use lss::domain::ptz::PtzEvent;
 use lss::domain::stream::{
@@ -27,6 +30,7 @@ use lss::domain::stream::{
 };
 use lss::infrastructure::camera_gateway::Cameras;
 use lss::infrastructure::camera_names::CameraNames;
+use lss::infrastructure::discovery::Scanner;
 use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::pictures::Pictures;
 use nix::sys::socket::{
@@ -240,6 +244,7 @@ impl Site {
                     Arc::new(StreamRules::default()),
                 ),
                 cameras: no_cameras(),
+                discovery: no_discovery(),
                 health: Arc::clone(&health),
                 node: Arc::new(move || {
                     assert!(!panics.load(Ordering::Relaxed), "the test asked for this");
@@ -500,6 +505,7 @@ fn no_cameras() -> CameraService {
     }
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        rtsp: Arc::new(lss::infrastructure::rtsp::RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             "/nonexistent/ffmpeg".into(),
@@ -509,4 +515,26 @@ fn no_cameras() -> CameraService {
         book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),
         policy: LanePolicy::default(),
     })
+}
+
+/// Discovery that only sweeps when it is asked to.
+fn no_discovery() -> DiscoveryService {
+    struct Nobody;
+    impl DiscoveryObserver for Nobody {
+        fn listed(&self, _: &Arc<Vec<Camera>>, _: &ScanState) {}
+        fn first_sweep_over(&self) {}
+    }
+    let parts = DiscoveryParts {
+        scanner: Box::new(|| Ok(Box::new(Scanner::new()?))),
+        cameras: no_cameras(),
+        observer: Arc::new(Nobody),
+    };
+    let policy = ScanPolicy {
+        enabled: false,
+        networks: Networks::Listed(Vec::new()),
+        every: Duration::from_secs(60),
+        timeout: Duration::from_secs(5),
+        allow_loopback: true,
+    };
+    DiscoveryService::start(parts, policy).unwrap()
 }

@@ -164,20 +164,25 @@ impl<S: Site> HttpServer<S> {
 
     /// On a free port of an address of its own: the login guard counts by address.
     pub fn start_at(ip: Ipv4Addr, site: S) -> Self {
-        let listener = TcpListener::bind((ip, 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
+        Self::start_on(SocketAddr::from((ip, 0)), site).unwrap()
+    }
+
+    /// On this very port.
+    pub fn start_on(addr: SocketAddr, site: S) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(addr)?;
+        let addr = listener.local_addr()?;
         let site = Arc::new(Mutex::new(site));
         let shared = Arc::new(Shared::default());
         let acceptor = {
             let (site, shared) = (site.clone(), shared.clone());
             std::thread::spawn(move || accept(&listener, &site, &shared))
         };
-        Self {
+        Ok(Self {
             addr,
             site,
             shared,
             acceptor: Some(acceptor),
-        }
+        })
     }
 
     /// Looks at or changes the site.

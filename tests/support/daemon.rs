@@ -49,6 +49,8 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// More of the section `camera`, a comma first.
     pub camera: String,
+    /// `camera.scan_enabled`
+    pub camera_scan: bool,
     /// `camera.allow_loopback`
     pub camera_loopback: bool,
     /// Standalone, or with the cloud.
@@ -70,6 +72,7 @@ impl Default for Setup {
             more: String::new(),
             server: String::new(),
             camera: String::new(),
+            camera_scan: false,
             camera_loopback: true,
             env: Vec::new(),
             standalone: true,
@@ -115,8 +118,8 @@ impl Daemon {
         std::fs::write(
             &config,
             format!(
-                "mode: {mode}\nserver:\n  listen: '127.0.0.1'\n  port: {port}\n{}\nlss:\n  node: {{ machine_id: '{}', max_tasks: {} }}\n  ffmpeg: {{ {} }}\ncamera: {{ scan_enabled: false, allow_loopback: {}{} }}\n{}\n",
-                setup.server, setup.machine_id, setup.max_tasks, setup.ffmpeg, setup.camera_loopback, setup.camera, setup.more
+                "mode: {mode}\nserver:\n  listen: '127.0.0.1'\n  port: {port}\n{}\nlss:\n  node: {{ machine_id: '{}', max_tasks: {} }}\n  ffmpeg: {{ {} }}\ncamera: {{ scan_enabled: {}, allow_loopback: {}{} }}\n{}\n",
+                setup.server, setup.machine_id, setup.max_tasks, setup.ffmpeg, setup.camera_scan, setup.camera_loopback, setup.camera, setup.more
             ),
         )
         .unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::camera_head::{Axis, Clock, Head};
@@ -20,6 +21,10 @@ pub struct Model {
     pub recorder: bool,
     /// Another user steers.
     pub occupied: bool,
+    /// Says yes to a stop and moves on.
+    pub ignores_stop: bool,
+    /// Says where it looks.
+    pub tells_position: bool,
     /// The account may not move.
     pub low_privilege: bool,
     /// Has `/ISAPI/Security/userCheck`.
@@ -30,9 +35,12 @@ pub struct Model {
     pub old_picture: bool,
     /// Has focus and iris motors.
     pub lens: bool,
+    /// Empty = it gives none.
     pub picture: Vec<u8>,
     /// Tells how its stream is set: the port of RTSP, frames between keyframes at 25 a second.
     pub stream: Option<(u16, u32)>,
+    /// Where its RTSP answers, as it says.
+    pub rtsp_port: u16,
     pub clock: Clock,
 }
 
@@ -42,6 +50,8 @@ impl Default for Model {
             momentary: true,
             recorder: false,
             occupied: false,
+            ignores_stop: false,
+            tells_position: true,
             low_privilege: false,
             user_check: true,
             picture_size: true,
@@ -49,6 +59,7 @@ impl Default for Model {
             lens: true,
             picture: vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9],
             stream: None,
+            rtsp_port: 554,
             clock: Clock::real(),
         }
     }
@@ -77,6 +88,11 @@ pub fn start(rules: GateRules, model: Model) -> IsapiStandIn {
 
 /// The same, at an address of its own.
 pub fn start_at(ip: std::net::Ipv4Addr, rules: GateRules, model: Model) -> IsapiStandIn {
+    start_on(SocketAddr::from((ip, 0)), rules, model).unwrap()
+}
+
+/// The same, on this very port.
+pub fn start_on(addr: SocketAddr, rules: GateRules, model: Model) -> std::io::Result<IsapiStandIn> {
     let presets = BTreeMap::from([(1, ("Entrance".to_owned(), [0.25, 0.0, 0.0]))]);
     let dome = Dome {
         gate: Gate::new(rules),
@@ -86,7 +102,7 @@ pub fn start_at(ip: std::net::Ipv4Addr, rules: GateRules, model: Model) -> Isapi
         patrol: None,
         reboots: 0,
     };
-    HttpServer::start_at(ip, dome)
+    HttpServer::start_on(addr, dome)
 }
 
 impl IsapiStandIn {
@@ -233,6 +249,13 @@ impl Dome {
                     ),
                 )
             }
+            ("GET", ["ISAPI", "Security", "adminAccesses"]) => xml(
+                200,
+                &format!(
+                    "<AdminAccessProtocolList version=\"2.0\" xmlns=\"{NS}\"><AdminAccessProtocol><id>1</id><enabled>true</enabled><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol><AdminAccessProtocol><id>2</id><enabled>true</enabled><protocol>RTSP</protocol><portNo>{}</portNo></AdminAccessProtocol></AdminAccessProtocolList>",
+                    self.model.rtsp_port
+                ),
+            ),
             ("GET", ["ISAPI", "Streaming", "channels", id, "picture"]) => {
                 let expected = if self.model.old_picture { "1" } else { "101" };
                 if self.model.recorder {
@@ -269,6 +292,9 @@ impl Dome {
     }
 
     fn picture(&self, request: &Incoming) -> Outgoing {
+        if self.model.picture.is_empty() {
+            return status(500, 3, "Device Error", "deviceError");
+        }
         if request.target.contains('?') && !self.model.picture_size {
             return not_supported();
         }
@@ -299,7 +325,7 @@ impl Dome {
                 };
                 self.drive(&text, Some(Duration::from_millis(time)), now)
             }
-            ("GET", ["status"]) => {
+            ("GET", ["status"]) if self.model.tells_position => {
                 let at = |axis, head: &mut Head| (head.position(axis, now) * 100.0).round();
                 let (pan, tilt, zoom) = (
                     at(Axis::Pan, &mut self.head),
@@ -432,6 +458,9 @@ impl Dome {
                 Ok(n) if (-100..=100).contains(&n) => speeds.push((axis, n)),
                 _ => return status(400, 6, "Invalid XML Content", "badParameters"),
             }
+        }
+        if self.model.ignores_stop && speeds.iter().all(|(_, speed)| *speed == 0) {
+            return ok();
         }
         for (axis, speed) in speeds {
             self.head

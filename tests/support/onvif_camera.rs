@@ -3,6 +3,7 @@
 //! apart from lss's own reader.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -82,6 +83,10 @@ pub struct OnvifModel {
     pub ignores_zero: bool,
     /// Says whether it moves.
     pub tells_motion: bool,
+    /// The account may look and not move, in the words for a wrong login.
+    pub may_not_move: bool,
+    /// Tells strangers who it is.
+    pub open_information: bool,
     /// Faults come with HTTP 200.
     pub faults_in_200: bool,
     /// A byte order mark, no prefixes, numbers with exponents.
@@ -90,6 +95,8 @@ pub struct OnvifModel {
     pub focus: bool,
     pub iris: bool,
     pub picture: Option<Vec<u8>>,
+    /// Where its stream is, as it says.
+    pub stream: String,
     pub clock: Clock,
 }
 
@@ -115,12 +122,15 @@ impl Default for OnvifModel {
             stop: StopMode::Works,
             ignores_zero: false,
             tells_motion: true,
+            may_not_move: false,
+            open_information: false,
             faults_in_200: false,
             odd_style: false,
             profile: "Profile_2 <PTZ>".to_owned(),
             focus: true,
             iris: true,
             picture: Some(vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9]),
+            stream: "rtsp://u:p@192.168.1.88:8554/main?a=1&b=2".to_owned(),
             clock: Clock::real(),
         }
     }
@@ -148,6 +158,15 @@ pub type OnvifStandIn = HttpServer<OnvifDevice>;
 
 /// Switches a camera on.
 pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
+    start_on(SocketAddr::from(([127, 0, 0, 1], 0)), rules, model).unwrap()
+}
+
+/// The same, on this very port.
+pub fn start_on(
+    addr: SocketAddr,
+    rules: GateRules,
+    model: OnvifModel,
+) -> std::io::Result<OnvifStandIn> {
     let presets = BTreeMap::from([
         ("1".to_owned(), ("Entrance".to_owned(), [0.25, 0.0, 0.0])),
         (
@@ -155,7 +174,7 @@ pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
             ("Gate & <Yard>".to_owned(), [0.5, 0.5, 0.0]),
         ),
     ]);
-    HttpServer::start(OnvifDevice {
+    let device = OnvifDevice {
         gate: Gate::new(rules),
         model,
         head: Head::default(),
@@ -166,7 +185,8 @@ pub fn start(rules: GateRules, model: OnvifModel) -> OnvifStandIn {
         operations: Vec::new(),
         refused_tokens: 0,
         nonces: HashSet::new(),
-    })
+    };
+    HttpServer::start_on(addr, device)
 }
 
 impl OnvifStandIn {
@@ -314,7 +334,11 @@ impl Site for OnvifDevice {
         if request.header("Authorization").is_some() && security.is_some() {
             self.violation("both logins in one request");
         }
-        let open = operation.name == "GetSystemDateAndTime" && !self.model.clock_needs_login;
+        let open = match operation.name.as_str() {
+            "GetSystemDateAndTime" => !self.model.clock_needs_login,
+            "GetDeviceInformation" => self.model.open_information && security.is_none(),
+            _ => false,
+        };
         if let Some(refusal) = self.check_login(request, security, open) {
             return refusal;
         }
@@ -460,7 +484,11 @@ impl OnvifDevice {
     fn reply(&self, namespace: &str, name: &str, inside: &str) -> Outgoing {
         let text = if self.model.odd_style {
             // Without any prefix, each level with its own default namespace.
-            let inside = inside.replace("<tt:", "<").replace("</tt:", "</");
+            let inside = inside
+                .replace("<tt:", "<")
+                .replace("</tt:", "</")
+                .replace("<x:", "<")
+                .replace("</x:", "</");
             format!(
                 "\u{feff}\r\n\r\n<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><Envelope xmlns=\"{SOAP}\"><Body>\r\n<{name}Response xmlns=\"{namespace}\">{inside}</{name}Response></Body></Envelope>"
             )

@@ -27,6 +27,9 @@ impl OnvifDevice {
                         "no such profile",
                     ));
                 }
+                if self.model.may_not_move {
+                    return Err(fault("Sender", "NotAuthorized", "not authorized"));
+                }
                 self.ptz(name, operation)
             }
             (IMAGING, name) => {
@@ -49,7 +52,7 @@ impl OnvifDevice {
                 };
                 let or_zero = |text: String| if text.is_empty() { "0".to_owned() } else { text };
                 format!(
-                    "<tt:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType><tt:UTCDateTime><tt:Time><tt:Hour>{}</tt:Hour><tt:Minute>{}</tt:Minute><tt:Second>{}</tt:Second></tt:Time><tt:Date><tt:Year>{}</tt:Year><tt:Month>{}</tt:Month><tt:Day>{}</tt:Day></tt:Date></tt:UTCDateTime></tt:SystemDateAndTime>",
+                    "<x:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType><tt:UTCDateTime><tt:Time><tt:Hour>{}</tt:Hour><tt:Minute>{}</tt:Minute><tt:Second>{}</tt:Second></tt:Time><tt:Date><tt:Year>{}</tt:Year><tt:Month>{}</tt:Month><tt:Day>{}</tt:Day></tt:Date></tt:UTCDateTime></x:SystemDateAndTime>",
                     or_zero(field(11..13)),
                     or_zero(field(14..16)),
                     or_zero(field(17..19)),
@@ -58,7 +61,7 @@ impl OnvifDevice {
                     field(8..10)
                 )
             }
-            "GetDeviceInformation" => "<tt:Manufacturer>ACME</tt:Manufacturer><tt:Model>\n  Dome &amp; Co\n</tt:Model><tt:FirmwareVersion>1.2</tt:FirmwareVersion><tt:SerialNumber>S-1</tt:SerialNumber><tt:HardwareId></tt:HardwareId>".to_owned(),
+            "GetDeviceInformation" => "<x:Manufacturer>ACME</x:Manufacturer><x:Model>\n  Dome &amp; Co\n</x:Model><x:FirmwareVersion>1.2</x:FirmwareVersion><x:SerialNumber>S-1</x:SerialNumber><x:HardwareId></x:HardwareId>".to_owned(),
             "GetCapabilities" => {
                 let mut all = format!(
                     "<tt:Device><tt:XAddr>http://{}/onvif/device_service</tt:XAddr><tt:System><tt:SupportedVersions><tt:Major>2</tt:Major><tt:Minor>10</tt:Minor></tt:SupportedVersions><tt:SupportedVersions><tt:Major>20</tt:Major><tt:Minor>6</tt:Minor></tt:SupportedVersions></tt:System></tt:Device><tt:Imaging><tt:XAddr>{}</tt:XAddr></tt:Imaging>",
@@ -71,7 +74,7 @@ impl OnvifDevice {
                 if self.model.ptz_in_capabilities {
                     let _ = write!(all, "<tt:PTZ><tt:XAddr>{}</tt:XAddr></tt:PTZ>", self.xaddr("Ptz"));
                 }
-                format!("<tt:Capabilities>{all}</tt:Capabilities>")
+                format!("<x:Capabilities>{all}</x:Capabilities>")
             }
             "GetServices" if self.model.services => {
                 let mut all = String::new();
@@ -82,12 +85,12 @@ impl OnvifDevice {
                     (IMAGING, "Imaging", true),
                 ] {
                     if there {
-                        let _ = write!(all, "<tt:Service><tt:Namespace>{namespace}</tt:Namespace><tt:XAddr>{}</tt:XAddr></tt:Service>", self.xaddr(service));
+                        let _ = write!(all, "<x:Service><x:Namespace>{namespace}</x:Namespace><x:XAddr>{}</x:XAddr><x:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></x:Version></x:Service>", self.xaddr(service));
                     }
                 }
                 all
             }
-            "GetScopes" => "<tt:Scopes><tt:ScopeItem>onvif://www.onvif.org/name/Yard%20Dome</tt:ScopeItem></tt:Scopes><tt:Scopes><tt:ScopeItem>onvif://www.onvif.org/MAC/AA-BB-CC-DD-EE-0F</tt:ScopeItem></tt:Scopes>".to_owned(),
+            "GetScopes" => "<x:Scopes><tt:ScopeItem>onvif://www.onvif.org/name/Yard%20Dome</tt:ScopeItem></x:Scopes><x:Scopes><tt:ScopeItem>onvif://www.onvif.org/MAC/AA-BB-CC-DD-EE-0F</tt:ScopeItem></x:Scopes>".to_owned(),
             "GetNetworkInterfaces" => {
                 return Err(fault("Sender", "NotAuthorized/OperationProhibited", "administrators only"));
             }
@@ -107,9 +110,9 @@ impl OnvifDevice {
                 let video = "<tt:Encoding>H264</tt:Encoding><tt:Resolution><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:Resolution>";
                 let ptz = format!("<tt:NodeToken>Node_1</tt:NodeToken>{timeout}");
                 if second {
-                    format!("<tt:Profiles token=\"Profile_1\"><tt:Configurations><tt:VideoSource token=\"vs\">{source}</tt:VideoSource></tt:Configurations></tt:Profiles><tt:Profiles fixed=\"true\" token=\"{profile}\"><tt:Configurations><tt:VideoSource token=\"vs\">{source}</tt:VideoSource><tt:VideoEncoder token=\"ve\">{video}</tt:VideoEncoder><tt:PTZ token=\"PtzConf\">{ptz}</tt:PTZ></tt:Configurations></tt:Profiles>")
+                    format!("<x:Profiles token=\"Profile_1\"><x:Configurations><x:VideoSource token=\"vs\">{source}</x:VideoSource></x:Configurations></x:Profiles><x:Profiles fixed=\"true\" token=\"{profile}\"><x:Configurations><x:VideoSource token=\"vs\">{source}</x:VideoSource><x:VideoEncoder token=\"ve\">{video}</x:VideoEncoder><x:PTZ token=\"PtzConf\">{ptz}</x:PTZ></x:Configurations></x:Profiles>")
                 } else {
-                    format!("<tt:Profiles token=\"Profile_1\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration></tt:Profiles><tt:Profiles fixed=\"true\" token=\"{profile}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token=\"ve\">{video}</tt:VideoEncoderConfiguration><tt:PTZConfiguration token=\"PtzConf\">{ptz}</tt:PTZConfiguration></tt:Profiles>")
+                    format!("<x:Profiles token=\"Profile_1\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration></x:Profiles><x:Profiles fixed=\"true\" token=\"{profile}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token=\"ve\">{video}</tt:VideoEncoderConfiguration><tt:PTZConfiguration token=\"PtzConf\">{ptz}</tt:PTZConfiguration></x:Profiles>")
                 }
             }
             "GetStreamUri" => {
@@ -124,13 +127,14 @@ impl OnvifDevice {
                 if !asked {
                     return Err(fault("Sender", "InvalidArgVal/InvalidStreamSetup", "setup"));
                 }
-                "<tt:MediaUri><tt:Uri>rtsp://u:p@192.168.1.88:8554/main?a=1&amp;b=2</tt:Uri></tt:MediaUri>".to_owned()
+                media_uri(second, &self.model.stream)
             }
-            "GetSnapshotUri" if self.model.picture.is_some() => format!(
-                "<tt:MediaUri><tt:Uri>http://{}/picture?x=1&amp;y=2</tt:Uri></tt:MediaUri>",
-                self.model.xaddr
+            "GetSnapshotUri" if self.model.picture.is_some() => media_uri(
+                second,
+                &format!("http://{}/picture?x=1&y=2", self.model.xaddr),
             ),
-            "GetVideoEncoderConfigurationOptions" if !second => "<tt:Options><tt:H264><tt:ResolutionsAvailable><tt:Width>1280</tt:Width><tt:Height>720</tt:Height></tt:ResolutionsAvailable><tt:ResolutionsAvailable><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:ResolutionsAvailable><tt:FrameRateRange><tt:Min>1</tt:Min><tt:Max>30</tt:Max></tt:FrameRateRange></tt:H264></tt:Options>".to_owned(),
+            "GetVideoSources" if !second => "<x:VideoSources token=\"Source_1\"><tt:Framerate>25</tt:Framerate><tt:Resolution><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:Resolution></x:VideoSources>".to_owned(),
+            "GetVideoEncoderConfigurationOptions" if !second => "<x:Options><tt:H264><tt:ResolutionsAvailable><tt:Width>1280</tt:Width><tt:Height>720</tt:Height></tt:ResolutionsAvailable><tt:ResolutionsAvailable><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:ResolutionsAvailable><tt:FrameRateRange><tt:Min>1</tt:Min><tt:Max>30</tt:Max></tt:FrameRateRange></tt:H264></x:Options>".to_owned(),
             _ => return Err(unknown()),
         })
     }
@@ -139,13 +143,13 @@ impl OnvifDevice {
         let now = self.model.clock.now();
         let preset = operation.text_of(PTZ, "PresetToken").map(str::to_owned);
         Ok(match name {
-            "GetNodes" => "<tt:PTZNode token=\"Node_1\"><tt:SupportedPTZSpaces><tt:ContinuousPanTiltVelocitySpace/><tt:ContinuousZoomVelocitySpace/></tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>100</tt:MaximumNumberOfPresets></tt:PTZNode>".to_owned(),
+            "GetNodes" => "<x:PTZNode token=\"Node_1\"><tt:SupportedPTZSpaces><tt:ContinuousPanTiltVelocitySpace/><tt:ContinuousZoomVelocitySpace/></tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>100</tt:MaximumNumberOfPresets></x:PTZNode>".to_owned(),
             "GetConfigurationOptions" => {
                 if operation.text_of(PTZ, "ConfigurationToken") != Some("PtzConf") {
                     return Err(fault("Sender", "InvalidArgVal/NoConfig", "configuration"));
                 }
                 let (min, max) = self.model.timeouts.unwrap_or((0, 0));
-                format!("<tt:PTZConfigurationOptions><tt:PTZTimeout><tt:Min>PT{min}S</tt:Min><tt:Max>PT{max}S</tt:Max></tt:PTZTimeout></tt:PTZConfigurationOptions>")
+                format!("<x:PTZConfigurationOptions><tt:PTZTimeout><tt:Min>PT{min}S</tt:Min><tt:Max>PT{max}S</tt:Max></tt:PTZTimeout></x:PTZConfigurationOptions>")
             }
             "GetStatus" => {
                 let moving = if self.head.moving(now) { "MOVING" } else { "IDLE" };
@@ -154,16 +158,19 @@ impl OnvifDevice {
                 } else {
                     String::new()
                 };
-                let pan = self.head.position(Axis::Pan, now);
-                let pan = if self.model.odd_style { format!("{pan:E}") } else { pan.to_string() };
-                format!("<tt:PTZStatus><tt:Position><tt:PanTilt y=\"0\" x=\"{pan}\"/></tt:Position>{state}</tt:PTZStatus>")
+                let at = |axis| {
+                    let place = self.head.position(axis, now);
+                    if self.model.odd_style { format!("{place:E}") } else { place.to_string() }
+                };
+                let [pan, tilt, zoom] = [Axis::Pan, Axis::Tilt, Axis::Zoom].map(at);
+                format!("<x:PTZStatus><tt:Position><tt:PanTilt y=\"{tilt}\" x=\"{pan}\"/><tt:Zoom x=\"{zoom}\"/></tt:Position>{state}</x:PTZStatus>")
             }
             "ContinuousMove" => return self.continuous_move(operation, now),
             "Stop" => return self.stop(operation, now),
             "GetPresets" => {
                 let mut all = String::new();
                 for (token, (name, _)) in &self.presets {
-                    let _ = write!(all, "<tt:Preset token=\"{}\"><tt:Name>{}</tt:Name></tt:Preset>", escape(token), escape(name));
+                    let _ = write!(all, "<x:Preset token=\"{}\"><tt:Name>{}</tt:Name></x:Preset>", escape(token), escape(name));
                 }
                 all
             }
@@ -190,7 +197,7 @@ impl OnvifDevice {
                 let name = operation.text_of(PTZ, "PresetName").unwrap_or_default();
                 let place = [Axis::Pan, Axis::Tilt, Axis::Zoom].map(|a| self.head.position(a, now));
                 self.presets.insert(token.clone(), (name.to_owned(), place));
-                format!("<tt:PresetToken>{token}</tt:PresetToken>")
+                format!("<x:PresetToken>{token}</x:PresetToken>")
             }
             "RemovePreset" => {
                 if preset.and_then(|p| self.presets.remove(&p)).is_none() {
@@ -198,7 +205,7 @@ impl OnvifDevice {
                 }
                 String::new()
             }
-            "GetPresetTours" => "<tt:PresetTour token=\"T1\"><tt:Name>Night</tt:Name></tt:PresetTour>".to_owned(),
+            "GetPresetTours" => "<x:PresetTour token=\"T1\"><tt:Name>Night</tt:Name></x:PresetTour>".to_owned(),
             "OperatePresetTour" => {
                 let tour = operation.text_of(PTZ, "PresetTourToken").map(str::to_owned);
                 self.tour = tour.filter(|_| operation.text_of(PTZ, "Operation") == Some("Start"));
@@ -295,8 +302,8 @@ impl OnvifDevice {
         let now = self.model.clock.now();
         let settings = operation.child(IMAGING, "ImagingSettings");
         Ok(match name {
-            "GetMoveOptions" if self.model.focus => "<tt:MoveOptions><tt:Continuous><tt:Speed><tt:Min>-7</tt:Min><tt:Max>7</tt:Max></tt:Speed></tt:Continuous></tt:MoveOptions>".to_owned(),
-            "GetMoveOptions" => "<tt:MoveOptions/>".to_owned(),
+            "GetMoveOptions" if self.model.focus => "<x:MoveOptions><tt:Continuous><tt:Speed><tt:Min>-7</tt:Min><tt:Max>7</tt:Max></tt:Speed></tt:Continuous></x:MoveOptions>".to_owned(),
+            "GetMoveOptions" => "<x:MoveOptions/>".to_owned(),
             "Move" if self.model.focus => {
                 let speed = operation
                     .child(IMAGING, "Focus")
@@ -319,10 +326,10 @@ impl OnvifDevice {
                 } else {
                     ""
                 };
-                format!("<tt:ImagingOptions>{iris}</tt:ImagingOptions>")
+                format!("<x:ImagingOptions>{iris}</x:ImagingOptions>")
             }
             "GetImagingSettings" => format!(
-                "<tt:ImagingSettings><tt:Exposure><tt:Iris>{}</tt:Iris></tt:Exposure></tt:ImagingSettings>",
+                "<x:ImagingSettings><tt:Exposure><tt:Iris>{}</tt:Iris></tt:Exposure></x:ImagingSettings>",
                 self.iris
             ),
             "SetImagingSettings" => {
@@ -343,6 +350,15 @@ impl OnvifDevice {
             }
             _ => return Err(unknown()),
         })
+    }
+}
+
+fn media_uri(second: bool, uri: &str) -> String {
+    let uri = escape(uri);
+    if second {
+        format!("<x:Uri>{uri}</x:Uri>")
+    } else {
+        format!("<x:MediaUri><tt:Uri>{uri}</tt:Uri></x:MediaUri>")
     }
 }
 

@@ -4,6 +4,8 @@
 //! stand-in with one left fails the test), keeps what came in order, and misbehaves on demand, at
 //! run time, per door or per request. A heartbeat of a node that has not registered gets 404.
 
+// A path: this file is a module of tests, and of an example elsewhere.
+#[path = "rcs/shape.rs"]
 mod shape;
 
 use std::collections::{BTreeMap, HashSet};

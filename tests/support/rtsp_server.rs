@@ -127,8 +127,13 @@ pub struct RtspServer {
 impl RtspServer {
     /// On a free port of loopback.
     pub fn start(rules: Rules) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), rules).unwrap()
+    }
+
+    /// On this very port.
+    pub fn start_on(addr: SocketAddr, rules: Rules) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(addr)?;
+        let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             gate: Mutex::new(rules.gate.clone().map(Gate::new)),
             rules,
@@ -142,11 +147,11 @@ impl RtspServer {
             let shared = shared.clone();
             std::thread::spawn(move || accept(&listener, &shared))
         };
-        Self {
+        Ok(Self {
             addr,
             shared,
             acceptor: Some(acceptor),
-        }
+        })
     }
 
     /// The URL of a path on it.

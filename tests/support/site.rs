@@ -20,6 +20,11 @@ pub struct Site {
 impl Site {
     /// Started, its command channel attached.
     pub fn start() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// The same, set up otherwise.
+    pub fn with(setup: Setup) -> Self {
         let ably = Standin::start();
         let rcs = Rcs::start();
         let setup = Setup {
@@ -34,7 +39,7 @@ impl Site {
                 "path: '{}', start_confirm: 300ms, start_timeout: 3s, stop_timeout: 4s",
                 fake_ffmpeg().display()
             ),
-            ..Setup::default()
+            ..setup
         };
         let daemon = Daemon::start(&setup);
         let site = Self { daemon, ably, rcs };

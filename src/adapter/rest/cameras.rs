@@ -12,9 +12,10 @@ use super::routes::{Answer, Api, Call};
 use crate::adapter::camera_wire::{self, KnownCameraJson, Shape};
 use crate::adapter::decode::{self, Fields};
 use crate::application::camera::{
-    CameraAsk, CameraReply, Order, Origin, PatrolOrder, Query, QueryData,
+    CameraAsk, CameraReply, KnownCamera, Order, Origin, PatrolOrder, Query, QueryData,
 };
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::node::Camera;
 use crate::domain::ptz::PtzAction;
 
 /// A picture over REST is scaled only on request; a camera's own limit is lower.
@@ -26,6 +27,7 @@ const MAX_WIDTH: u32 = 16_384;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CameraOp {
     List,
+    Scan,
     Probe,
     Ptz,
     Presets,
@@ -42,14 +44,12 @@ pub enum CameraOp {
 
 /// Answers a camera route. `ids` = the variable segments of the path.
 pub fn answer(api: &Api, call: &Call, op: CameraOp, ids: &[String]) -> Result<Answer, Fault> {
-    if op == CameraOp::List {
-        let list: Vec<KnownCameraJson> = api
-            .cameras
-            .known()
-            .into_iter()
-            .map(KnownCameraJson::new)
-            .collect();
-        return Ok(Reply::ok(&list).into());
+    match op {
+        CameraOp::List => {
+            return Ok(list(&api.discovery.cameras(), api.cameras.known()).into());
+        }
+        CameraOp::Scan => return scan(api, call),
+        _ => {}
     }
     let id = ids.first().map_or("", String::as_str);
     let preset = ids.get(1).map(|id| Value::from(id.as_str()));
@@ -71,6 +71,46 @@ pub fn answer(api: &Api, call: &Call, op: CameraOp, ids: &[String]) -> Result<An
     submit(api, &ask, order, action)
 }
 
+fn list(found: &[Camera], known: Vec<KnownCamera>) -> Reply {
+    Reply::ok(&KnownCameraJson::list(found, known))
+}
+
+/// The list after a sweep.
+fn scan(api: &Api, call: &Call) -> Result<Answer, Fault> {
+    let body = if call.body.is_empty() {
+        json!({})
+    } else {
+        decode::parse(&call.body)?
+    };
+    let fields = Fields::of(&body, "the body")?;
+    let subnet = fields.text("subnet")?.filter(|text| !text.is_empty());
+    let place = api.late.place().ok_or_else(full)?;
+    let done = api.discovery.scan(subnet)?;
+    let limit = api.discovery.patience().min(api.scan_limit);
+    let overdue = Fault::new(
+        ErrorCode::Unavailable,
+        "the sweep takes longer than it is waited for; GET /api/cameras tells what it saw",
+    );
+    let cameras = api.cameras.clone();
+    Ok(Answer::Later(Deferred::new(
+        place,
+        done,
+        limit,
+        overdue,
+        move |swept| match swept {
+            Ok(found) => list(&found, cameras.known()),
+            Err(fault) => Reply::fault(&fault),
+        },
+    )))
+}
+
+fn full() -> Fault {
+    Fault::new(
+        ErrorCode::NodeBusy,
+        "too many callers wait for answers of cameras and streams",
+    )
+}
+
 fn order(
     call: &Call,
     op: CameraOp,
@@ -82,7 +122,9 @@ fn order(
     };
     let tour = || camera_wire::tour_named(fields);
     Ok(match op {
-        CameraOp::List | CameraOp::Probe => (Order::Query(Query::DeviceInfo), None),
+        CameraOp::List | CameraOp::Scan | CameraOp::Probe => {
+            (Order::Query(Query::DeviceInfo), None)
+        }
         CameraOp::Ptz => {
             let action = camera_wire::action(fields)?;
             return preset(action);
@@ -144,12 +186,6 @@ fn submit(
     );
     let limit = api.cameras.patience(&order).min(api.late_limit);
     let place = api.late.place();
-    let full = || {
-        Fault::new(
-            ErrorCode::NodeBusy,
-            "too many callers wait for answers of cameras and streams",
-        )
-    };
     // A stop is carried out even if nobody can wait for its end.
     if place.is_none() && !stop {
         return Err(full());

@@ -14,6 +14,7 @@ use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, Read
 use crate::adapter::decode::{self, Fields};
 use crate::adapter::wire::{Audience, TaskJson, start_command};
 use crate::application::camera::CameraService;
+use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
@@ -32,6 +33,7 @@ pub type Figures = Arc<dyn Fn() -> Vec<Figure> + Send + Sync>;
 pub struct Api {
     pub streams: StreamService,
     pub cameras: CameraService,
+    pub discovery: DiscoveryService,
     pub health: Arc<HealthBoard>,
     pub node: NodePicture,
     pub node_id: String,
@@ -40,6 +42,8 @@ pub struct Api {
     pub access: RwLock<Arc<Access>>,
     pub late: Late,
     pub late_limit: Duration,
+    /// The longest that a sweep is waited for; the gate knows of it.
+    pub scan_limit: Duration,
     pub refusing: AtomicBool,
 }
 
@@ -119,6 +123,7 @@ const ROUTES: &[(&str, &str, Op)] = &[
     ("PUT", "/api/stream/node/maintenance", Op::Maintenance),
     ("GET", "/api/stream/health", Op::Health),
     ("GET", "/api/cameras", Op::Camera(CameraOp::List)),
+    ("POST", "/api/cameras/scan", Op::Camera(CameraOp::Scan)),
     ("POST", "/api/cameras/probe", Op::Camera(CameraOp::Probe)),
     ("POST", "/api/cameras/{id}/ptz", Op::Camera(CameraOp::Ptz)),
     (
@@ -184,12 +189,16 @@ pub fn answer(api: &Api, call: &Call) -> Answer {
 }
 
 fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
-    let matching: Vec<(&str, Op, Vec<String>)> = ROUTES
+    let mut matching: Vec<(&str, Op, Vec<String>)> = ROUTES
         .iter()
         .filter_map(|(method, template, op)| {
             matches(template, call.path()).map(|ids| (*method, *op, ids))
         })
         .collect();
+    // A path that stands in the list is that, and nobody's id.
+    if matching.iter().any(|(_, _, ids)| ids.is_empty()) {
+        matching.retain(|(_, _, ids)| ids.is_empty());
+    }
     if !matching.iter().any(|(_, op, _)| is_open(*op)) {
         let access = Arc::clone(&api.access.read().unwrap_or_else(PoisonError::into_inner));
         access.check(&Credentials {

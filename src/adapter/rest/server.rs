@@ -17,6 +17,7 @@ use super::late::Late;
 use super::reply::Reply;
 use super::routes::{self, Answer, Api, Call, Figures, NodePicture};
 use crate::application::camera::CameraService;
+use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
@@ -46,6 +47,8 @@ pub struct RestDeps {
     pub streams: StreamService,
     /// The cameras.
     pub cameras: CameraService,
+    /// Which cameras there are.
+    pub discovery: DiscoveryService,
     /// How the parts are.
     pub health: Arc<HealthBoard>,
     /// Makes a picture of the node.
@@ -82,9 +85,8 @@ impl RestServer {
         check_exposure(settings.listen, &settings.access)?;
         let mut limits = settings.limits;
         limits.connections = affordable(limits.connections);
-        limits.answer = limits
-            .answer
-            .max(settings.late_limit + Duration::from_secs(10));
+        let longest = settings.late_limit.max(deps.discovery.patience());
+        limits.answer = limits.answer.max(longest + Duration::from_secs(10));
         // A quarter of the connections stays for who needs no patience.
         let (late, late_thread) = Late::start((limits.connections * 3 / 4).max(1))?;
 
@@ -93,6 +95,7 @@ impl RestServer {
         let api = Arc::new(Api {
             streams: deps.streams,
             cameras: deps.cameras,
+            discovery: deps.discovery,
             health: deps.health,
             node: deps.node,
             node_id: deps.node_id,
@@ -101,6 +104,7 @@ impl RestServer {
             access: RwLock::new(Arc::new(settings.access)),
             late,
             late_limit: settings.late_limit,
+            scan_limit: longest,
             refusing: AtomicBool::new(false),
         });
         let behind = Arc::new(Behind::new()?);

@@ -1,16 +1,20 @@
 //! What each request is on a device: movements, presets, questions, pictures.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::address::Host;
 use super::contact::{CheckReport, Contact, DETECT, QueryData};
 use super::order::{DeviceRequest, Done, PresetOrder, Query};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, Picture, PictureLimit, Protocol, SnapshotWish,
 };
 use crate::util::secret::Secret;
+
+/// The port of RTSP where nobody says another.
+const RTSP: u16 = 554;
+/// Whether a camera answers RTSP is waited for so long.
+const ASK_RTSP: Duration = Duration::from_secs(2);
 
 impl Contact {
     pub(super) fn ask(
@@ -102,10 +106,27 @@ impl Contact {
                 if support.onvif.is_none() {
                     support.onvif = speaks(Protocol::Onvif).ok();
                 }
-                book.model(&self.place.host, info.model.as_deref());
+                if support.rtsp.is_none() {
+                    support.rtsp = self.speaks_rtsp(address.ip, deadline);
+                }
+                book.model(&self.as_named().1, info.model.as_deref());
                 Ok(QueryData::Info(Box::new(info)))
             }
+            Query::StreamUri => Ok(QueryData::StreamUri(device.stream_uri(deadline)?)),
         }
+    }
+
+    /// Whether the camera answers RTSP, asked without a login; `None` = there was no time to ask.
+    fn speaks_rtsp(&self, ip: IpAddr, deadline: Instant) -> Option<bool> {
+        let told = self.target().ok().and_then(|target| target.rtsp_port);
+        let at = SocketAddr::new(ip, told.unwrap_or(RTSP));
+        let time = deadline
+            .saturating_duration_since(Instant::now())
+            .min(ASK_RTSP);
+        if time.is_zero() {
+            return None;
+        }
+        Some(self.shared.parts.rtsp.speaks(at, time).is_ok())
     }
 
     /// The camera's own picture, else a frame of its stream.
@@ -146,19 +167,7 @@ impl Contact {
 
     /// The camera's stream, with the login that the camera has taken.
     fn stream(&self, device: &mut dyn CameraDevice, deadline: Instant) -> Option<Secret> {
-        let channel = self.place.channel;
-        let host = match &self.place.host {
-            Host::Ip(IpAddr::V6(v6)) => format!("[{v6}]"),
-            other => other.to_string(),
-        };
-        let uri = match device.stream_uri(deadline) {
-            Ok(Some(uri)) => uri,
-            // Hikvision's usual path.
-            Ok(None) if device.protocol() == Protocol::Isapi => {
-                format!("rtsp://{host}:554/Streaming/Channels/{channel}01")
-            }
-            _ => return None,
-        };
+        let uri = device.stream_uri(deadline).ok()??;
         // The camera has answered with it just now, so it is no try that could be refused.
         let login = self.target().ok()?.stop_login;
         let rest = uri.strip_prefix("rtsp://")?;

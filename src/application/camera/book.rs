@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::address::{AddressRules, Host, OwnAddress};
-use super::directory::{ConfiguredLogin, Directory, Said, Target};
+use super::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
 use super::guard::{Guard, Purpose};
 use super::login::Login;
 use crate::domain::camera::{CameraError, LoginRefusal, Protocol};
@@ -44,8 +44,8 @@ impl CameraAsk {
     }
 }
 
-/// One channel of one camera.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// One channel of one camera, as somebody says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Address or name.
     pub host: Host,
@@ -55,12 +55,31 @@ pub struct Place {
     pub channel: u16,
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host {
-            Host::Ip(ip) => std::net::SocketAddr::new(ip, self.port).fmt(f)?,
-            Host::Name(_) => write!(f, "{}:{}", self.host, self.port)?,
+impl Place {
+    /// Where that is, once its host's address is known.
+    pub fn at(&self, ip: IpAddr) -> Spot {
+        Spot {
+            ip,
+            port: self.port,
+            channel: self.channel,
         }
+    }
+}
+
+/// One channel of one camera, whatever it is called: what a lane belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Spot {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Of HTTP.
+    pub port: u16,
+    /// From 1.
+    pub channel: u16,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.ip, self.port).fmt(f)?;
         if self.channel != 1 {
             write!(f, "/{}", self.channel)?;
         }
@@ -75,6 +94,8 @@ pub struct KnownCamera {
     pub camera_id: Option<CameraId>,
     /// Address or name.
     pub host: Host,
+    /// Where that is, as far as is known.
+    pub ip: Option<IpAddr>,
     /// Of HTTP.
     pub port: u16,
     /// As a command or the configuration said.
@@ -164,17 +185,64 @@ impl Book {
         }
     }
 
+    /// What discovery sees, and where it sees nothing any more.
+    pub fn sighted(&self, seen: &[Sighting], gone: &[IpAddr]) {
+        let mut pages = self.fresh_pages();
+        for ip in gone {
+            pages.directory.forget_find(*ip);
+        }
+        for each in seen {
+            pages.directory.learn_find(each);
+        }
+    }
+
+    /// The id under which to ask what is at an address.
+    pub fn introduce(&self, ip: IpAddr) -> Result<CameraId, Fault> {
+        self.fresh_pages().directory.introduce(ip)
+    }
+
+    /// The login that belongs to an address.
+    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+        self.pages().directory.login_at(ip)
+    }
+
+    /// Asks the guard whether a login that has worked before may be sent to its camera again, by
+    /// another protocol. Each pass is followed by [`stream_login`](Self::stream_login) where it
+    /// was refused.
+    pub fn may_repeat(&self, ip: IpAddr, login: &Login) -> bool {
+        let guard = &mut self.pages().guard;
+        guard.has_worked(ip, login)
+            && guard
+                .may_try(ip, login, Purpose::Other, Now::read())
+                .is_ok()
+    }
+
+    /// The try has ended without telling what the camera thinks of the login.
+    pub fn nothing_heard(&self, ip: IpAddr, login: &Login) {
+        self.pages().guard.unknown(ip, login, Now::read());
+    }
+
+    /// The rules for addresses, with this machine's own.
+    pub fn rules(&self) -> AddressRules {
+        self.fresh_pages().directory.rules().clone()
+    }
+
     /// What is known of a camera, by the id of the command that is being carried out, or by its
     /// address where that id has moved on.
     pub fn target(&self, id: &CameraId, host: &Host) -> Result<Target, Fault> {
         let mut pages = self.fresh_pages();
         match pages.directory.resolve(id) {
-            Ok(target) if target.host == *host => Ok(target),
+            Ok(target) if pages.directory.is_same(&target.host, host) => Ok(target),
             _ => {
                 let address = Id::parse("ip", &host.to_string())?;
                 pages.directory.resolve(&address)
             }
         }
+    }
+
+    /// A name has been found to lead to an address.
+    pub fn leads_to(&self, name: &str, ip: IpAddr) {
+        self.pages().directory.leads_to(name, ip);
     }
 
     /// Judges what a name resolves to.
@@ -271,6 +339,7 @@ impl Book {
                 KnownCamera {
                     camera_id: (!by_address).then(|| id.clone()),
                     host: host.clone(),
+                    ip: pages.directory.address(host),
                     port,
                     vendor: vendor.map(|v| v.as_str().to_owned()),
                     model: seen.and_then(|s| s.model.clone()),

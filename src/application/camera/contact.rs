@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::LanePolicy;
 use super::address::Host;
-use super::book::{Place, Tried};
+use super::book::{Spot, Tried};
 use super::directory::Target;
 use super::login::Login;
 use super::order::{DeviceRequest, Done, Outcome, Query};
@@ -36,6 +36,8 @@ pub enum QueryData {
     Presets(Vec<PresetInfo>),
     /// Of [`Query::DeviceInfo`] and [`Query::OnvifProbe`].
     Info(Box<CameraDeviceInfo>),
+    /// Of [`Query::StreamUri`]: without a login; `None` where the camera does not tell.
+    StreamUri(Option<String>),
 }
 
 /// Whether a camera is there.
@@ -70,49 +72,53 @@ struct Learnt {
 
 /// One camera.
 pub(super) struct Contact {
-    pub(super) place: Place,
+    pub(super) place: Spot,
     pub(super) shared: Arc<Shared>,
     learnt: Mutex<Learnt>,
     /// As the last command named it: what that one said counts first.
-    camera: Mutex<CameraId>,
+    named: Mutex<(CameraId, Host)>,
 }
 
 impl Contact {
-    pub fn new(place: Place, camera: CameraId, shared: Arc<Shared>) -> Self {
+    pub fn new(place: Spot, camera: CameraId, host: Host, shared: Arc<Shared>) -> Self {
         Self {
             place,
             shared,
             learnt: Mutex::default(),
-            camera: Mutex::new(camera),
+            named: Mutex::new((camera, host)),
         }
     }
 
     /// As the last command named it.
     pub fn camera(&self) -> CameraId {
-        self.camera
+        self.as_named().0
+    }
+
+    /// As the last command named it, and the host that it was found by: an address or a name.
+    pub(super) fn as_named(&self) -> (CameraId, Host) {
+        self.named
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
     /// A command names it so.
-    pub fn named(&self, camera: &CameraId) {
-        self.camera
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(camera);
+    pub fn named(&self, camera: &CameraId, host: &Host) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.0.clone_from(camera);
+        named.1.clone_from(host);
     }
 
     pub(super) fn target(&self) -> Result<Target, CameraError> {
-        let camera = self.camera();
+        let (camera, host) = self.as_named();
         self.shared
             .parts
             .book
-            .target(&camera, &self.place.host)
+            .target(&camera, &host)
             .map_err(|fault| CameraError::NotSupported(fault.message))
     }
 
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &Spot {
         &self.place
     }
 
@@ -204,36 +210,20 @@ impl Contact {
         request: &DeviceRequest,
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
-        let ip = self.address(deadline)?;
+        let ip = self.address()?;
         let result = self.with_protocol(seat, ip, request, deadline);
         let online = !matches!(
             result,
             Err(CameraError::Unreachable(_) | CameraError::NoAnswer(_))
         );
-        self.shared.parts.book.seen(&self.place.host, online);
+        self.shared.parts.book.seen(&self.as_named().1, online);
         result
     }
 
-    /// The address, resolved and judged.
-    fn address(&self, deadline: Instant) -> Result<IpAddr, CameraError> {
-        let parts = &self.shared.parts;
-        let judged = |ip: IpAddr| {
-            parts
-                .book
-                .check(ip)
-                .map_err(|fault| CameraError::NotSupported(fault.message))
-        };
-        let name = match &self.place.host {
-            Host::Ip(ip) => return judged(*ip),
-            Host::Name(name) => name,
-        };
-        // A name with one address that is none for a camera is no camera's name.
-        let mut first = None;
-        for ip in parts.names.lookup(name, deadline)? {
-            let ip = judged(ip)?;
-            first.get_or_insert(ip);
-        }
-        first.ok_or_else(|| CameraError::Unreachable("the host name has no address".to_owned()))
+    /// The address, judged: the rules change with this machine's own addresses.
+    fn address(&self) -> Result<IpAddr, CameraError> {
+        let judged = self.shared.parts.book.check(self.place.ip);
+        judged.map_err(|fault| CameraError::NotSupported(fault.message))
     }
 
     /// With the protocol that the camera speaks; where that turns out to be the other one, with
@@ -331,8 +321,9 @@ impl Contact {
         request: &DeviceRequest,
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
-        let (book, host) = (&self.shared.parts.book, &self.place.host);
-        let camera = self.camera();
+        let book = &self.shared.parts.book;
+        let (camera, host) = self.as_named();
+        let host = &host;
         let stop = matches!(request, DeviceRequest::Stop { .. });
         // Who asks whether a login is right does not want to hear of another.
         let asks_of_login = matches!(

@@ -14,10 +14,13 @@ use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::url;
 
+use self::finds::Find;
+pub use self::finds::Sighting;
+
 /// Most cameras that are remembered.
 const MAX_CAMERAS: usize = 1024;
-/// Most finds of discovery that are remembered.
-const MAX_FINDS: usize = 4096;
+/// Most host names whose address is remembered.
+const MAX_NAMES: usize = 1024;
 /// The HTTP port where nobody says another.
 const HTTP: u16 = 80;
 /// What some send as a camera's `port`, because lists of cameras have it there. No camera answers
@@ -85,6 +88,8 @@ pub struct Target {
     pub login: Option<Login>,
     /// The last one that was accepted; where none was, the same as `login`.
     pub stop_login: Option<Login>,
+    /// The port of RTSP, where discovery or a stream has told it.
+    pub rtsp_port: Option<u16>,
 }
 
 /// One entry of `camera.credentials`.
@@ -109,13 +114,10 @@ struct Camera {
     candidate: Option<(Host, Login)>,
     /// The last that was accepted.
     accepted: Option<(Host, Login)>,
-    used: u64,
-}
-
-#[derive(Debug)]
-struct Find {
-    vendor: Option<Vendor>,
-    port: Option<u16>,
+    /// Of RTSP, as a stream's source has it.
+    rtsp_port: Option<u16>,
+    /// No command has spoken of it: discovery asks it by its address.
+    introduced: bool,
     used: u64,
 }
 
@@ -125,6 +127,8 @@ pub struct Directory {
     rules: AddressRules,
     cameras: BTreeMap<CameraId, Camera>,
     finds: BTreeMap<IpAddr, Find>,
+    /// Where host names have led.
+    names: BTreeMap<String, (IpAddr, u64)>,
     configured: Vec<ConfiguredLogin>,
     /// Counts uses.
     clock: u64,
@@ -157,12 +161,18 @@ impl Directory {
         if let Some(Host::Ip(ip)) = said.host {
             self.rules.check(ip)?;
         }
+        let moved = said.host.as_ref().is_some_and(|new| {
+            let old = self.cameras.get(id).and_then(|c| c.host.as_ref());
+            !old.is_some_and(|old| self.is_same(old, new))
+        });
         let camera = self.camera(id);
-        if let Some(host) = said.host
-            && camera.host.as_ref() != Some(&host)
-        {
+        camera.introduced &= said == Said::default();
+        if !moved {
+            camera.host = said.host.or(camera.host.take());
+        } else if let Some(host) = said.host {
             // Another device may stand there.
             camera.port = None;
+            camera.rtsp_port = None;
             camera.channel = None;
             camera.protocol = None;
             camera.vendor = None;
@@ -216,24 +226,43 @@ impl Directory {
             port: None,
             login,
         };
+        let port = url::split(source.expose())
+            .ok()
+            .and_then(|parts| parts.port);
         // A refused address is a proxy's: not worth a word.
-        let _ = self.learn(id, said);
+        if self.learn(id, said).is_ok() {
+            self.camera(id).rtsp_port = Some(port.unwrap_or(RTSP));
+        }
     }
 
-    /// Learns what a sweep has found at an address.
-    pub fn learn_find(&mut self, ip: IpAddr, vendor: Option<Vendor>, port: Option<u16>) {
-        let Ok(ip) = self.rules.check(ip) else {
-            return;
-        };
+    /// Learns where a host name leads. What is known of a camera by its name holds by its address
+    /// too, logins included: they were sent there.
+    pub fn leads_to(&mut self, name: &str, ip: IpAddr) {
         self.clock += 1;
-        let used = self.clock;
-        if !self.finds.contains_key(&ip) && self.finds.len() >= MAX_FINDS {
-            let oldest = self.finds.iter().min_by_key(|(_, f)| f.used);
-            if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
-                self.finds.remove(&oldest);
+        if !self.names.contains_key(name) && self.names.len() >= MAX_NAMES {
+            let oldest = self.names.iter().min_by_key(|(_, (_, used))| *used);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.names.remove(&oldest);
             }
         }
-        self.finds.insert(ip, Find { vendor, port, used });
+        let entry = (ip.to_canonical(), self.clock);
+        self.names.insert(name.to_owned(), entry);
+    }
+
+    /// Whether two hosts are one, as far as is known.
+    pub fn is_same(&self, one: &Host, other: &Host) -> bool {
+        one == other
+            || self
+                .address(one)
+                .is_some_and(|ip| self.address(other) == Some(ip))
+    }
+
+    /// Where a host is, as far as is known.
+    pub fn address(&self, host: &Host) -> Option<IpAddr> {
+        match host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(name) => self.names.get(name).map(|(ip, _)| *ip),
+        }
     }
 
     /// Learns which protocol a camera really answers.
@@ -280,10 +309,7 @@ impl Directory {
             self.rules.check(ip)?;
         }
         let known = self.cameras.get(id);
-        let find = match host {
-            Host::Ip(ip) => self.finds.get(&ip),
-            Host::Name(_) => None,
-        };
+        let find = self.address(&host).and_then(|ip| self.finds.get(&ip));
         let configured = self.configured_for(id, &host);
         let vendor = known
             .and_then(|c| c.vendor.clone())
@@ -292,7 +318,7 @@ impl Directory {
             .or_else(|| self.neighbour(&host, |c| c.vendor.clone()));
         let of_host = |pair: &Option<(Host, Login)>| {
             pair.as_ref()
-                .filter(|(at, _)| *at == host)
+                .filter(|(at, _)| self.is_same(at, &host))
                 .map(|(_, login)| login.clone())
         };
         let accepted = known
@@ -312,8 +338,13 @@ impl Directory {
             .or_else(|| self.neighbour(&host, |c| c.port))
             .or_else(|| find.and_then(|f| f.port))
             .unwrap_or(HTTP);
+        let rtsp_port = find
+            .and_then(|f| f.rtsp_port)
+            .or_else(|| known.and_then(|c| c.rtsp_port))
+            .or_else(|| self.neighbour(&host, |c| c.rtsp_port));
         Ok(Target {
             port,
+            rtsp_port,
             channel: known.and_then(|c| c.channel).unwrap_or(1),
             vendor,
             protocol,
@@ -328,7 +359,8 @@ impl Directory {
     pub fn known(
         &self,
     ) -> impl Iterator<Item = (&CameraId, &Host, u16, Option<&Vendor>, Option<Protocol>)> {
-        self.cameras.iter().filter_map(|(id, camera)| {
+        let told = self.cameras.iter().filter(|(_, c)| !c.introduced);
+        told.filter_map(|(id, camera)| {
             let host = camera.host.as_ref()?;
             let port = camera.port.unwrap_or(HTTP);
             Some((id, host, port, camera.vendor.as_ref(), camera.protocol))
@@ -340,7 +372,7 @@ impl Directory {
         let host = Host::Ip(ip.to_canonical());
         self.cameras
             .iter()
-            .filter(|(_, camera)| camera.host.as_ref() == Some(&host))
+            .filter(|(_, c)| c.host.as_ref().is_some_and(|at| self.is_same(at, &host)))
             .map(|(id, _)| id.clone())
             .collect()
     }
@@ -349,7 +381,7 @@ impl Directory {
     fn neighbour<T>(&self, host: &Host, what: impl Fn(&Camera) -> Option<T>) -> Option<T> {
         self.cameras
             .values()
-            .filter(|c| c.host.as_ref() == Some(host))
+            .filter(|c| c.host.as_ref().is_some_and(|at| self.is_same(at, host)))
             .filter_map(|c| what(c).map(|found| (c.used, found)))
             .max_by_key(|(used, _)| *used)
             .map(|(_, found)| found)
@@ -370,7 +402,10 @@ impl Directory {
     fn camera(&mut self, id: &CameraId) -> &mut Camera {
         self.clock += 1;
         if !self.cameras.contains_key(id) && self.cameras.len() >= MAX_CAMERAS {
-            let oldest = self.cameras.iter().min_by_key(|(_, c)| c.used);
+            let oldest = self
+                .cameras
+                .iter()
+                .min_by_key(|(_, c)| (!c.introduced, c.used));
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 self.cameras.remove(&oldest);
             }
@@ -455,5 +490,6 @@ fn told_by_path(path: &str) -> (Option<Vendor>, Option<u32>) {
     (None, None)
 }
 
+mod finds;
 #[cfg(test)]
 mod tests;

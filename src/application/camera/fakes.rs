@@ -1,17 +1,19 @@
 //! A camera for unit tests: it takes everything, and tells what it was asked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Sender, unbounded};
 
-use super::{Book, CameraParts, CameraService, LanePolicy};
+use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Said};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo, Protocol,
-    ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
+    Checked, Credentials, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo,
+    Protocol, ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
 };
+use crate::domain::discovery::{RtspGateway, StreamDescription};
+use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::{Drive, PtzEvent, Velocity};
@@ -33,17 +35,45 @@ pub(crate) enum Told {
 
 /// Cameras, and what they were asked.
 pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
+    let address = IpAddr::from([192, 168, 0, 9]);
+    cameras_named(Arc::new(FakeNames(Mutex::new(Ok(vec![address])))))
+}
+
+/// The same, with a name service.
+pub(crate) fn cameras_named(
+    names: Arc<FakeNames>,
+) -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
     let asked = Asked::default();
     let (told, events) = unbounded();
     let parts = CameraParts {
         gateway: Arc::new(FakeGateway(asked.clone())),
-        names: Arc::new(FakeNames),
+        rtsp: Arc::new(FakeRtsp(asked.clone())),
+        names,
         pictures: Arc::new(FakePictures),
         observer: Arc::new(FakeObserver(told)),
         book: Arc::new(Book::new(Vec::new(), false, Box::new(Vec::new))),
         policy: LanePolicy::default(),
     };
     (CameraService::new(parts), asked, events)
+}
+
+/// The camera at an address has taken this login, as somebody who commands it has found.
+pub(crate) fn give_login(cameras: &CameraService, ip: &str) {
+    let login = Login::parse("admin", &Secret::new(PASSWORD)).unwrap();
+    give_this_login(cameras, ip, &login);
+}
+
+/// Somebody has sent a login for the camera at an address; it is asked a question with it.
+pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Login) {
+    let ask = CameraAsk {
+        camera_id: None,
+        said: Said {
+            host: Some(Host::parse("ip", ip).unwrap()),
+            login: Some(login.clone()),
+            ..Said::default()
+        },
+    };
+    cameras.shared_book().place(&ask).unwrap();
 }
 
 struct FakeGateway(Asked);
@@ -62,11 +92,45 @@ impl CameraGateway for FakeGateway {
     }
 }
 
-struct FakeNames;
+/// Speaks RTSP everywhere but at port 555; its stream is `/live`, for whoever has the password.
+struct FakeRtsp(Asked);
+
+impl RtspGateway for FakeRtsp {
+    fn speaks(&self, at: SocketAddr, _: Duration) -> Result<(), Fault> {
+        self.0.lock().unwrap().push(format!("{at} speaks"));
+        if at.port() == 555 {
+            return Err(Fault::new(ErrorCode::Unavailable, "refused"));
+        }
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        at: SocketAddr,
+        url: &Secret,
+        login: Option<&Credentials>,
+        _: Duration,
+    ) -> Result<StreamDescription, Fault> {
+        let who = login.map_or("stranger", |login| login.username());
+        let line = format!("{at} describe {} by {who}", url.expose());
+        self.0.lock().unwrap().push(line);
+        let fails = |code| Err(Fault::new(code, "as the test asked"));
+        match login {
+            _ if !url.expose().ends_with("/live") => fails(ErrorCode::NotFound),
+            Some(login) if login.password().expose() == PASSWORD => {
+                Ok(StreamDescription::default())
+            }
+            _ => fails(ErrorCode::Unauthorized),
+        }
+    }
+}
+
+/// What every name leads to.
+pub(crate) struct FakeNames(pub Mutex<Result<Vec<IpAddr>, CameraError>>);
 
 impl NameLookup for FakeNames {
     fn lookup(&self, _: &str, _: Instant) -> Result<Vec<IpAddr>, CameraError> {
-        Ok(vec![IpAddr::from([192, 168, 0, 9])])
+        self.0.lock().unwrap().clone()
     }
 }
 

@@ -15,7 +15,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::tour::Tour;
-use super::motor::{Motion, Motor, Motors, TourNumber};
+use super::motor::{Motion, Motor, TourNumber};
+use super::motors::Motors;
 use super::order::{
     Command, CommandId, CommandResult, Origin, Outcome, Output, Query, RequestId, Success, Wire,
 };

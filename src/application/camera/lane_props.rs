@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::order::*;
+use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Quirks, Sim, ms, secs};
 use crate::domain::error::ErrorCode;
 use crate::domain::patrol::{PatrolEventKind, PatrolState};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::lane::{Lane, LanePolicy};
 use super::order::*;
+use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Quirks, Sim, camera, ms, secs};
 use crate::domain::error::ErrorCode;
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEventKind};

@@ -1,6 +1,7 @@
 //! The lane and its tour in simulated time.
 
 use super::order::*;
+use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Sim, ms, secs};
 use crate::domain::error::ErrorCode;
 use crate::domain::patrol::{PatrolEventKind, PatrolState};

@@ -22,26 +22,32 @@ mod lane_tour_tests;
 mod latency;
 mod login;
 mod motor;
+mod motors;
+mod naming;
 mod order;
+mod ptz_ask;
 mod running;
 mod service;
 #[cfg(test)]
 mod service_tests;
+mod sightings;
 #[cfg(test)]
 mod sim;
 mod waiting;
+mod whereabouts;
 mod wires;
 
 pub use address::{AddressRules, Host, OwnAddress};
 pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
 pub use contact::{CheckReport, QueryData};
-pub use directory::{ConfiguredLogin, Directory, Said, Target, Vendor};
+pub use directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
 pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
 pub use latency::{Kind as CommandKind, Latencies};
 pub use login::Login;
 pub use order::{
     Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,
-    PatrolOrder, PresetOrder, PtzAsk, Query, RequestId, Send, StopWay, Success, Wire,
+    PatrolOrder, PresetOrder, Query, RequestId, Send, StopWay, Success, Wire,
 };
+pub use ptz_ask::PtzAsk;
 pub use service::{CameraDone, CameraParts, CameraReply, CameraService};

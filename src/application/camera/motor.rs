@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::order::{Origin, RequestId, StopWay, Wire};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::ptz::{Drive, Velocity};
+use crate::domain::ptz::Velocity;
 use crate::domain::stream::CameraId;
 
 /// A stop that is not obeyed for so long has failed; it is tried on, but more seldom.
@@ -471,44 +471,5 @@ impl Motor {
             }
         }
         soonest
-    }
-}
-
-/// The drives of one camera.
-#[derive(Debug)]
-pub(super) struct Motors {
-    head: Motor,
-    focus: Motor,
-    iris: Motor,
-}
-
-impl Motors {
-    pub(super) fn new() -> Self {
-        Self {
-            head: Motor::new(),
-            focus: Motor::new(),
-            iris: Motor::new(),
-        }
-    }
-
-    pub(super) fn get(&self, drive: Drive) -> &Motor {
-        match drive {
-            Drive::PanTiltZoom => &self.head,
-            Drive::Focus => &self.focus,
-            Drive::Iris => &self.iris,
-        }
-    }
-
-    pub(super) fn get_mut(&mut self, drive: Drive) -> &mut Motor {
-        match drive {
-            Drive::PanTiltZoom => &mut self.head,
-            Drive::Focus => &mut self.focus,
-            Drive::Iris => &mut self.iris,
-        }
-    }
-
-    /// In the order of [`Drive::ALL`].
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Motor> {
-        [&self.head, &self.focus, &self.iris].into_iter()
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
+use super::address::Host;
 use super::contact::{Contact, QueryData};
 use super::latency::Kind;
 use super::order::{Command, CommandId, Outcome, Output, RequestId};
@@ -28,8 +29,8 @@ const ANSWERS: usize = 16;
 
 /// What comes to a lane from outside.
 pub(super) enum Input {
-    /// A command, and who waits for its answer.
-    Command(Command, Sender<CameraReply>),
+    /// A command, the host that it finds its camera by, and who waits for its answer.
+    Command(Command, Host, Sender<CameraReply>),
     /// Look at the [`Flags`]. May be lost where the queue is full: then the thread looks anyway.
     Look,
 }
@@ -178,14 +179,14 @@ impl Running {
                     Err(_) => break,
                 },
                 recv(inputs) -> input => match input {
-                    Ok(Input::Command(command, reply)) => {
+                    Ok(Input::Command(command, host, reply)) => {
                         self.waiting.insert(command.id, Waiting {
                             camera: command.camera.clone(),
                             reply,
                             since: Instant::now(),
                             kind: Kind::of(&command.order),
                         });
-                        self.contact.named(&command.camera);
+                        self.contact.named(&command.camera, &host);
                         self.last_camera = command.camera.clone();
                         Event::Command(command)
                     }

@@ -4,6 +4,7 @@
 //! camera delays another. Knows no JSON and no protocol.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -12,14 +13,16 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
 use super::address::Host;
-use super::book::{Book, CameraAsk, KnownCamera, Place};
+use super::book::{Book, CameraAsk, KnownCamera, Spot};
 use super::contact::{Contact, QueryData};
 use super::directory::ConfiguredLogin;
 use super::latency::Latencies;
 use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
 use super::running::{self, Flags, Input};
+use super::whereabouts::{Job, Whereabouts};
 use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
+use crate::domain::discovery::RtspGateway;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolStatus;
@@ -37,6 +40,8 @@ const STOP_WAITS: Duration = Duration::from_secs(1);
 pub struct CameraParts {
     /// Opens devices.
     pub gateway: Arc<dyn CameraGateway>,
+    /// Asks cameras over RTSP.
+    pub rtsp: Arc<dyn RtspGateway>,
     /// Resolves host names.
     pub names: Arc<dyn NameLookup>,
     /// Fits pictures, and takes them from streams.
@@ -69,11 +74,13 @@ struct LaneHandle {
     queue: Sender<Input>,
     flags: Arc<Flags>,
     generation: u64,
+    /// As the last command named its camera, and the host that it found it by.
+    named: (CameraId, Host),
 }
 
 #[derive(Default)]
 struct Lanes {
-    map: HashMap<Place, LaneHandle>,
+    map: HashMap<Spot, LaneHandle>,
     generations: u64,
 }
 
@@ -82,6 +89,7 @@ pub(super) struct Shared {
     policy: RwLock<LanePolicy>,
     pub latencies: Latencies,
     lanes: Mutex<Lanes>,
+    whereabouts: Mutex<Whereabouts>,
     commands: AtomicU64,
     link_down: AtomicBool,
     stopping: AtomicBool,
@@ -93,7 +101,7 @@ pub(super) struct Shared {
 /// A cheap handle; every door has a clone.
 #[derive(Clone)]
 pub struct CameraService {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl CameraService {
@@ -106,6 +114,7 @@ impl CameraService {
                 latencies: Latencies::default(),
                 parts,
                 lanes: Mutex::default(),
+                whereabouts: Mutex::default(),
                 commands: AtomicU64::new(1),
                 link_down: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
@@ -126,7 +135,6 @@ impl CameraService {
     ) -> Result<CameraDone, Fault> {
         let shared = &self.shared;
         let camera = ask.name()?;
-        let urgent = matches!(order, Order::Stop(_));
         // A tour's other commands make no lane: there is no tour where there is none.
         let patrol_only = match &order {
             Order::Patrol(PatrolOrder::Start(_)) => None,
@@ -141,34 +149,71 @@ impl CameraService {
             Err(fault) => return Err(fault),
         };
         let (reply, done) = bounded(1);
-        let command = Command {
-            id: CommandId(shared.commands.fetch_add(1, Ordering::Relaxed)),
-            camera: camera.clone(),
-            origin,
-            age,
-            order,
+        let job = Job {
+            command: Command {
+                id: shared.command_id(),
+                camera: camera.clone(),
+                origin,
+                age,
+                order,
+            },
+            place,
+            reply,
+            since: Instant::now(),
         };
-        let mut input = Input::Command(command, reply);
+        match &job.place.host {
+            Host::Ip(ip) => {
+                let ip = *ip;
+                if patrol_only.is_some() && !shared.has_lane(&job.place.at(ip)) {
+                    return without_lane(camera, patrol_only.as_ref());
+                }
+                self.hand_over(job, ip)?;
+            }
+            Host::Name(name) => {
+                let name = name.clone();
+                let (last, awaited) = {
+                    let names = shared.whereabouts();
+                    (names.last(&name), names.is_awaited(&name))
+                };
+                let lane = last.is_some_and(|ip| shared.has_lane(&job.place.at(ip)));
+                if patrol_only.is_some() && !lane && !awaited {
+                    return without_lane(camera, patrol_only.as_ref());
+                }
+                self.by_name(&name, job, lane)?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Hands a command to the lane of its camera, which is made where there is none.
+    pub(super) fn hand_over(&self, job: Job, ip: IpAddr) -> Result<(), Fault> {
+        let shared = &self.shared;
+        let place = job.place.at(ip);
+        let (camera, host) = (job.command.camera.clone(), job.place.host.clone());
+        let urgent = matches!(job.command.order, Order::Stop(_));
+        let mut command = job.command;
+        command.age = command.age.saturating_add(job.since.elapsed());
+        let mut input = Input::Command(command, host.clone(), job.reply);
         let give_up = Instant::now() + STOP_WAITS;
         loop {
             let (refused, queue) = {
                 let mut lanes = shared.lanes();
-                let handle = match lanes.map.get(&place) {
-                    Some(handle) => handle,
-                    None if patrol_only.is_some() => {
-                        return without_lane(camera, patrol_only.as_ref());
+                let handle = match lanes.map.get_mut(&place) {
+                    Some(handle) => {
+                        handle.named = (camera.clone(), host.clone());
+                        handle
                     }
-                    None => self.start_lane(&mut lanes, &place, &camera)?,
+                    None => self.start_lane(&mut lanes, place, &camera, &host)?,
                 };
                 match handle.queue.try_send(input) {
-                    Ok(()) => return Ok(done),
+                    Ok(()) => return Ok(()),
                     Err(refused) => (refused, handle.queue.clone()),
                 }
             };
             input = match refused {
                 // A stop waits for its place, in nobody's way.
                 TrySendError::Full(input) if urgent => match queue.send_deadline(input, give_up) {
-                    Ok(()) => return Ok(done),
+                    Ok(()) => return Ok(()),
                     Err(why) => why.into_inner(),
                 },
                 TrySendError::Full(_) => {
@@ -267,6 +312,17 @@ impl CameraService {
         self.shared.lanes().map.len()
     }
 
+    /// The next command by a name looks it up again.
+    #[cfg(test)]
+    pub(super) fn distrust_names(&self) {
+        self.shared.whereabouts().distrust();
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared_book(&self) -> &Book {
+        &self.shared.parts.book
+    }
+
     #[cfg(test)]
     pub(super) fn has_quiet(&self) -> bool {
         let lanes = self.shared.lanes();
@@ -299,9 +355,10 @@ impl CameraService {
     fn start_lane<'a>(
         &self,
         lanes: &'a mut Lanes,
-        place: &Place,
+        place: Spot,
         camera: &CameraId,
-    ) -> Result<&'a LaneHandle, Fault> {
+        host: &Host,
+    ) -> Result<&'a mut LaneHandle, Fault> {
         let shared = &self.shared;
         let alive = shared
             .alive
@@ -321,7 +378,7 @@ impl CameraService {
         flags
             .link_down
             .store(shared.link_down.load(Ordering::Relaxed), Ordering::Relaxed);
-        let contact = Contact::new(place.clone(), camera.clone(), Arc::clone(shared));
+        let contact = Contact::new(place, camera.clone(), host.clone(), Arc::clone(shared));
         running::start(running::Start {
             contact: Arc::new(contact),
             inputs,
@@ -339,8 +396,9 @@ impl CameraService {
             queue,
             flags,
             generation,
+            named: (camera.clone(), host.clone()),
         };
-        Ok(lanes.map.entry(place.clone()).or_insert(handle))
+        Ok(lanes.map.entry(place).or_insert(handle))
     }
 }
 
@@ -350,7 +408,7 @@ impl Lanes {
         let oldest = self
             .map
             .iter()
-            .filter_map(|(place, handle)| Some((handle.flags.quiet_since()?, place.clone())))
+            .filter_map(|(place, handle)| Some((handle.flags.quiet_since()?, *place)))
             .min_by_key(|(since, _)| *since);
         let Some((_, place)) = oldest else {
             return Err(Fault::new(
@@ -374,8 +432,33 @@ impl Shared {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn whereabouts(&self) -> std::sync::MutexGuard<'_, Whereabouts> {
+        self.whereabouts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lanes at an address whose last command found them by that host.
+    pub(super) fn lanes_by(&self, ip: IpAddr, host: &Host) -> Vec<(Spot, CameraId)> {
+        let lanes = self.lanes();
+        lanes
+            .map
+            .iter()
+            .filter(|(spot, handle)| spot.ip == ip && handle.named.1 == *host)
+            .map(|(spot, handle)| (*spot, handle.named.0.clone()))
+            .collect()
+    }
+
+    fn has_lane(&self, place: &Spot) -> bool {
+        self.lanes().map.contains_key(place)
+    }
+
+    pub(super) fn command_id(&self) -> CommandId {
+        CommandId(self.commands.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Takes a quiet lane out, unless something has come for it. `true` = its thread may end.
-    pub fn let_go(&self, place: &Place, generation: u64, inputs: &Receiver<Input>) -> bool {
+    pub fn let_go(&self, place: &Spot, generation: u64, inputs: &Receiver<Input>) -> bool {
         let mut lanes = self.lanes();
         if !inputs.is_empty() {
             return false;

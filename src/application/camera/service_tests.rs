@@ -1,9 +1,12 @@
 //! The service with fake cameras: link loss, room for lanes, shutdown.
 
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::fakes::{self, Told};
+use super::fakes::{self, FakeNames, Told};
 use super::{CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PtzAsk, Said};
+use crate::domain::camera::CameraError;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::{PtzAction, PtzEventKind};
 use crate::domain::stream::Id;
@@ -103,4 +106,150 @@ fn quiet_lanes_make_room_and_moving_ones_do_not() {
     assert_eq!(full.code, ErrorCode::NodeBusy);
     cameras.shut_down();
     assert!(cameras.ended().recv_timeout(SOON).is_err());
+}
+
+/// A camera by an id or none, and a host or none, with or without a login.
+fn called(id: Option<&str>, host: Option<&str>, login: bool) -> CameraAsk {
+    CameraAsk {
+        camera_id: id.map(|id| Id::parse("cameraId", id).unwrap()),
+        said: Said {
+            host: host.map(|host| Host::parse("ip", host).unwrap()),
+            login: login.then(|| Login::parse("admin", &Secret::new(fakes::PASSWORD)).unwrap()),
+            ..Said::default()
+        },
+    }
+}
+
+fn name_service(address: &str) -> Arc<FakeNames> {
+    Arc::new(FakeNames(Mutex::new(Ok(vec![address.parse().unwrap()]))))
+}
+
+fn done(cameras: &CameraService, ask: &CameraAsk, action: PtzAction) -> CameraReply {
+    cameras
+        .submit(ask, Origin::Rest, Duration::ZERO, order(action))
+        .unwrap()
+        .recv_timeout(SOON)
+        .unwrap()
+}
+
+#[test]
+fn one_camera_has_one_lane_whatever_it_is_called() {
+    let (cameras, asked, _) = fakes::cameras_named(name_service("192.168.7.1"));
+    let by_id = called(Some("cam"), Some("dome.lan"), true);
+    assert!(done(&cameras, &by_id, PtzAction::PanLeft).result.is_ok());
+    // By its address, and by its name alone: nobody says the login again.
+    for ask in [
+        called(None, Some("192.168.7.1"), false),
+        called(None, Some("dome.lan"), false),
+        called(Some("cam"), None, false),
+        called(Some("another"), Some("192.168.7.1"), false),
+    ] {
+        let reply = done(&cameras, &ask, PtzAction::Stop);
+        assert!(reply.result.is_ok(), "{:?}", reply.result);
+    }
+    assert_eq!(cameras.lanes(), 1);
+    let asked = asked.lock().unwrap();
+    assert!(asked.iter().all(|line| line.starts_with("192.168.7.1:80 ")));
+    assert!(
+        !asked.iter().any(|line| line == "login refused"),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn commands_by_a_new_name_keep_their_order() {
+    let (cameras, asked, _) = fakes::cameras_named(name_service("192.168.7.1"));
+    for number in 0..50 {
+        let ask = called(Some("cam"), Some(&format!("dome{number}.lan")), true);
+        let send = |action| {
+            let order = order(action);
+            cameras.submit(&ask, Origin::Rest, Duration::ZERO, order)
+        };
+        // The lookup may still be under way when the stop comes: the camera stands all the same.
+        let (moved, stopped) = (send(PtzAction::PanLeft), send(PtzAction::Stop));
+        for each in [moved, stopped] {
+            let reply = each.unwrap().recv_timeout(SOON).unwrap();
+            assert!(reply.result.is_ok(), "{:?}", reply.result);
+        }
+        // A stop that left while the move was unanswered is sent once more.
+        wait_for("the camera to stand", || {
+            let asked = asked.lock().unwrap();
+            let last = asked.iter().rfind(|line| line.contains("PanTiltZoom"));
+            last.unwrap() == "192.168.7.1:80 PanTiltZoom stop"
+        });
+    }
+    assert_eq!(cameras.lanes(), 1);
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_leaves_nothing_moving_behind() {
+    let names = name_service("192.168.7.1");
+    let (cameras, asked, _) = fakes::cameras_named(names.clone());
+    let ask = called(Some("cam"), Some("dome.lan"), true);
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    *names.0.lock().unwrap() = Ok(vec!["192.168.7.2".parse().unwrap()]);
+    cameras.distrust_names();
+    // A stop waits for no name service: it goes to where the camera was.
+    assert!(done(&cameras, &ask, PtzAction::Stop).result.is_ok());
+    let count = |what: &str| {
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|line| *line == what).count()
+    };
+    assert!(count("192.168.7.1:80 PanTiltZoom stop") >= 1);
+    wait_for("the new address", || {
+        done(&cameras, &ask, PtzAction::TiltUp);
+        asked
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.starts_with("192.168.7.2"))
+    });
+    // What that may have set in motion at the old address was stopped unasked.
+    let last = || {
+        let asked = asked.lock().unwrap();
+        let at_old = asked.iter().rfind(|line| line.starts_with("192.168.7.1"));
+        at_old.cloned().unwrap()
+    };
+    wait_for("the old one to stand", || last().ends_with("stop"));
+}
+
+#[test]
+fn a_name_service_that_is_away_stops_nobody() {
+    let names = name_service("192.168.7.1");
+    let (cameras, _, _) = fakes::cameras_named(names.clone());
+    let ask = called(Some("cam"), Some("dome.lan"), true);
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    *names.0.lock().unwrap() = Err(CameraError::Unreachable("no name service".into()));
+    cameras.distrust_names();
+    assert!(done(&cameras, &ask, PtzAction::Stop).result.is_ok());
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    // One that was never found is not there.
+    let ask = called(Some("new"), Some("other.lan"), true);
+    let fault = done(&cameras, &ask, PtzAction::PanLeft).result.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::Unavailable);
+}
+
+#[test]
+fn names_that_lead_where_no_camera_is() {
+    for bad in [
+        "127.0.0.1",
+        "169.254.169.254",
+        "239.1.1.1",
+        "255.255.255.255",
+        "::1",
+    ] {
+        let good: IpAddr = "192.168.7.1".parse().unwrap();
+        let names = name_service(bad);
+        if let Ok(list) = &mut *names.0.lock().unwrap() {
+            list.insert(0, good);
+        }
+        let (cameras, asked, _) = fakes::cameras_named(names);
+        let ask = called(Some("cam"), Some("dome.lan"), true);
+        for action in [PtzAction::PanLeft, PtzAction::Stop] {
+            let fault = done(&cameras, &ask, action).result.unwrap_err();
+            assert_eq!(fault.code, ErrorCode::ValidationFailed, "{bad}");
+        }
+        assert!(asked.lock().unwrap().is_empty());
+        assert_eq!(cameras.lanes(), 0);
+    }
 }

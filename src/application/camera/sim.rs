@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::lane::{Lane, LanePolicy};
 use super::order::*;
+use super::ptz_ask::PtzAsk;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::{PatrolAsk, PatrolEvent, PatrolEventKind, Plan, WaypointAsk};
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEvent, PtzEventKind, Velocity};

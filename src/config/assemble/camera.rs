@@ -7,6 +7,7 @@ use crate::config::fault::Place;
 use crate::config::reader::{Reader, Section};
 use crate::config::value::{self, Wrong};
 use crate::config::{Camera, CameraCredential};
+use crate::util::cidr::Cidr;
 use crate::util::secret::Secret;
 
 /// Addresses that one sweep takes at most: a /16.
@@ -78,15 +79,20 @@ fn subnets<'a>(
                 continue;
             }
         };
-        if subnet.network.is_loopback() && !allow_loopback {
+        if subnet.first().is_loopback() && !allow_loopback {
             r.fault(
                 &item.place,
                 "is this machine itself: set camera.allow_loopback if cameras are reached there",
             );
         } else if !subnet.is_private() {
-            r.warn(
+            r.fault(
                 &item.place,
-                "is not a private network: every address of it will be knocked at",
+                "is not a private network: strangers are not knocked at",
+            );
+        } else if subnet == Cidr::METADATA {
+            r.fault(
+                &item.place,
+                "is where clouds keep their machines' credentials",
             );
         }
         size += subnet.size();

@@ -96,6 +96,7 @@ fn tools(config: &Shared) -> Tools {
     let gateway = Arc::new(Cameras::new(CameraOptions::default()));
     let service = CameraService::new(CameraParts {
         gateway: gateway.clone(),
+        rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(config.ffmpeg.path.clone(), String::new())),
         observer: Arc::new(Nobody),

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -96,8 +96,25 @@ impl Names {
         })
     }
 
-    /// The addresses of `host_port`, asked for at most `timeout` long.
+    /// The addresses of `host_port`, asked for at most `timeout` long, without those where no peer
+    /// of ours can be.
     fn addresses(&self, host_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, Failure> {
+        let mut found = self.any_addresses(host_port, timeout)?;
+        found.retain(|address| may_be_a_peer(address.ip()));
+        if found.is_empty() {
+            return Err(Failure::Io(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the name leads to a link-local, multicast or metadata address, where no peer can be",
+            )));
+        }
+        Ok(found)
+    }
+
+    fn any_addresses(
+        &self,
+        host_port: &str,
+        timeout: Duration,
+    ) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(literal) = host_port.parse::<SocketAddr>() {
             return Ok(vec![literal]);
         }
@@ -156,6 +173,20 @@ impl Names {
             .known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cloud's metadata service answers whoever is on the machine (169.254.169.254, fd00:ec2::254);
+/// a name that somebody else controls must not lead us there.
+fn may_be_a_peer(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            !(ip.is_link_local() || ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified())
+        }
+        IpAddr::V6(ip) => {
+            let metadata = ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+            !(ip.is_unicast_link_local() || ip.is_multicast() || ip.is_unspecified() || metadata)
+        }
     }
 }
 
@@ -235,6 +266,38 @@ mod tests {
                 vec![literal.parse().unwrap()]
             );
         }
+    }
+
+    #[test]
+    fn nobody_is_led_to_a_metadata_service() {
+        let names = Names::with_lookup(|host| {
+            Ok(vec![match host {
+                "both.test:80" => {
+                    return Ok(vec![
+                        SocketAddr::from(([169, 254, 169, 254], 80)),
+                        SocketAddr::from(([127, 0, 0, 1], 80)),
+                    ]);
+                }
+                _ => SocketAddr::from(([169, 254, 169, 254], 80)),
+            }])
+        });
+        for refused in [
+            "169.254.169.254:80",
+            "[::ffff:169.254.169.254]:80",
+            "[fd00:ec2::254]:80",
+            "[fe80::1]:80",
+            "224.0.0.1:80",
+            "0.0.0.0:80",
+            "metadata.test:80",
+        ] {
+            let why = names.addresses(refused, SECOND);
+            assert!(
+                matches!(&why, Err(Failure::Io(e)) if e.kind() == io::ErrorKind::PermissionDenied),
+                "{refused}: {why:?}"
+            );
+        }
+        let left = names.addresses("both.test:80", SECOND).unwrap();
+        assert_eq!(left, vec![SocketAddr::from(([127, 0, 0, 1], 80))]);
     }
 
     #[test]

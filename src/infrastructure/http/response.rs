@@ -92,10 +92,14 @@ pub(super) fn lost_words(why: &io::Error) -> String {
 }
 
 /// How a body ends.
-pub(super) enum Framing {
+pub enum Framing {
+    /// There is none.
     Empty,
+    /// After so many bytes.
     Length(usize),
+    /// After the last chunk.
     Chunked,
+    /// With the connection.
     UntilClose,
 }
 
@@ -270,14 +274,17 @@ impl Reader {
     }
 }
 
-pub(super) struct Head {
-    pub(super) response: Response,
-    pub(super) http_1_0: bool,
+/// What stands before a body.
+pub struct Head {
+    /// Without its body.
+    pub response: Response,
+    /// Of the version that closes after each answer.
+    pub http_1_0: bool,
 }
 
 /// A head and its length, `None` while it is incomplete. Lenient where embedded servers are
 /// sloppy, and strict where leniency would blur what belongs to a body.
-pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
+pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     let mut config = httparse::ParserConfig::default();
@@ -306,7 +313,8 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpErro
     }
 }
 
-pub(super) fn framing(response: &Response) -> Result<Framing, HttpError> {
+/// How the body ends, by what its head says.
+pub fn framing(response: &Response) -> Result<Framing, HttpError> {
     if matches!(response.status, 204 | 304) {
         return Ok(Framing::Empty);
     }
@@ -337,7 +345,7 @@ pub(super) fn framing(response: &Response) -> Result<Framing, HttpError> {
 }
 
 /// For how long the camera keeps an idle connection, a second less than it says.
-pub(super) fn keep_for(response: &Response, http_1_0: bool) -> Option<Duration> {
+pub fn keep_for(response: &Response, http_1_0: bool) -> Option<Duration> {
     let says = |word: &str| {
         response.all("connection").any(|v| {
             v.split(|b| *b == b',')

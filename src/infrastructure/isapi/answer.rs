@@ -151,6 +151,20 @@ pub fn position(root: &Element) -> Option<Position> {
     })
 }
 
+/// The port of RTSP, from an `AdminAccessProtocolList`.
+pub fn rtsp_port(root: &Element) -> Option<u16> {
+    root.find_all("AdminAccessProtocol")
+        .into_iter()
+        .find(|entry| {
+            entry
+                .text_of("protocol")
+                .is_some_and(|name| name.eq_ignore_ascii_case("RTSP"))
+        })
+        .and_then(|entry| entry.text_of("portNo"))
+        .and_then(|port| port.parse().ok())
+        .filter(|port| *port != 0)
+}
+
 /// How a stream is set, from its `StreamingChannel`.
 pub fn stream_settings(root: &Element) -> StreamSettings {
     let video = root.find("Video");
@@ -249,6 +263,24 @@ mod tests {
             env!("CARGO_MANIFEST_DIR")
         );
         parse(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_port_of_rtsp() {
+        let list = |entries: &str| {
+            let text = format!("<AdminAccessProtocolList>{entries}</AdminAccessProtocolList>");
+            rtsp_port(&parse(text.as_bytes()).unwrap())
+        };
+        let http = "<AdminAccessProtocol><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol>";
+        let rtsp = |port: &str| {
+            format!(
+                "<AdminAccessProtocol><id>4</id><protocol>rtsp</protocol><portNo>{port}</portNo></AdminAccessProtocol>"
+            )
+        };
+        assert_eq!(list(&format!("{http}{}", rtsp("1554"))), Some(1554));
+        for none in [http, &rtsp("0"), &rtsp("70000"), &rtsp(""), ""] {
+            assert_eq!(list(none), None, "{none}");
+        }
     }
 
     #[test]

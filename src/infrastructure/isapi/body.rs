@@ -264,6 +264,11 @@ pub fn device_info() -> Call {
 /// Whether the login is good; also the one place that tells of a lock.
 pub const USER_CHECK: &str = "/ISAPI/Security/userCheck";
 
+/// On which port each of its protocols answers.
+pub fn protocol_ports() -> Call {
+    Call::get("/ISAPI/Security/adminAccesses")
+}
+
 /// What the main stream can be set to.
 pub fn stream_capabilities(channel: u16) -> Call {
     Call::get(format!(

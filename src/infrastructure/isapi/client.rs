@@ -18,6 +18,20 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// Further tries of such a read.
 const BUSY_RETRIES: u32 = 2;
 
+/// Whether a camera's stop stops it; a yes alone is believed of none that can be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StopTrust {
+    /// Not seen yet: looked at after the first movement.
+    #[default]
+    Unproven,
+    /// It was moved and then stood still.
+    Proven,
+    /// It said yes and moved on: looked at every time.
+    Weak,
+    /// It does not say where it looks: believed.
+    Unseen,
+}
+
 /// What was learnt of one camera.
 #[derive(Debug, Default)]
 pub struct Learnt {
@@ -31,6 +45,10 @@ pub struct Learnt {
     pub picture: Option<PicturePath>,
     /// Picture sizes can't be asked for.
     pub no_picture_size: bool,
+    /// Whether a stop stops it.
+    pub stop: StopTrust,
+    /// A movement was sent since a stop was last looked at.
+    pub moved: bool,
     /// Which presets are functions; `None` until it was asked, or where it does not say.
     pub function_presets: Option<Vec<u32>>,
 }

@@ -1,10 +1,11 @@
 //! A camera spoken to by ISAPI.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{self, DeviceInfo, PtzChannel};
 use super::body::{self, Call, Lens};
-use super::client::{IsapiClient, Memory};
+use super::client::{IsapiClient, Memory, StopTrust};
 use super::status::Trouble;
 use crate::domain::camera::{
     CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion,
@@ -16,6 +17,12 @@ use crate::infrastructure::http::camera::CameraOptions;
 
 /// A timed move that is longer than this is cut short by some models.
 const LONGEST_MOMENTARY: Duration = Duration::from_secs(2);
+/// A camera that was told to stop may take so long to stand still.
+const SETTLE: Duration = Duration::from_millis(900);
+/// Between two looks at it: long enough that a slow movement shows in tenths of a degree.
+const LOOK: Duration = Duration::from_millis(250);
+/// Where RTSP answers unless the camera says otherwise.
+const RTSP_PORT: u16 = 554;
 /// The highest preset or tour number sent.
 const MAX_NUMBER: u32 = 9_999;
 
@@ -141,6 +148,45 @@ impl IsapiCamera {
         Ok(MoveAccepted::default())
     }
 
+    /// Whether a stop that the camera has accepted is to be looked at.
+    fn stop_is_doubtful(&self) -> bool {
+        self.memory.with(|m| {
+            let moved = std::mem::take(&mut m.moved);
+            match m.stop {
+                StopTrust::Unproven => moved,
+                StopTrust::Proven | StopTrust::Unseen => false,
+                StopTrust::Weak => true,
+            }
+        })
+    }
+
+    /// Looks until it is twice in the same place; `Some(false)` when it is not within [`SETTLE`],
+    /// `None` where it does not say.
+    fn stands_still(&mut self, deadline: Instant) -> Option<bool> {
+        let begin = Instant::now();
+        let mut before = None;
+        loop {
+            let at = match self.motion(deadline) {
+                Ok(motion) => motion.position,
+                Err(CameraError::NotSupported(_)) => None,
+                // It has accepted the stop, and says nothing more: believed this time.
+                Err(_) => return None,
+            };
+            if at.is_none() {
+                self.memory.with(|m| m.stop = StopTrust::Unseen);
+                return None;
+            }
+            if at == before {
+                return Some(true);
+            }
+            if begin.elapsed() >= SETTLE || Instant::now() + LOOK >= deadline {
+                return Some(false);
+            }
+            before = at;
+            std::thread::sleep(LOOK);
+        }
+    }
+
     fn capabilities(&mut self, deadline: Instant) -> CameraCapabilities {
         let mut all = CameraCapabilities::default();
         match self.ptz_channel(deadline) {
@@ -241,7 +287,12 @@ impl CameraDevice for IsapiCamera {
     ) -> Result<MoveAccepted, CameraError> {
         let channel = self.channel();
         match drive {
-            Drive::PanTiltZoom => return self.turn(velocity, limit, deadline),
+            Drive::PanTiltZoom => {
+                if !velocity.is_zero() {
+                    self.memory.with(|m| m.moved = true);
+                }
+                return self.turn(velocity, limit, deadline);
+            }
             Drive::Focus => {
                 self.act(&body::lens(channel, Lens::Focus, velocity.focus), deadline)?;
             }
@@ -272,6 +323,17 @@ impl CameraDevice for IsapiCamera {
     fn stop(&mut self, drive: Drive, _way: StopWay, deadline: Instant) -> Result<(), CameraError> {
         // ISAPI knows one way of stopping: velocity zero.
         self.move_at(drive, Velocity::ZERO, Duration::ZERO, deadline)?;
+        if drive == Drive::PanTiltZoom && self.stop_is_doubtful() {
+            match self.stands_still(deadline) {
+                Some(true) => self.memory.with(|m| m.stop = StopTrust::Proven),
+                Some(false) => {
+                    self.memory.with(|m| m.stop = StopTrust::Weak);
+                    let words = "it has accepted the stop and still moves".to_owned();
+                    return Err(CameraError::Device(words));
+                }
+                None => {}
+            }
+        }
         Ok(())
     }
 
@@ -358,9 +420,17 @@ impl CameraDevice for IsapiCamera {
         self.client.picture(self.channel(), wish.size, deadline)
     }
 
-    fn stream_uri(&mut self, _deadline: Instant) -> Result<Option<String>, CameraError> {
-        // ISAPI does not tell; the vendor's usual path is the asker's to know.
-        Ok(None)
+    fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError> {
+        // Told to administrators only; the usual port is as good a guess as any.
+        let port = self
+            .client
+            .read(&body::protocol_ports(), deadline)
+            .ok()
+            .and_then(|root| answer::rtsp_port(&root))
+            .unwrap_or(RTSP_PORT);
+        let at = SocketAddr::new(self.target.address.ip, port);
+        let channel = self.channel();
+        Ok(Some(format!("rtsp://{at}/Streaming/Channels/{channel}01")))
     }
 
     fn stream_settings(&mut self, deadline: Instant) -> Result<StreamSettings, CameraError> {

@@ -20,6 +20,8 @@ use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
 use crate::util::time::rfc3339;
 
 const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
+/// For users only, whatever they may do besides.
+const WHO_ARE_YOU: &str = "GetDeviceInformation";
 /// A reading of the camera's clock that is younger is not worth another one.
 const CLOCK_FRESH: Duration = Duration::from_secs(5);
 
@@ -180,6 +182,72 @@ impl OnvifClient {
     }
 
     fn at_place(
+        &mut self,
+        place: &Place,
+        operation: &Operation,
+        deadline: Instant,
+    ) -> Result<Element, Trouble> {
+        let result = self.exchange(place, operation, deadline);
+        match &result {
+            Ok(_) => self.note_taken(operation),
+            Err(Trouble::Other(CameraError::LoginRefused(refusal)))
+                if refusal.tried && self.is_still_taken(operation, deadline) =>
+            {
+                return Err(CameraError::Forbidden(refusal.words.clone()).into());
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn note_taken(&self, operation: &Operation) {
+        let open = operation.service == Service::Device && operation.name != WHO_ARE_YOU;
+        if let Some(login) = self.credentials.as_ref().filter(|_| !open) {
+            let moves = matches!(operation.service, Service::Ptz | Service::Imaging);
+            self.memory.with(|m| {
+                m.proof_failed &= !moves;
+                if m.taken.as_ref() != Some(login.password()) {
+                    m.taken = Some(login.password().clone());
+                }
+            });
+        }
+    }
+
+    /// After a refusal: whether it was about a right and not about the login, for which cameras
+    /// have the same words. So it was if the camera has taken this login before and takes it still,
+    /// for something that it refuses to strangers. Costs a wrong password one more try, once.
+    fn is_still_taken(&mut self, refused: &Operation, deadline: Instant) -> bool {
+        let password = self.credentials.as_ref().map(|c| c.password().clone());
+        let taken = self
+            .memory
+            .with(|m| m.taken.is_some() && m.taken == password && !m.proof_failed);
+        if !taken {
+            return false;
+        }
+        let asked = request::device_information();
+        let place = Place {
+            port: self.address.port,
+            path: Service::Device.usual_path().to_owned(),
+        };
+        let still = refused.name != WHO_ARE_YOU
+            && self.refuses_strangers(&place, &asked, deadline)
+            && self.exchange(&place, &asked, deadline).is_ok();
+        self.memory.with(|m| m.proof_failed = !still);
+        still
+    }
+
+    fn refuses_strangers(
+        &mut self,
+        place: &Place,
+        operation: &Operation,
+        deadline: Instant,
+    ) -> bool {
+        let body = envelope(None, &operation.body);
+        self.send_plain(place, &body, operation.resend, deadline)
+            .is_ok_and(|response| matches!(judge(response, operation.name), Outcome::Refused(..)))
+    }
+
+    fn exchange(
         &mut self,
         place: &Place,
         operation: &Operation,

@@ -10,6 +10,7 @@ use super::answer::media::Profile;
 use super::answer::ptz::Preset;
 use super::clock::CameraClock;
 use super::request::Service;
+use crate::util::secret::Secret;
 
 /// Where the login goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +81,10 @@ pub struct Learnt {
     pub picture: Option<Place>,
     /// Its serial number.
     pub serial_number: Option<String>,
+    /// The password that it has taken last, for something that is not for everybody.
+    pub taken: Option<Secret>,
+    /// That password was refused since, or nothing can be proven here.
+    pub proof_failed: bool,
 }
 
 impl Learnt {

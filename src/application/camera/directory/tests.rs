@@ -311,7 +311,12 @@ fn addresses_that_are_none_of_a_camera() {
 fn discovery_helps_where_nobody_said_anything() {
     let mut directory = empty();
     let ip = "192.168.0.64".parse().unwrap();
-    directory.learn_find(ip, Vendor::parse("Dahua"), Some(8080));
+    directory.learn_find(&Sighting {
+        ip,
+        vendor: Some("Dahua".into()),
+        http_port: Some(8080),
+        rtsp_port: Some(8554),
+    });
     directory
         .learn(&id("cam"), at("192.168.0.64", None))
         .unwrap();
@@ -343,10 +348,15 @@ fn memory_is_bounded() {
         directory.resolve(&id("first")).unwrap();
     }
     for n in 0..9000_u32 {
-        directory.learn_find(IpAddr::from((0x0b00_0000 + n).to_be_bytes()), None, None);
+        directory.learn_find(&Sighting {
+            ip: IpAddr::from((0x0b00_0000 + n).to_be_bytes()),
+            vendor: None,
+            http_port: None,
+            rtsp_port: None,
+        });
     }
     assert!(directory.cameras.len() <= MAX_CAMERAS);
-    assert!(directory.finds.len() <= MAX_FINDS);
+    assert!(directory.finds.len() <= finds::MAX_FINDS);
     assert!(
         directory.resolve(&id("first")).is_ok(),
         "the one in use went"
@@ -395,4 +405,132 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_login_goes_to_the_address_it_belongs_to_when_discovery_asks() {
+    let configured = vec![
+        configured("192.168.0.0/24", "site-1"),
+        configured("cam-7", "seven-7"),
+    ];
+    let mut directory = Directory::new(AddressRules::default(), configured);
+    let login_at = |directory: &Directory, ip: &str| {
+        let login = directory.login_at(ip.parse().unwrap());
+        login.map(|l| l.password.expose().to_owned())
+    };
+    assert_eq!(login_at(&directory, "10.0.0.1"), None);
+    assert_eq!(
+        login_at(&directory, "192.168.0.64").as_deref(),
+        Some("site-1")
+    );
+    directory.learn(&id("cam-7"), at("10.0.0.7", None)).unwrap();
+    assert_eq!(login_at(&directory, "10.0.0.7").as_deref(), Some("seven-7"));
+    directory
+        .learn(&id("cam"), at("10.0.0.8", Some("given-2")))
+        .unwrap();
+    assert_eq!(login_at(&directory, "10.0.0.8").as_deref(), Some("given-2"));
+    // A new one is not taken yet: the one that works is the one to use.
+    directory.accepted(&id("cam"), &host("10.0.0.8"), &login("given-2"));
+    directory
+        .learn(&id("cam"), at("10.0.0.8", Some("given-3")))
+        .unwrap();
+    assert_eq!(login_at(&directory, "10.0.0.8").as_deref(), Some("given-2"));
+    // The camera is elsewhere now; its login does not go to what stands there.
+    directory.learn(&id("cam"), at("10.0.0.9", None)).unwrap();
+    assert_eq!(login_at(&directory, "10.0.0.8"), None);
+    assert_eq!(login_at(&directory, "10.0.0.9"), None);
+}
+
+#[test]
+fn who_only_discovery_asks_is_listed_by_discovery_alone() {
+    let mut directory = empty();
+    let ip: IpAddr = "192.168.0.64".parse().unwrap();
+    let by_address = directory.introduce(ip).unwrap();
+    assert_eq!(by_address, id("192.168.0.64"));
+    directory.learn(&by_address, Said::default()).unwrap();
+    assert_eq!(directory.known().count(), 0);
+    directory.forget_find(ip);
+    assert!(directory.cameras.is_empty());
+    // A command speaks of it: it stays.
+    directory.introduce(ip).unwrap();
+    directory
+        .learn(&by_address, at("192.168.0.64", None))
+        .unwrap();
+    directory.forget_find(ip);
+    assert_eq!(directory.known().count(), 1);
+    // Under the name that commands have for it.
+    directory
+        .learn(&id("cam"), at("192.168.0.65", None))
+        .unwrap();
+    assert_eq!(
+        directory
+            .introduce("192.168.0.65".parse().unwrap())
+            .unwrap(),
+        id("cam")
+    );
+    assert!(directory.introduce("127.0.0.1".parse().unwrap()).is_err());
+}
+
+#[test]
+fn the_port_of_rtsp_is_that_of_the_stream_or_of_discovery() {
+    let mut directory = empty();
+    let source = MediaUrl::parse("sourceUrl", "rtsp://192.168.0.64:10554/live").unwrap();
+    directory.learn_source(&id("cam"), &source);
+    let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!((target.rtsp_port, target.port), (Some(10554), 80));
+    directory
+        .learn(&id("other"), at("192.168.0.65", None))
+        .unwrap();
+    assert_eq!(directory.resolve(&id("other")).unwrap().rtsp_port, None);
+    directory.learn_find(&Sighting {
+        ip: "192.168.0.65".parse().unwrap(),
+        vendor: None,
+        http_port: None,
+        rtsp_port: Some(8554),
+    });
+    assert_eq!(
+        directory.resolve(&id("other")).unwrap().rtsp_port,
+        Some(8554)
+    );
+}
+
+#[test]
+fn what_is_known_by_a_name_holds_where_the_name_leads_and_nowhere_else() {
+    let (ip, other) = (
+        "192.168.0.64".parse().unwrap(),
+        "192.168.0.65".parse().unwrap(),
+    );
+    let mut directory = empty();
+    let said = Said {
+        port: Some(8080),
+        ..at("dome.lan", Some("one"))
+    };
+    directory.learn(&id("cam"), said).unwrap();
+    assert_eq!(password(&mut directory, "192.168.0.64"), None);
+    directory.leads_to("dome.lan", ip);
+    assert!(directory.is_same(&host("dome.lan"), &host("192.168.0.64")));
+    assert_eq!(
+        password(&mut directory, "192.168.0.64").as_deref(),
+        Some("one")
+    );
+    let target = directory.resolve(&id("192.168.0.64")).unwrap();
+    assert_eq!(target.port, 8080);
+    // The same camera by another word for the same place forgets nothing.
+    directory
+        .learn(&id("cam"), at("192.168.0.64", None))
+        .unwrap();
+    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 8080);
+    directory.learn(&id("cam"), at("dome.lan", None)).unwrap();
+    // It moves away: the old address gets its login no more.
+    directory.leads_to("dome.lan", other);
+    assert_eq!(password(&mut directory, "192.168.0.64"), None);
+    assert_eq!(
+        password(&mut directory, "192.168.0.65").as_deref(),
+        Some("one")
+    );
+    assert_eq!(password(&mut directory, "cam").as_deref(), Some("one"));
+    for number in 0..2_000 {
+        directory.leads_to(&format!("dome{number}.lan"), ip);
+    }
+    assert!(!directory.is_same(&host("dome.lan"), &host("192.168.0.65")));
 }
