@@ -25,6 +25,9 @@ const REST: Timeouts = Timeouts {
 };
 /// Its answers are no longer.
 const MAX_ANSWER: u64 = 1 << 20;
+/// Where RTSP usually listens.
+const RTSP_PORTS: [u64; 2] = [554, 8554];
+
 /// The machine and its clock's keeper.
 pub(super) fn machine() -> Vec<Check> {
     let mut checks = doctor::machine(&look_at::look());
@@ -153,7 +156,7 @@ fn cameras(data: &Value) -> Vec<CameraAt> {
         let port = camera
             .get("port")
             .and_then(Value::as_u64)
-            .filter(|_| !is_rtsp);
+            .filter(|port| !is_rtsp && !RTSP_PORTS.contains(port));
         Some(CameraAt {
             host: camera.get("ip").and_then(Value::as_str)?.to_owned(),
             port: port.and_then(|p| u16::try_from(p).ok()),
