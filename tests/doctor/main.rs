@@ -304,6 +304,7 @@ fn a_stream_that_refuses_the_account_or_is_not_there() {
     let camera = |rtsp: &RtspServer| {
         let model = Model {
             stream: Some((rtsp.addr.port(), 250)),
+            rtsp_port: rtsp.addr.port(),
             ..Model::default()
         };
         isapi_camera::start(gate.clone(), model)

@@ -251,6 +251,7 @@ impl Site {
         });
         let model = Model {
             stream: Some((rtsp.addr.port(), 50)),
+            rtsp_port: rtsp.addr.port(),
             ..Model::default()
         };
         let site = Self {

@@ -37,10 +37,10 @@ pub struct Model {
     pub lens: bool,
     /// Empty = it gives none.
     pub picture: Vec<u8>,
-    /// Where its RTSP answers, as it says.
-    pub rtsp_port: u16,
     /// Tells how its stream is set: the port of RTSP, frames between keyframes at 25 a second.
     pub stream: Option<(u16, u32)>,
+    /// Where its RTSP answers, as it says.
+    pub rtsp_port: u16,
     pub clock: Clock,
 }
 
@@ -58,8 +58,8 @@ impl Default for Model {
             old_picture: false,
             lens: true,
             picture: vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9],
-            rtsp_port: 554,
             stream: None,
+            rtsp_port: 554,
             clock: Clock::real(),
         }
     }
@@ -240,15 +240,6 @@ impl Dome {
                     "<StreamingChannel version=\"2.0\" xmlns=\"{NS}\"><id>101</id><Video><videoCodecType opt=\"H.264,H.265\">H.264</videoCodecType><videoResolutionWidth opt=\"1920,1280\">1920</videoResolutionWidth><videoResolutionHeight opt=\"1080,720\">1080</videoResolutionHeight><maxFrameRate opt=\"2500,2000\">2500</maxFrameRate></Video></StreamingChannel>"
                 ),
             ),
-            ("GET", ["ISAPI", "Security", "adminAccesses"]) => xml(
-                200,
-                &format!(
-                    "<AdminAccessProtocolList version=\"2.0\" xmlns=\"{NS}\"><AdminAccessProtocol><id>1</id><enabled>true</enabled><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol><AdminAccessProtocol><id>2</id><enabled>true</enabled><protocol>RTSP</protocol><portNo>{}</portNo></AdminAccessProtocol></AdminAccessProtocolList>",
-                    self.model
-                        .stream
-                        .map_or(self.model.rtsp_port, |(port, _)| port)
-                ),
-            ),
             ("GET", ["ISAPI", "Streaming", "channels", "101"]) if self.model.stream.is_some() => {
                 let (port, frames) = self.model.stream.unwrap();
                 xml(
@@ -258,6 +249,13 @@ impl Dome {
                     ),
                 )
             }
+            ("GET", ["ISAPI", "Security", "adminAccesses"]) => xml(
+                200,
+                &format!(
+                    "<AdminAccessProtocolList version=\"2.0\" xmlns=\"{NS}\"><AdminAccessProtocol><id>1</id><enabled>true</enabled><protocol>HTTP</protocol><portNo>80</portNo></AdminAccessProtocol><AdminAccessProtocol><id>2</id><enabled>true</enabled><protocol>RTSP</protocol><portNo>{}</portNo></AdminAccessProtocol></AdminAccessProtocolList>",
+                    self.model.rtsp_port
+                ),
+            ),
             ("GET", ["ISAPI", "Streaming", "channels", id, "picture"]) => {
                 let expected = if self.model.old_picture { "1" } else { "101" };
                 if self.model.recorder {

@@ -25,7 +25,7 @@ const REST: Timeouts = Timeouts {
 };
 /// Its answers are no longer.
 const MAX_ANSWER: u64 = 1 << 20;
-/// Ports on which a listed camera was seen by RTSP; its HTTP port is not told then.
+/// Where RTSP usually listens.
 const RTSP_PORTS: [u64; 2] = [554, 8554];
 
 /// The machine and its clock's keeper.
@@ -151,10 +151,12 @@ fn running(data: &Value) -> RunningNode {
 fn cameras(data: &Value) -> Vec<CameraAt> {
     let list = data.as_array().into_iter().flatten();
     list.filter_map(|camera| {
+        // The list shows the port of RTSP where that is known, and HTTP's is not told then.
+        let is_rtsp = camera.get("rtspUrl").is_some_and(Value::is_string);
         let port = camera
             .get("port")
             .and_then(Value::as_u64)
-            .filter(|p| !RTSP_PORTS.contains(p));
+            .filter(|port| !is_rtsp && !RTSP_PORTS.contains(port));
         Some(CameraAt {
             host: camera.get("ip").and_then(Value::as_str)?.to_owned(),
             port: port.and_then(|p| u16::try_from(p).ok()),
