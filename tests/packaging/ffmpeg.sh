@@ -12,6 +12,8 @@ test_ffmpeg() {
     skip "build: make, perl, nasm or pkg-config is missing"
     return
   fi
+  tests/e2e/setup >>"$log" 2>&1
+  lab_start || { skip "parts of tests/e2e/setup are missing"; return; }
   for target in $ffmpeg_targets; do
     triple=$(triple_of "$target") bin=$dist/$triple/ffmpeg
     if [ ! -x "$bin" ] && ! nice -n 10 packaging/ffmpeg/build "$target" >>"$log" 2>&1; then
@@ -31,6 +33,7 @@ test_ffmpeg() {
     check "$target: x264 and Opus" says 'libx264.*libopus' -encoders
     check "$target: a picture for snapshots" says 'mjpeg' -encoders
     check "$target: makes a second of H.264 and Opus" encodes
+    check "$target: a camera's stream to WHIP, pictures arrive" pushes "$target"
   done
 }
 sources_pinned() { ! grep -vE '^(#|[0-9a-f]{64} [0-9]+ pool/)' packaging/ffmpeg/sources; }
@@ -47,4 +50,15 @@ encodes() {
   [ -n "$clips" ] || { echo "no clips: tests/e2e/setup"; return 1; }
   "${run[@]}" -hide_banner -nostdin -loglevel error -i "$clips/h264_aac.mp4" -t 1 -c:v libx264 -preset veryfast \
     -profile:v baseline -vf scale=320:180,format=yuv420p -c:a libopus -ar 48000 -ac 2 -f null -
+}
+# RTSP in, DTLS and SRTP out; the picture as it is, the sound encoded.
+pushes() { # key
+  local pid status=1
+  "${run[@]}" -hide_banner -nostdin -loglevel error -rtsp_transport tcp -i "rtsp://127.0.0.1:$rtsp_port/cam" \
+    -c:v copy -c:a libopus -ar 48000 -ac 2 -f whip "http://127.0.0.1:$whip_port/whip/ok/own-$1" </dev/null &
+  pid=$!
+  within 30 decodes "own-$1" 25 && status=0
+  kill "$pid"
+  wait "$pid" 2>/dev/null
+  return "$status"
 }
