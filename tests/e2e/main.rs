@@ -17,6 +17,7 @@
 )]
 
 mod cameras;
+mod clock;
 mod daemon;
 mod failures;
 mod inputs;
