@@ -14,6 +14,7 @@ test_ffmpeg() {
   fi
   tests/e2e/setup >>"$log" 2>&1
   lab_start || { skip "parts of tests/e2e/setup are missing"; return; }
+  fetched
   for target in $ffmpeg_targets; do
     triple=$(triple_of "$target") bin=$dist/$triple/ffmpeg
     if [ ! -x "$bin" ] && ! nice -n 10 packaging/ffmpeg/build "$target" >>"$log" 2>&1; then
@@ -35,6 +36,26 @@ test_ffmpeg() {
     check "$target: makes a second of H.264 and Opus" encodes
     check "$target: a camera's stream to WHIP, pictures arrive" pushes "$target"
   done
+}
+# The ready made ones: they come, and have what lss asks for.
+fetched() {
+  local bin=$scratch/fetched target run
+  for target in x86_64 aarch64; do
+    run=("$bin")
+    if [ "$target" = aarch64 ]; then
+      run=(qemu-aarch64-static -L /usr/aarch64-linux-gnu "$bin")
+      if ! need qemu-aarch64-static qemu-user-static ||
+        ! { [ -d /usr/aarch64-linux-gnu/lib ] || install_debian libc6-arm64-cross; }; then
+        skip "fetched $target: there is no qemu-user-static, or no C library for it"
+        continue
+      fi
+    fi
+    check "fetched $target: comes, with the pinned hash" packaging/ffmpeg/fetch "$target" "$bin" || continue
+    check "fetched $target: version 9.0.2" says 'version n9.0.2' -version
+    check "fetched $target: whip with a time-out of its own" says '-timeout' -h muxer=whip
+    check "fetched $target: x264 and Opus" says 'libx264.*libopus' -encoders
+  done
+  check "fetched armv7: there is none, and that is said" test "$(packaging/ffmpeg/fetch armv7 2>&1 | grep -c 'packaging/ffmpeg/build armv7')" = 1
 }
 sources_pinned() { ! grep -vE '^(#|[0-9a-f]{64} [0-9]+ pool/)' packaging/ffmpeg/sources; }
 says() { # pattern arguments...
