@@ -9,11 +9,11 @@ test_ffmpeg() {
   check "sources are pinned: hash, size and place each" sources_pinned
   if ! { have make && have perl && have nasm && have pkg-config; } &&
     ! install_debian make perl nasm xz-utils curl pkg-config; then
-    skip "build: make, perl, nasm or pkg-config is missing"
+    lacking "build: make, perl, nasm or pkg-config is missing"
     return
   fi
   tests/e2e/setup >>"$log" 2>&1
-  lab_start || { skip "parts of tests/e2e/setup are missing"; return; }
+  lab_start || { lacking "parts of tests/e2e/setup are missing"; return; }
   fetched
   for target in $ffmpeg_targets; do
     triple=$(triple_of "$target") bin=$dist/$triple/ffmpeg
@@ -28,7 +28,7 @@ test_ffmpeg() {
       aarch64) run=(qemu-aarch64-static "$bin") ;;
       armv7) run=(qemu-arm-static "$bin") ;;
     esac
-    [ "$target" = x86_64 ] || have "${run[0]}" || { skip "$target: there is no ${run[0]}"; continue; }
+    [ "$target" = x86_64 ] || have "${run[0]}" || { lacking "$target: there is no ${run[0]}"; continue; }
     check "$target: version 9.0.2" says 'version 9.0.2' -version
     check "$target: whip with a time-out of its own" says '-timeout' -h muxer=whip
     check "$target: x264 and Opus" says 'libx264.*libopus' -encoders
@@ -46,7 +46,7 @@ fetched() {
       run=(qemu-aarch64-static -L /usr/aarch64-linux-gnu "$bin")
       if ! need qemu-aarch64-static qemu-user-static ||
         ! { [ -d /usr/aarch64-linux-gnu/lib ] || install_debian libc6-arm64-cross; }; then
-        skip "fetched $target: there is no qemu-user-static, or no C library for it"
+        lacking "fetched $target: there is no qemu-user-static, or no C library for it"
         continue
       fi
     fi
