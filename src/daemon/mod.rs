@@ -200,6 +200,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         streams::Parts {
             engine: engine.clone(),
             uplink,
+            logins: Arc::new(cameras::Learner(cameras.clone())),
             observers,
             active,
             node: node.clone(),
@@ -410,7 +411,7 @@ impl Running {
                     }
                 }
                 recv(self.watchdog.due()) -> _ => self.watchdog.ask(&self.streams),
-                recv(self.watchdog.answers()) -> _ => watchdog::Watchdog::feed(),
+                recv(self.watchdog.answers()) -> _ => self.watchdog.feed(),
                 recv(self.vital_ends) -> name => {
                     log::error!(thread = name.unwrap_or("?"); "a thread that streams depend on has ended: lss ends too, its service manager starts it anew");
                     return self.fail();
@@ -422,6 +423,7 @@ impl Running {
     /// The orderly way (contract 13).
     fn stop(self) -> ExitCode {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.watchdog.rest();
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();
@@ -478,6 +480,7 @@ impl Running {
 
     /// Something vital is gone: tell who can be told, and go.
     fn fail(self) -> ExitCode {
+        self.watchdog.rest();
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();

@@ -9,7 +9,7 @@ mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
@@ -20,19 +20,25 @@ use super::retry::Account;
 use super::run::{Run, Verdict};
 use super::service::{FirstTryEnd, StreamRequest};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{ChildEvent, Launch, RunEvent, RunId, StartedRun, Uplink};
+use crate::domain::gateway::{
+    ChildEvent, Launch, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
+};
 use crate::domain::stream::{
-    Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
+    Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
 };
 use crate::util::time::Now;
 
 /// Runs whose logs are kept, a task.
 const KEPT_LOGS: usize = 3;
 
+/// A try that waits for another one's login is looked at this often.
+const LOGIN_PAUSE: Duration = Duration::from_millis(250);
+
 /// All tasks.
 pub struct Table {
     policy: Policy,
     uplink: Arc<dyn Uplink>,
+    logins: Arc<dyn StreamLogins>,
     jitter: fastrand::Rng,
     tasks: BTreeMap<TaskId, Entry>,
     next_run: u64,
@@ -43,10 +49,16 @@ pub struct Table {
 
 impl Table {
     /// No tasks yet. `seed` is for the retry jitter.
-    pub fn new(policy: Policy, uplink: Arc<dyn Uplink>, seed: u64) -> Self {
+    pub fn new(
+        policy: Policy,
+        uplink: Arc<dyn Uplink>,
+        logins: Arc<dyn StreamLogins>,
+        seed: u64,
+    ) -> Self {
         Self {
             policy,
             uplink,
+            logins,
             jitter: fastrand::Rng::with_seed(seed),
             tasks: BTreeMap::new(),
             next_run: 1,
@@ -204,15 +216,33 @@ impl Table {
             behind: None,
             number,
         };
-        self.launch(&mut entry, now, out);
+        let guarded = self.launch(&mut entry, now, out);
         // After the start, so that the event carries the pid: see `started`.
         entry.task.status = StreamStatus::Starting;
         let shown = entry.task.clone();
-        self.tasks.insert(id, entry);
+        self.tasks.insert(id.clone(), entry);
+        if let Some(diagnosis) = guarded {
+            self.failed(&id, diagnosis, now, out);
+        }
         shown
     }
 
-    fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) {
+    /// Starts a try, or puts it off; or tells why there may be none.
+    fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
+        match self.logins.leave(&entry.task.spec) {
+            Leave::Go => {}
+            Leave::Later => {
+                entry.retry_at = Some(now.mono + LOGIN_PAUSE);
+                return None;
+            }
+            Leave::Guarded(detail) => {
+                entry.retry_at = None;
+                return Some(Diagnosis {
+                    cause: Cause::SourceAuth,
+                    detail,
+                });
+            }
+        }
         let id = RunId(self.next_run);
         self.next_run += 1;
         entry.runs += 1;
@@ -220,6 +250,7 @@ impl Table {
         entry.task.progress = None;
         entry.run = Some(Run::new(id, now.mono));
         out.push(Effect::Start(id, entry.launch.clone()));
+        None
     }
 
     /// The outcome of an [`Effect::Start`].
@@ -250,6 +281,7 @@ impl Table {
             }
             Err(diagnosis) => {
                 entry.run = None;
+                self.logins.ended(&entry.task.spec, LoginEnd::Unknown);
                 entry.book_exit(None, None, Some(&diagnosis), now.wall);
                 self.failed(&id, diagnosis, now, &mut out);
             }
@@ -270,7 +302,13 @@ impl Table {
             return out;
         };
         match event.event {
-            ChildEvent::SessionUp => run.session_up(now.mono),
+            ChildEvent::SessionUp => {
+                // FFmpeg opens its inputs before its output: the camera has let it in.
+                if !run.has_session() {
+                    self.logins.ended(&entry.task.spec, LoginEnd::Taken);
+                }
+                run.session_up(now.mono);
+            }
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
                 entry.task.progress = Some(progress);
@@ -314,8 +352,12 @@ impl Table {
         let Some(mut entry) = self.tasks.remove(id) else {
             return;
         };
-        if entry.retry_at.is_some_and(|at| now.mono >= at) {
-            self.launch(&mut entry, now, out);
+        if entry.retry_at.is_some_and(|at| now.mono >= at)
+            && let Some(diagnosis) = self.launch(&mut entry, now, out)
+        {
+            self.tasks.insert(id.clone(), entry);
+            self.failed(id, diagnosis, now, out);
+            return;
         }
         if entry.healthy_at().is_some_and(|at| now.mono >= at) {
             entry.account.reset();

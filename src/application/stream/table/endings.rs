@@ -14,7 +14,7 @@ use crate::application::stream::policy::Policy;
 use crate::application::stream::retry::{HEALTHY, Next};
 use crate::application::stream::run::{EndWhy, Run};
 use crate::domain::error::Fault;
-use crate::domain::gateway::ChildExit;
+use crate::domain::gateway::{ChildExit, LoginEnd};
 use crate::domain::stream::{Cause, Diagnosis, StopReason, StreamStatus, StreamTask, TaskId};
 use crate::util::time::Now;
 
@@ -42,6 +42,13 @@ impl Table {
         }
         entry.task.process_id = None;
         let diagnosis = why_ended(&run, exit, entry.launch.ends_by_nature, &self.policy);
+        match &diagnosis {
+            Some(why) if why.cause == Cause::SourceAuth => {
+                self.logins.ended(&entry.task.spec, LoginEnd::Refused);
+            }
+            _ if run.has_session() => {}
+            _ => self.logins.ended(&entry.task.spec, LoginEnd::Unknown),
+        }
         entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
         if run
             .streaming_since
