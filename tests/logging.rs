@@ -56,6 +56,9 @@ fn the_parts() {
                 .name("camera-1".to_owned())
                 .spawn(move || panic!("{words}"));
             assert!(thread.is_ok_and(|t| t.join().is_err()));
+            // A panic here would be a second line.
+            let counted = logging::panics().into_iter().filter(|(_, n)| *n > 0);
+            assert_eq!(counted.collect::<Vec<_>>(), [("camera", 1)]);
         }
         Ok("panic before the logger") => {
             logging::install_panic_hook();

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::Fault;
 use super::health::{Part, PartStatus};
@@ -61,6 +61,8 @@ pub struct ChildExit {
     pub signal: Option<i32>,
     /// What its output told of the reason.
     pub diagnosis: Option<Diagnosis>,
+    /// Processor time that it took, its threads together.
+    pub cpu: Duration,
 }
 
 /// What a child's watcher reports.

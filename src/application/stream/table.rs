@@ -187,8 +187,11 @@ impl Table {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> StreamTask {
-        let task = self.new_task(spec, &launch, now.wall);
+        let mut task = self.new_task(spec, &launch, now.wall);
         let id = task.spec.task_id.clone();
+        if let Some(before) = self.tasks.get(&id) {
+            task.tally = before.task.tally.carried_on();
+        }
         let number = self.next_number;
         self.next_number += 1;
         let mut entry = Entry {
@@ -196,6 +199,7 @@ impl Table {
             launch,
             run: None,
             retry_at: None,
+            retry_for: None,
             account: Account::new(),
             worked_before: false,
             runs: 0,
@@ -316,6 +320,9 @@ impl Table {
             return;
         };
         if entry.retry_at.is_some_and(|at| now.mono >= at) {
+            if let Some(cause) = entry.retry_for.take() {
+                *entry.task.tally.restarts.entry(cause).or_default() += 1;
+            }
             self.launch(&mut entry, now, out);
         }
         if entry.healthy_at().is_some_and(|at| now.mono >= at) {
@@ -371,6 +378,7 @@ impl Table {
             return;
         };
         out.push(Effect::Reap(run.id));
+        entry.task.tally.cpu += exit.cpu;
         if run.ending() == Some(&EndWhy::Stall) {
             entry.task.tally.stalls += 1;
         }
@@ -442,6 +450,7 @@ impl Table {
         entry.task.retry_count = entry.account.counted;
         if let Next::Again(delay) = next {
             entry.retry_at = Some(now.mono + delay);
+            entry.retry_for = Some(diagnosis.cause);
             if entry.task.status != StreamStatus::Reconnecting {
                 entry.become_(StreamStatus::Reconnecting, now.wall, out);
             }

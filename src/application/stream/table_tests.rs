@@ -216,6 +216,7 @@ impl Sim {
                     code,
                     signal,
                     diagnosis,
+                    cpu: Duration::from_millis(300),
                 }),
             },
             self.now,
@@ -405,6 +406,32 @@ fn retries_spent_is_error_and_a_start_replaces_it() {
     );
     let (accepted, _) = sim.start("t");
     assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+}
+
+#[test]
+fn counters_go_on_in_the_task_that_replaces_another() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    sim.until_launch();
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::WhipStream));
+    let waits = sim.get("t").tally;
+    assert_eq!(waits.failures.get(&Cause::WhipStream), Some(&1));
+    assert_eq!(waits.restarts.get(&Cause::WhipStream), None, "not yet");
+    sim.stop("t", false);
+    sim.start("t");
+    let tally = sim.get("t").tally;
+    assert_eq!((tally.runs, tally.start), (3, None));
+    assert_eq!(tally.failures.values().sum::<u64>(), 2);
+    assert_eq!(
+        tally.restarts,
+        BTreeMap::from([(Cause::SourceUnreachable, 1)]),
+        "a stopped task was not started again for its failure"
+    );
+    assert_eq!(tally.cpu, Duration::from_millis(600));
+    assert!(waits.start.is_some());
 }
 
 #[test]
@@ -800,6 +827,7 @@ proptest! {
         // Statuses per life of a task, as the events tell them.
         let mut last: BTreeMap<String, StreamStatus> = BTreeMap::new();
         let mut started: BTreeSet<(String, std::time::SystemTime)> = BTreeSet::new();
+        let mut counted: BTreeMap<String, [u64; 5]> = BTreeMap::new();
         for event in &sim.events {
             let id = event.task.spec.task_id.to_string();
             let before = last.get(&id).copied().filter(|s| !s.is_terminal())
@@ -812,6 +840,18 @@ proptest! {
                 let life = (id.clone(), event.task.created_at);
                 prop_assert!(started.insert(life), "STARTED twice");
             }
+            let tally = &event.task.tally;
+            let sums = [
+                tally.runs,
+                tally.stalls,
+                tally.failures.values().sum(),
+                tally.restarts.values().sum(),
+                u64::try_from(tally.cpu.as_millis()).unwrap(),
+            ];
+            let before = counted.insert(id.clone(), sums).unwrap_or_default();
+            let back = before.iter().zip(sums).any(|(before, now)| *before > now);
+            prop_assert!(!back, "a counter goes back: {before:?} -> {sums:?}");
+            prop_assert!(sums[3] <= sums[2], "more restarts than failures");
             last.insert(id, event.task.status);
         }
     }

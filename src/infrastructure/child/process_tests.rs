@@ -102,6 +102,19 @@ fn output_comes_before_the_exit_and_the_zombie_stays_until_reaped() {
 }
 
 #[test]
+fn what_it_cost_is_told_with_its_end() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
+    bench.children.start(run, &sh(busy)).unwrap();
+    let exit = bench.exit();
+    assert!(exit.cpu >= Duration::from_millis(20), "{exit:?}");
+    bench.children.reap(run);
+    let reaped = crate::infrastructure::process::ended_children_cpu().unwrap();
+    assert!(reaped >= exit.cpu, "{reaped:?}");
+}
+
+#[test]
 fn the_whole_group_is_signalled_and_the_mask_is_clear() {
     let mut bench = bench();
     let run = RunId(1);
