@@ -328,7 +328,11 @@ fn nothing_is_left_of_it() {
     let panics: Vec<&str> = figures.1.lines().collect();
     let panics = panics.iter().filter(|l| l.starts_with("lss_panics_total{"));
     let none: Vec<bool> = panics.map(|line| line.ends_with(" 0")).collect();
-    assert!(!none.is_empty() && none.iter().all(|none| *none), "{}", figures.1);
+    assert!(
+        !none.is_empty() && none.iter().all(|none| *none),
+        "{}",
+        figures.1
+    );
     let secret = GateRules::default().password;
     assert!(!soak.site.daemon.log().contains(&secret));
     assert!(soak.site.daemon.stop().success());
