@@ -9,9 +9,13 @@
 mod support;
 
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::daemon::{Daemon, Setup, raw_request, wait_for};
 use support::digest_server::GateRules;
@@ -223,4 +227,59 @@ fn the_service_manager_hears_of_start_reload_life_and_stop() {
     next("WATCHDOG=1");
     daemon.stop();
     next("STOPPING=1");
+}
+
+#[test]
+fn without_a_service_manager_the_kernel_ends_a_daemon_that_hangs() {
+    let mut daemon = Daemon::start(&Setup {
+        env: vec![("WATCHDOG_USEC".into(), "1000000".into())],
+        ..Setup::default()
+    });
+    // It lives on while its loops answer: a beat is half a second.
+    let beats = |from: u64| {
+        wait_for("beats of the watchdog", SOON, || {
+            (wake_ups(&daemon, "lss") >= from + 5).then_some(())
+        });
+    };
+    beats(wake_ups(&daemon, "lss"));
+    // Nobody can tell a thread that the debugger holds from one that hangs.
+    let owner = Pid::from_raw(i32::try_from(thread(&daemon, "stream")).unwrap());
+    ptrace::seize(owner, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(owner).unwrap();
+    wait_for("the daemon's end", SOON, || {
+        match waitpid(owner, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)).unwrap() {
+            WaitStatus::Signaled(_, signal, _) => Some(signal),
+            _ => None,
+        }
+    });
+    let status = daemon.wait_exit(SOON);
+    assert_eq!(status.signal(), Some(Signal::SIGALRM as i32), "{status}");
+}
+
+/// The number of a thread, by its name.
+fn thread(daemon: &Daemon, name: &str) -> u32 {
+    std::fs::read_dir(format!("/proc/{}/task", daemon.pid()))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .find(|entry| {
+            std::fs::read_to_string(entry.path().join("comm"))
+                .is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .and_then(|entry| entry.file_name().to_str()?.parse().ok())
+        .unwrap_or_else(|| panic!("no thread {name}"))
+}
+
+/// How often a thread has slept.
+fn wake_ups(daemon: &Daemon, name: &str) -> u64 {
+    let path = format!(
+        "/proc/{}/task/{}/status",
+        daemon.pid(),
+        thread(daemon, name)
+    );
+    std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap()
 }

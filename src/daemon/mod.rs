@@ -424,7 +424,7 @@ impl Running {
                     }
                 }
                 recv(self.watchdog.due()) -> _ => self.watchdog.ask(&self.streams),
-                recv(self.watchdog.answers()) -> _ => watchdog::Watchdog::feed(),
+                recv(self.watchdog.answers()) -> _ => self.watchdog.feed(),
                 recv(self.vital_ends) -> name => {
                     log::error!(thread = name.unwrap_or("?"); "a thread that streams depend on has ended: lss ends too, its service manager starts it anew");
                     return self.fail();
@@ -436,6 +436,7 @@ impl Running {
     /// The orderly way (contract 13).
     fn stop(self) -> ExitCode {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.watchdog.rest();
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();
@@ -492,6 +493,7 @@ impl Running {
 
     /// Something vital is gone: tell who can be told, and go.
     fn fail(self) -> ExitCode {
+        self.watchdog.rest();
         self.health.stopping();
         self.node.set_stopping();
         self.rest.refuse_new();

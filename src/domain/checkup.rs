@@ -109,6 +109,8 @@ pub enum AblyLook {
         host: String,
         /// Until CONNECTED.
         took: Duration,
+        /// The host that should have answered and did not, and why.
+        missed: Option<(String, String)>,
     },
     /// It said no.
     Refused {

@@ -225,6 +225,17 @@ fn a_token_and_a_key_that_are_refused() {
 }
 
 #[test]
+fn a_fallback_host_of_ably_stands_in() {
+    let mut site = Site::new();
+    site.ably_endpoint = "127.0.0.2, fallback_hosts: [127.0.0.3, 127.0.0.1]".to_owned();
+    let seen = site.doctor(&[]);
+    let (line, advice) = seen.line("warn  ably 127.0.0.1: connected with our login");
+    assert!(line.contains("127.0.0.2 is not reached"), "{line}");
+    assert!(advice.contains("tcp"), "{advice}");
+    seen.only_fails(&["tcp"]);
+}
+
+#[test]
 fn peers_that_are_not_there_or_in_trouble() {
     let mut site = Site::new();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -219,6 +219,8 @@ pub struct Site {
     pub stun: Stun,
     pub rcs_scheme: &'static str,
     pub ably_key: String,
+    /// And what else goes with it.
+    pub ably_endpoint: String,
     pub token: String,
     pub password: String,
     pub ffmpeg: PathBuf,
@@ -265,6 +267,7 @@ impl Site {
             stun: Stun::start(true),
             rcs_scheme: "http",
             ably_key: KEY.to_owned(),
+            ably_endpoint: "127.0.0.1".to_owned(),
             token: TOKEN.to_owned(),
             password: PASSWORD.to_owned(),
             ffmpeg: fake_ffmpeg(),
@@ -290,7 +293,7 @@ impl Site {
         format!(
             "server: {{ listen: 127.0.0.1, port: {} }}
 rcs: {{ base_url: '{}://{}', token: '{}'{} }}
-ably: {{ api_key: '{}', endpoint: 127.0.0.1, port: {}, tls: false, connectivity_check_url: 'http://{}/up' }}
+ably: {{ api_key: '{}', endpoint: {}, port: {}, tls: false, connectivity_check_url: 'http://{}/up' }}
 lss: {{ node: {{ machine_id: 'doctor-{}' }}, ffmpeg: {{ path: '{}' }} }}
 camera: {{ scan_enabled: false, allow_loopback: true, credentials: [ {{ match: 127.0.0.1, username: admin, password: '{}' }} ] }}
 ",
@@ -300,6 +303,7 @@ camera: {{ scan_enabled: false, allow_loopback: true, credentials: [ {{ match: 1
             self.token,
             self.more_rcs,
             self.ably_key,
+            self.ably_endpoint,
             self.ably.address.port(),
             self.ably.address,
             self.port,

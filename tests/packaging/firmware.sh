@@ -134,6 +134,7 @@ test_firmware() {
   check "configured: and wants the token" test "$(nsenter --target "$init_pid" --net curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:10060/api/stream/node)" = 401
   pid=$(lss_pid)
   check "configured: runs as 811" test "$(firm stat -c %u "/proc/$pid")" = 811
+  check "configured: the watchdog is asked for" firm_watched "$pid"
   check "configured: a stream starts" firm_start_stream
   check "configured: and streams" within 20 firm_streams
   check "configured: reload" firm /etc/init.d/S80lss reload
@@ -175,6 +176,7 @@ overlay_same() {
   after=$(sha256sum "$dist"/lss-overlay_*_armv7.tar.gz)
   [ "$before" = "$after" ]
 }
+firm_watched() { firm cat "/proc/$1/environ" | tr '\0' '\n' | grep -qx WATCHDOG_USEC=30000000; }
 firm_owned() { # file group
   local is
   is=$(stat -c '%a %u %g' "$place/data/lss/$1")

@@ -77,14 +77,22 @@ pub fn internet(host: &str, found: &Result<(), String>) -> Check {
 /// A connection with our own login.
 pub fn ably(look: &AblyLook) -> Check {
     match look {
-        AblyLook::Connected { host, took } => Check::pass(
-            "ably",
-            format!(
+        AblyLook::Connected { host, took, missed } => {
+            let words = format!(
                 "connected with our login in {} ms, and closed again",
                 took.as_millis()
-            ),
-        )
-        .about(host),
+            );
+            match missed {
+                None => Check::pass("ably", words),
+                Some((primary, why)) => Check::warn(
+                    "ably",
+                    format!("{words}; the usual host {primary} is not reached: {why}"),
+                    "it works this way, and each connect takes longer: see the dns, tcp and tls \
+                     lines of the usual host, and have it let out",
+                ),
+            }
+            .about(host)
+        }
         AblyLook::Refused { code, words } => refused(*code, words),
         AblyLook::NoToken(why) => Check::fail(
             "ably",

@@ -74,9 +74,34 @@ pub fn clock(settings: &ClientSettings, within: Duration) -> Option<i64> {
         .map(|ms| ms.saturating_add(500).div_euclid(1000))
 }
 
+/// How many fallback hosts are tried where the primary one is not reached.
+const FALLBACKS: usize = 2;
+
 /// Connects with our login, and closes. The name, the token and the rest each end by `within`.
+/// Where the primary host is not reached, fallback hosts are tried, as the daemon does (RTN17j).
 pub fn connect(settings: &ClientSettings, within: Duration) -> AblyLook {
-    let host = primary_host(settings);
+    let Hosts { primary, fallbacks } = hosts(settings);
+    let first = connect_to(settings, &primary, within);
+    let (AblyLook::Unreachable(why) | AblyLook::Foreign(why)) = &first else {
+        return first;
+    };
+    for host in fallbacks.iter().take(FALLBACKS) {
+        match connect_to(settings, host, within / 2) {
+            AblyLook::Unreachable(_) | AblyLook::Foreign(_) => {}
+            AblyLook::Connected { host, took, .. } => {
+                return AblyLook::Connected {
+                    host,
+                    took,
+                    missed: Some((primary, why.clone())),
+                };
+            }
+            answered => return answered,
+        }
+    }
+    first
+}
+
+fn connect_to(settings: &ClientSettings, host: &str, within: Duration) -> AblyLook {
     let token;
     let login = match &settings.auth {
         Auth::Key(key) => Login::Key(key),
@@ -86,7 +111,7 @@ pub fn connect(settings: &ClientSettings, within: Duration) -> AblyLook {
                 patience: within,
                 source: source.clone(),
                 client_id: settings.client_id.clone(),
-                service: service(settings, &host),
+                service: service(settings, host),
             };
             match fetch.run() {
                 Ok(found) => {
@@ -98,7 +123,7 @@ pub fn connect(settings: &ClientSettings, within: Duration) -> AblyLook {
         }
     };
     let path = connect_path(login, &settings.client_id, &settings.agent, None);
-    match talk(settings, &host, &path, within) {
+    match talk(settings, host, &path, within) {
         Ok(look) | Err(look) => look,
     }
 }
@@ -152,6 +177,7 @@ fn talk(
             Action::Connected => AblyLook::Connected {
                 host: host.to_owned(),
                 took: begin.elapsed(),
+                missed: None,
             },
             Action::Error | Action::Disconnected => {
                 let error = message.error;
