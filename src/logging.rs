@@ -90,7 +90,7 @@ pub fn install_panic_hook() {
 
 /// The names of lss's threads, without the number or address that some end in; the last one is for
 /// every other.
-const THREADS: [&str; 24] = [
+const THREADS: [&str; 22] = [
     "main",
     "signals",
     "start-up",
@@ -112,8 +112,6 @@ const THREADS: [&str; 24] = [
     "rcs-callback",
     "rcs-offline",
     "dns",
-    "watchdog",
-    "doctor",
     "other",
 ];
 

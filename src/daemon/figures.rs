@@ -12,6 +12,7 @@ mod tasks;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::cameras::CamerasHealth;
 use crate::application::camera::{CameraService, CommandKind};
 use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
@@ -29,6 +30,7 @@ pub use cloud::{CloudSources, Replaced};
 pub struct Sources {
     pub streams: StreamService,
     pub cameras: CameraService,
+    pub cameras_health: Arc<CamerasHealth>,
     pub discovery: DiscoveryService,
     pub health: Arc<HealthBoard>,
     pub node: Arc<NodeRegistry>,
@@ -162,6 +164,11 @@ impl Sources {
             "lss_camera_lanes",
             "Cameras that are in use.",
             size(self.cameras.lanes()),
+        ));
+        out.push(gauge(
+            "lss_cameras_not_stopped",
+            "Cameras that do not obey their stop and may be moving.",
+            size(self.cameras_health.disobedient()),
         ));
         let latencies = self.cameras.latencies();
         let label = |kind: CommandKind| vec![("kind", kind.name().to_owned())];

@@ -214,11 +214,16 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         },
     )
     .map_err(|e| format!("thread stream: {e}"))?;
-    let (discovery, first_scan) =
-        discovery::start(config, cameras.clone(), node.clone(), cameras_health)?;
+    let (discovery, first_scan) = discovery::start(
+        config,
+        cameras.clone(),
+        node.clone(),
+        cameras_health.clone(),
+    )?;
     let sources = figures::Sources {
         streams: streams.service.clone(),
         cameras: cameras.clone(),
+        cameras_health: cameras_health.clone(),
         discovery: discovery.clone(),
         health: health.clone(),
         node: node.clone(),
