@@ -320,6 +320,76 @@ fn cameras_and_the_cloud() {
     }
 }
 
+/// Names of figures in a text that is no exposition: rules and words about them.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("lss_") || word.starts_with("process_"))
+        .map(|word| word.trim_end_matches('_').to_owned())
+        .collect()
+}
+
+/// A rule about a figure that is not there never fires, and nobody notices.
+#[test]
+fn every_figure_that_an_alert_looks_at_is_there() {
+    let camera_at = std::net::SocketAddr::from(([127, 78, 1, 9], 8080));
+    let _found = isapi_camera::start_on(camera_at, GateRules::default(), Model::default()).unwrap();
+    let site = Site::with(Setup {
+        camera_scan: true,
+        camera: ", scan_subnet: ['127.78.1.8/30'], scan_timeout: 10s".to_owned(),
+        ..Setup::default()
+    });
+    assert_eq!(site.daemon.start_task("good", "ok").0, 200);
+    assert_eq!(site.daemon.start_task("bad", "refused").0, 200);
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/alerts.yaml");
+    let wanted = named(&std::fs::read_to_string(rules).unwrap());
+    assert!(wanted.len() > 20, "{wanted:?}");
+    let deadline = std::time::Instant::now() + SOON;
+    loop {
+        let now = samples(&scrape(&site.daemon));
+        let there: BTreeSet<&str> = now.keys().filter_map(|s| s.split('{').next()).collect();
+        let missing = wanted.iter().filter(|name| !there.contains(name.as_str()));
+        let missing: Vec<&String> = missing.collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not there: {missing:?}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What a figure can be labelled with is known before it is scraped, tasks' ids excepted: labels
+/// that grow fill the memory of whoever scrapes.
+#[test]
+fn labels_take_values_of_fixed_sets() {
+    let site = Site::start();
+    assert_eq!(site.daemon.start_task("t", "ok").0, 200);
+    site.daemon.wait_status("t", "STREAMING");
+    let now = samples(&scrape(&site.daemon));
+    let known = [
+        "task", "state", "cause", "phase", "part", "online", "vendor", "outcome", "kind", "le",
+        "queue", "thread", "channel", "request", "reason", "version", "target",
+    ];
+    for series in now.keys() {
+        let Some((_, labels)) = series.split_once('{') else {
+            continue;
+        };
+        for label in labels.trim_end_matches('}').split("\",") {
+            let (name, value) = label.split_once("=\"").unwrap();
+            assert!(known.contains(&name), "{series}");
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-+.".contains(c);
+            assert!(value.trim_end_matches('"').chars().all(plain), "{series}");
+        }
+    }
+    // Of one task in good health.
+    let of_task = now.keys().filter(|s| s.contains("task=\"t\"")).count();
+    assert!(of_task < 24, "{of_task}");
+    assert!(now.len() < 220, "{}", now.len());
+}
+
 #[test]
 fn what_rcs_does_not_take() {
     let site = Site::start();
