@@ -68,8 +68,9 @@ pub struct ChildExit {
 /// What a child's watcher reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChildEvent {
-    /// The WHIP session is up (HTTP, ICE, DTLS all done).
-    SessionUp,
+    /// The WHIP session is up (HTTP, ICE, DTLS all done), and how long that took since the muxer
+    /// began, where the engine tells.
+    SessionUp(Option<Duration>),
     /// A progress block.
     Progress(Progress),
     /// The engine has said that it has failed, but the process may not end by itself.

@@ -26,14 +26,14 @@ fn alerts() -> BTreeSet<String> {
 
 /// What it said, if it was content.
 fn content(checker: &Path, args: &[&str]) -> String {
-    let checked = Command::new(checker)
+    let done = Command::new(checker)
         .args(args)
         .current_dir(repo())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&checked.stdout).into_owned()
-        + &String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{said}");
+    let said =
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
     said
 }
 

@@ -275,7 +275,7 @@ impl Table {
             return out;
         };
         match event.event {
-            ChildEvent::SessionUp => run.session_up(now.mono),
+            ChildEvent::SessionUp(took) => run.session_up(took, now.mono),
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
                 entry.task.progress = Some(progress);

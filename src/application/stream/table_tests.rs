@@ -280,7 +280,7 @@ impl Sim {
     /// Brings the newest child to STREAMING.
     fn stream(&mut self) -> RunId {
         let run = self.live();
-        self.child_event(run, ChildEvent::SessionUp);
+        self.child_event(run, ChildEvent::SessionUp(None));
         self.send_media(run, 500);
         self.pass(Duration::from_secs(2));
         run
@@ -715,7 +715,7 @@ fn an_old_run_is_not_heard() {
     let old = sim.stream();
     sim.exit(old, 0, Some(Cause::SourceStream));
     sim.pass(Duration::from_secs(2));
-    sim.child_event(old, ChildEvent::SessionUp);
+    sim.child_event(old, ChildEvent::SessionUp(None));
     sim.send_media(old, 99_999);
     sim.pass(Duration::from_secs(3));
     assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
@@ -792,7 +792,7 @@ proptest! {
                     }
                 }
                 Step::Up(n) => if let Some(run) = nth(&sim, n) {
-                    sim.child_event(run, ChildEvent::SessionUp);
+                    sim.child_event(run, ChildEvent::SessionUp(None));
                 },
                 Step::Media(n, t) => if let Some(run) = nth(&sim, n) {
                     sim.send_media(run, t);

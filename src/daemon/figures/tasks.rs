@@ -27,17 +27,20 @@ pub(super) fn figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
     ));
     let starts = tasks.iter().flat_map(|task| {
         task.tally.start.iter().flat_map(move |split| {
-            [
-                ("session", split.session),
-                ("media", split.media),
-                ("streaming", split.streaming),
-            ]
-            .map(|(phase, took)| (with(task, "phase", phase), took.as_secs_f64()))
+            let phases = [
+                ("source", split.source),
+                ("session", Some(split.session)),
+                ("media", Some(split.media)),
+                ("streaming", Some(split.streaming)),
+            ];
+            phases
+                .into_iter()
+                .filter_map(|(phase, took)| Some((with(task, "phase", phase), took?.as_secs_f64())))
         })
     });
     out.push(Figure::gauge(
         "lss_task_start_seconds",
-        "How long the last start took, from the process's start: until the WHIP session, until media, until STREAMING.",
+        "How long the last start took, from the process's start: until the source was open and the WHIP handshake began, until that was done, until media, until STREAMING.",
         starts.collect(),
     ));
     progress(tasks, out);

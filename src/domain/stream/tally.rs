@@ -8,6 +8,9 @@ use super::Cause;
 /// How long the last start took, from the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartSplit {
+    /// Until the source was open and the WHIP handshake began; `None` where the engine does not
+    /// tell.
+    pub source: Option<Duration>,
     /// Until the WHIP session was up.
     pub session: Duration,
     /// Until output first advanced.

@@ -41,8 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// What one line of output said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// The WHIP session is up.
-    SessionUp,
+    /// The WHIP session is up; how long its handshake took.
+    SessionUp(Option<Duration>),
     /// The engine has failed, though it may not end.
     Failing(Diagnosis),
 }
@@ -384,7 +384,7 @@ impl Watcher {
             self.judge.asked_to_end();
         }
         match self.judge.line(line) {
-            Some(Said::SessionUp) => self.send(ChildEvent::SessionUp),
+            Some(Said::SessionUp(took)) => self.send(ChildEvent::SessionUp(took)),
             Some(Said::Failing(diagnosis)) => self.send(ChildEvent::Failing(diagnosis)),
             None => {}
         }
