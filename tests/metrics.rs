@@ -344,15 +344,39 @@ fn every_figure_that_an_alert_looks_at_is_there() {
     assert_eq!(site.daemon.start_task("good", "ok").0, 200);
     assert_eq!(site.daemon.start_task("bad", "refused").0, 200);
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/alerts.yaml");
-    let wanted = named(&std::fs::read_to_string(rules).unwrap());
+    let mut wanted = named(&std::fs::read_to_string(rules).unwrap());
     assert!(wanted.len() > 20, "{wanted:?}");
+    // The table of figures tells of all there are, and of no others.
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/observability.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let documented: BTreeSet<String> = rows
+        .flat_map(|row| named(row.split('|').nth(1).unwrap()))
+        // Of FFmpeg's WHIP muxer there is none.
+        .filter(|name| name != "lss_task_bitrate_bits_per_second")
+        .collect();
+    wanted.extend(documented.iter().cloned());
     let deadline = std::time::Instant::now() + SOON;
     loop {
         let now = samples(&scrape(&site.daemon));
         let there: BTreeSet<&str> = now.keys().filter_map(|s| s.split('{').next()).collect();
-        let missing = wanted.iter().filter(|name| !there.contains(name.as_str()));
+        let is_there = |name: &str| there.contains(name) || there.contains(&*format!("{name}_sum"));
+        let missing = wanted.iter().filter(|name| !is_there(name));
         let missing: Vec<&String> = missing.collect();
         if missing.is_empty() {
+            let families: BTreeSet<String> = there
+                .iter()
+                .map(|name| {
+                    let ends = ["_bucket", "_sum", "_count"];
+                    let family = ends.iter().find_map(|end| name.strip_suffix(end));
+                    family.unwrap_or(name).to_owned()
+                })
+                .collect();
+            let untold: Vec<&String> = families.difference(&documented).collect();
+            assert!(
+                untold.is_empty(),
+                "not in docs/observability.md: {untold:?}"
+            );
             break;
         }
         assert!(
