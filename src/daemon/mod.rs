@@ -207,6 +207,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         streams::Parts {
             engine: engine.clone(),
             uplink,
+            logins: Arc::new(cameras::Learner(cameras.clone())),
             observers,
             active,
             node: node.clone(),

@@ -12,7 +12,7 @@ use crate::application::stream::{
 };
 use crate::config::Config;
 use crate::domain::figures::QueueFigure;
-use crate::domain::gateway::{Engine, RunEvent, TaskObserver, Uplink};
+use crate::domain::gateway::{Engine, RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::marker::Marker;
 use crate::infrastructure::child::process::{Children, Tools};
@@ -40,6 +40,8 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// Tells whether the cloud can be reached.
     pub uplink: Arc<dyn Uplink>,
+    /// Guards the logins of cameras.
+    pub logins: Arc<dyn StreamLogins>,
     /// Told of every change.
     pub observers: Vec<Box<dyn TaskObserver>>,
     /// Where active tasks are shown.
@@ -61,7 +63,12 @@ impl Streams {
             file_root: config.ffmpeg.file_root.clone(),
         };
         let service = StreamService::new(requests_tx, parts.engine, Arc::new(rules));
-        let table = Table::new(policy(config), parts.uplink, fastrand::u64(..));
+        let table = Table::new(
+            policy(config),
+            parts.uplink,
+            parts.logins,
+            fastrand::u64(..),
+        );
         let children = events_tx.clone();
         let marker = Marker::of_this_process(&config.node.node_id());
         let closer = SessionCloser::new(Arc::new(TrustStore::new(None)));

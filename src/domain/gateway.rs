@@ -148,6 +148,38 @@ pub trait Uplink: Send + Sync {
     fn is_down(&self) -> bool;
 }
 
+/// Whether a stream may log in to its camera now (contract 7): cameras lock an account after a few
+/// wrong passwords, for all protocols at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// Yes. What comes of it is to be told to [`StreamLogins`].
+    Go,
+    /// As many tries as the camera may refuse are under way: to be asked again in a moment, when
+    /// the first of them has shown whether the login is right.
+    Later,
+    /// The camera has refused it: why, until when.
+    Guarded(String),
+}
+
+/// What came of a stream's try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginEnd {
+    /// The camera has let it in.
+    Taken,
+    /// It has refused the login.
+    Refused,
+    /// It ended without telling.
+    Unknown,
+}
+
+/// The logins of streams, as the lock-out guard sees them. Must not wait.
+pub trait StreamLogins: Send + Sync {
+    /// To be asked before each try.
+    fn leave(&self, spec: &StreamSpec) -> Leave;
+    /// To be told once for each [`Leave::Go`], and when a camera refuses a login later on.
+    fn ended(&self, spec: &StreamSpec, end: LoginEnd);
+}
+
 /// Where a part says how it is. Must not wait.
 pub trait HealthSink: Send + Sync {
     /// `reason` carries no secret; empty when there is nothing to say.

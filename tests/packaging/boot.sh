@@ -87,14 +87,14 @@ test_boot() {
   arch=$(dpkg --print-architecture 2>/dev/null)
   deb=$dist/lss_${version}_$arch.deb
   if ! as_root || ! need systemd-nspawn systemd-container || ! make_rootfs; then
-    skip "boot: needs root, systemd-nspawn and a Debian mirror"
+    lacking "boot: needs root, systemd-nspawn and a Debian mirror"
     return
   fi
   # Not `all`: the foreign packages are no use here.
   packaging/build "$arch" >>"$log" 2>&1 && packaging/deb "$arch" >>"$log" 2>&1 || { bad "boot: no package"; return; }
   LSS_DEB_VERSION=$version+next packaging/deb "$arch" >>"$log" 2>&1
   tests/e2e/setup >>"$log" 2>&1
-  if ! lab_start; then skip "boot: parts of tests/e2e/setup are missing"; return; fi
+  if ! lab_start; then lacking "boot: parts of tests/e2e/setup are missing"; return; fi
   cloud_start || { bad "boot: the cloud stand-in does not start"; return; }
   rest_port=$(free_port)
   new_root boot

@@ -25,6 +25,8 @@ trap 'exit 143' TERM HUP
 ok() { echo "ok    $*"; passed=$((passed + 1)); }
 bad() { echo "FAIL  $*"; failed=$((failed + 1)); }
 skip() { echo "skip  $*"; skipped=$((skipped + 1)); }
+# A part that is missing on this machine: skipped, but where nothing may be missing (.ci/run).
+lacking() { if [ "${LSS_E2E_REQUIRE:-}" = 1 ]; then bad "$@"; else lacking "$@"; fi; }
 # check NAME COMMAND...: one line; what the command said is shown when it failed.
 check() {
   local name=$1 said

@@ -25,7 +25,7 @@ use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
 use crate::domain::discovery::RtspGateway;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::figures::QueueFigure;
-use crate::domain::gateway::CameraObserver;
+use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
 
@@ -252,15 +252,28 @@ impl CameraService {
         self.shared.parts.book.learn_source(id, source);
     }
 
-    /// A stream's login was taken by its camera, or refused: accounts lock for every protocol at
-    /// once. Names are not looked up for this.
-    pub fn stream_login(&self, source: &MediaUrl, taken: bool) {
-        if let Ok(Host::Ip(ip)) = Host::parse("sourceUrl", source.host())
-            && let Some((user, password)) = source.credentials()
-            && let Ok(login) = Login::parse(&user, &password)
-        {
-            self.shared.parts.book.stream_login(ip, &login, taken);
+    /// Whether a stream may log in to its camera now: accounts lock for every protocol at once.
+    pub fn stream_leave(&self, source: &MediaUrl) -> Leave {
+        match self.stream_account(source) {
+            Some((ip, login)) => self.shared.parts.book.stream_leave(ip, &login),
+            None => Leave::Go,
         }
+    }
+
+    /// What came of it.
+    pub fn stream_login(&self, source: &MediaUrl, end: LoginEnd) {
+        if let Some((ip, login)) = self.stream_account(source) {
+            self.shared.parts.book.stream_login(ip, &login, end);
+        }
+    }
+
+    /// Whose account a stream uses; `None` where it has none, or nobody knows where the name of
+    /// its host leads: names are not looked up for this.
+    fn stream_account(&self, source: &MediaUrl) -> Option<(IpAddr, Login)> {
+        let host = Host::parse("sourceUrl", source.host()).ok()?;
+        let ip = self.shared.parts.book.address(&host)?;
+        let (user, password) = source.credentials()?;
+        Some((ip, Login::parse(&user, &password).ok()?))
     }
 
     /// How long cameras take.

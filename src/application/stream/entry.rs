@@ -39,7 +39,7 @@ pub struct Entry {
     pub run: Option<Run>,
     /// While RECONNECTING without a process.
     pub retry_at: Option<Instant>,
-    /// Why it is tried again then.
+    /// Why its last run ended, until there is another.
     pub retry_for: Option<Cause>,
     /// Its failures.
     pub account: Account,

@@ -115,6 +115,11 @@ impl Run {
         }
     }
 
+    /// Whether there has been a WHIP session.
+    pub fn has_session(&self) -> bool {
+        self.session_up_at.is_some()
+    }
+
     /// A progress block.
     pub fn progress(&mut self, progress: &Progress, now: Instant) {
         if progress.advanced_since(&self.progress) {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
@@ -19,7 +19,10 @@ use super::retry::{Account, HEALTHY, Next};
 use super::run::{EndWhy, Run, Verdict};
 use super::service::{FirstTryEnd, StreamRequest, TaskLog};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{ChildEvent, ChildExit, Launch, RunEvent, RunId, StartedRun, Uplink};
+use crate::domain::gateway::{
+    ChildEvent, ChildExit, Launch, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins,
+    Uplink,
+};
 use crate::domain::stream::{
     Cause, Diagnosis, StopReason, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
 };
@@ -30,10 +33,14 @@ const KEPT_ENDED: usize = 100;
 /// Runs whose logs are kept, a task.
 const KEPT_LOGS: usize = 3;
 
+/// A try that waits for another one's login is looked at this often.
+const LOGIN_PAUSE: Duration = Duration::from_millis(250);
+
 /// All tasks.
 pub struct Table {
     policy: Policy,
     uplink: Arc<dyn Uplink>,
+    logins: Arc<dyn StreamLogins>,
     jitter: fastrand::Rng,
     tasks: BTreeMap<TaskId, Entry>,
     next_run: u64,
@@ -44,10 +51,16 @@ pub struct Table {
 
 impl Table {
     /// No tasks yet. `seed` is for the retry jitter.
-    pub fn new(policy: Policy, uplink: Arc<dyn Uplink>, seed: u64) -> Self {
+    pub fn new(
+        policy: Policy,
+        uplink: Arc<dyn Uplink>,
+        logins: Arc<dyn StreamLogins>,
+        seed: u64,
+    ) -> Self {
         Self {
             policy,
             uplink,
+            logins,
             jitter: fastrand::Rng::with_seed(seed),
             tasks: BTreeMap::new(),
             next_run: 1,
@@ -209,22 +222,44 @@ impl Table {
             behind: None,
             number,
         };
-        self.launch(&mut entry, now, out);
+        let guarded = self.launch(&mut entry, now, out);
         // After the start, so that the event carries the pid: see `started`.
         entry.task.status = StreamStatus::Starting;
         let shown = entry.task.clone();
-        self.tasks.insert(id, entry);
+        self.tasks.insert(id.clone(), entry);
+        if let Some(diagnosis) = guarded {
+            self.failed(&id, diagnosis, now, out);
+        }
         shown
     }
 
-    fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) {
+    /// Starts a try, or puts it off; or tells why there may be none.
+    fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
+        match self.logins.leave(&entry.task.spec) {
+            Leave::Go => {}
+            Leave::Later => {
+                entry.retry_at = Some(now.mono + LOGIN_PAUSE);
+                return None;
+            }
+            Leave::Guarded(detail) => {
+                entry.retry_at = None;
+                return Some(Diagnosis {
+                    cause: Cause::SourceAuth,
+                    detail,
+                });
+            }
+        }
         let id = RunId(self.next_run);
         self.next_run += 1;
         entry.runs += 1;
         entry.retry_at = None;
+        if let Some(cause) = entry.retry_for.take() {
+            *entry.task.tally.restarts.entry(cause).or_default() += 1;
+        }
         entry.task.progress = None;
         entry.run = Some(Run::new(id, now.mono));
         out.push(Effect::Start(id, entry.launch.clone()));
+        None
     }
 
     /// The outcome of an [`Effect::Start`].
@@ -255,6 +290,7 @@ impl Table {
             }
             Err(diagnosis) => {
                 entry.run = None;
+                self.logins.ended(&entry.task.spec, LoginEnd::Unknown);
                 entry.book_exit(None, None, Some(&diagnosis), now.wall);
                 self.failed(&id, diagnosis, now, &mut out);
             }
@@ -275,7 +311,13 @@ impl Table {
             return out;
         };
         match event.event {
-            ChildEvent::SessionUp(took) => run.session_up(took, now.mono),
+            ChildEvent::SessionUp(took) => {
+                // FFmpeg opens its inputs before its output: the camera has let it in.
+                if !run.has_session() {
+                    self.logins.ended(&entry.task.spec, LoginEnd::Taken);
+                }
+                run.session_up(took, now.mono);
+            }
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
                 entry.task.progress = Some(progress);
@@ -319,11 +361,12 @@ impl Table {
         let Some(mut entry) = self.tasks.remove(id) else {
             return;
         };
-        if entry.retry_at.is_some_and(|at| now.mono >= at) {
-            if let Some(cause) = entry.retry_for.take() {
-                *entry.task.tally.restarts.entry(cause).or_default() += 1;
-            }
-            self.launch(&mut entry, now, out);
+        if entry.retry_at.is_some_and(|at| now.mono >= at)
+            && let Some(diagnosis) = self.launch(&mut entry, now, out)
+        {
+            self.tasks.insert(id.clone(), entry);
+            self.failed(id, diagnosis, now, out);
+            return;
         }
         if entry.healthy_at().is_some_and(|at| now.mono >= at) {
             entry.account.reset();
@@ -405,6 +448,13 @@ impl Table {
             None if said.is_none() && entry.launch.ends_by_nature && exit.code == Some(0) => None,
             None => Some(said.unwrap_or_else(crash)),
         };
+        match &diagnosis {
+            Some(why) if why.cause == Cause::SourceAuth => {
+                self.logins.ended(&entry.task.spec, LoginEnd::Refused);
+            }
+            _ if run.has_session() => {}
+            _ => self.logins.ended(&entry.task.spec, LoginEnd::Unknown),
+        }
         entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
         if run
             .streaming_since
@@ -450,7 +500,8 @@ impl Table {
         entry.task.retry_count = entry.account.counted;
         if let Next::Again(delay) = next {
             entry.retry_at = Some(now.mono + delay);
-            entry.retry_for = Some(diagnosis.cause);
+            // A try that may not even begin says nothing new of why the last one ended.
+            entry.retry_for.get_or_insert(diagnosis.cause);
             if entry.task.status != StreamStatus::Reconnecting {
                 entry.become_(StreamStatus::Reconnecting, now.wall, out);
             }
