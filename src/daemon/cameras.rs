@@ -119,6 +119,12 @@ impl CamerasHealth {
         self.change(|facts| facts.scan = state.clone());
     }
 
+    /// How many cameras do not obey their stop.
+    pub fn disobedient(&self) -> usize {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.disobedient.len()
+    }
+
     fn disobeys(&self, camera: &str, why: Option<&str>) {
         self.change(|facts| match why {
             Some(why) => {
@@ -274,6 +280,7 @@ mod tests {
         health.disobeys("b", Some("no answer"));
         health.disobeys("a", None);
         assert_eq!(shown(), (PartStatus::Down, "b: no answer".to_owned()));
+        assert_eq!(health.disobedient(), 1);
         let state = ScanState {
             listed: 3,
             online: 2,

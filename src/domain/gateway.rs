@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::Fault;
 use super::health::{Part, PartStatus};
@@ -61,13 +61,16 @@ pub struct ChildExit {
     pub signal: Option<i32>,
     /// What its output told of the reason.
     pub diagnosis: Option<Diagnosis>,
+    /// Processor time that it took, its threads together.
+    pub cpu: Duration,
 }
 
 /// What a child's watcher reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChildEvent {
-    /// The WHIP session is up (HTTP, ICE, DTLS all done).
-    SessionUp,
+    /// The WHIP session is up (HTTP, ICE, DTLS all done), and how long that took since the muxer
+    /// began, where the engine tells.
+    SessionUp(Option<Duration>),
     /// A progress block.
     Progress(Progress),
     /// The engine has said that it has failed, but the process may not end by itself.

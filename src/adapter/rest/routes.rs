@@ -20,7 +20,7 @@ use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::Figure;
+use crate::domain::figures::{Figure, QueueFigure};
 use crate::domain::node::LssNode;
 use crate::domain::stream::StreamTask;
 use crate::util::url;
@@ -29,7 +29,8 @@ use crate::util::url;
 pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
 
 /// Gathers the figures of `/metrics` when somebody asks.
-pub type Figures = Arc<dyn Fn() -> Vec<Figure> + Send + Sync>;
+/// The queues are the API's own.
+pub type Figures = Arc<dyn Fn(&[QueueFigure]) -> Vec<Figure> + Send + Sync>;
 
 /// What every handler may use.
 pub struct Api {
@@ -177,7 +178,7 @@ fn run(api: &Api, call: &Call, route: &Route) -> Result<Answer, Fault> {
         Op::Health => health(api).into(),
         Op::Live => Reply::ok(&LiveJson { live: true }).into(),
         Op::Ready => ready(api).into(),
-        Op::Metrics => metrics::reply((api.figures)()).into(),
+        Op::Metrics => metrics::reply((api.figures)(&[api.late.queue()])).into(),
         Op::OpenApi => Reply::document(include_str!("openapi.json")).into(),
     })
 }

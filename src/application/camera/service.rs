@@ -24,6 +24,7 @@ use super::whereabouts::{Job, Whereabouts};
 use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
 use crate::domain::discovery::RtspGateway;
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::figures::QueueFigure;
 use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
@@ -298,6 +299,13 @@ impl CameraService {
             .map
             .values()
             .any(|handle| handle.flags.moves_for_cloud.load(Ordering::Relaxed))
+    }
+
+    /// What waits for the lane that most waits for.
+    pub fn queue(&self) -> QueueFigure {
+        let lanes = self.shared.lanes();
+        let longest = lanes.map.values().map(|handle| handle.queue.len()).max();
+        QueueFigure::bounded("camera_commands", longest.unwrap_or(0), MAX_WAITING)
     }
 
     /// How many cameras have a lane.

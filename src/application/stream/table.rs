@@ -198,8 +198,11 @@ impl Table {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> StreamTask {
-        let task = self.new_task(spec, &launch, now.wall);
+        let mut task = self.new_task(spec, &launch, now.wall);
         let id = task.spec.task_id.clone();
+        if let Some(before) = self.tasks.get(&id) {
+            task.tally = before.task.tally.carried_on();
+        }
         let number = self.next_number;
         self.next_number += 1;
         let mut entry = Entry {
@@ -207,6 +210,7 @@ impl Table {
             launch,
             run: None,
             retry_at: None,
+            retry_for: None,
             account: Account::new(),
             worked_before: false,
             runs: 0,
@@ -247,6 +251,9 @@ impl Table {
         self.next_run += 1;
         entry.runs += 1;
         entry.retry_at = None;
+        if let Some(cause) = entry.retry_for.take() {
+            *entry.task.tally.restarts.entry(cause).or_default() += 1;
+        }
         entry.task.progress = None;
         entry.run = Some(Run::new(id, now.mono));
         out.push(Effect::Start(id, entry.launch.clone()));
@@ -302,12 +309,12 @@ impl Table {
             return out;
         };
         match event.event {
-            ChildEvent::SessionUp => {
+            ChildEvent::SessionUp(took) => {
                 // FFmpeg opens its inputs before its output: the camera has let it in.
                 if !run.has_session() {
                     self.logins.ended(&entry.task.spec, LoginEnd::Taken);
                 }
-                run.session_up(now.mono);
+                run.session_up(took, now.mono);
             }
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);

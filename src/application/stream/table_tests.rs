@@ -258,6 +258,7 @@ impl Sim {
                     code,
                     signal,
                     diagnosis,
+                    cpu: Duration::from_millis(300),
                 }),
             },
             self.now,
@@ -321,7 +322,7 @@ impl Sim {
     /// Brings the newest child to STREAMING.
     fn stream(&mut self) -> RunId {
         let run = self.live();
-        self.child_event(run, ChildEvent::SessionUp);
+        self.child_event(run, ChildEvent::SessionUp(None));
         self.send_media(run, 500);
         self.pass(Duration::from_secs(2));
         run
@@ -490,7 +491,7 @@ fn the_guard_hears_of_each_try_once() {
     // Once a run, however often its session is told of.
     sim.start("d");
     let run = sim.stream();
-    sim.child_event(run, ChildEvent::SessionUp);
+    sim.child_event(run, ChildEvent::SessionUp(None));
     sim.stop("d", false);
     assert_eq!(sim.door.heard(), [LoginEnd::Taken]);
 }
@@ -538,6 +539,32 @@ fn retries_spent_is_error_and_a_start_replaces_it() {
     );
     let (accepted, _) = sim.start("t");
     assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+}
+
+#[test]
+fn counters_go_on_in_the_task_that_replaces_another() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    sim.until_launch();
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::WhipStream));
+    let waits = sim.get("t").tally;
+    assert_eq!(waits.failures.get(&Cause::WhipStream), Some(&1));
+    assert_eq!(waits.restarts.get(&Cause::WhipStream), None, "not yet");
+    sim.stop("t", false);
+    sim.start("t");
+    let tally = sim.get("t").tally;
+    assert_eq!((tally.runs, tally.start), (3, None));
+    assert_eq!(tally.failures.values().sum::<u64>(), 2);
+    assert_eq!(
+        tally.restarts,
+        BTreeMap::from([(Cause::SourceUnreachable, 1)]),
+        "a stopped task was not started again for its failure"
+    );
+    assert_eq!(tally.cpu, Duration::from_millis(600));
+    assert!(waits.start.is_some());
 }
 
 #[test]
@@ -821,7 +848,7 @@ fn an_old_run_is_not_heard() {
     let old = sim.stream();
     sim.exit(old, 0, Some(Cause::SourceStream));
     sim.pass(Duration::from_secs(2));
-    sim.child_event(old, ChildEvent::SessionUp);
+    sim.child_event(old, ChildEvent::SessionUp(None));
     sim.send_media(old, 99_999);
     sim.pass(Duration::from_secs(3));
     assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
@@ -898,7 +925,7 @@ proptest! {
                     }
                 }
                 Step::Up(n) => if let Some(run) = nth(&sim, n) {
-                    sim.child_event(run, ChildEvent::SessionUp);
+                    sim.child_event(run, ChildEvent::SessionUp(None));
                 },
                 Step::Media(n, t) => if let Some(run) = nth(&sim, n) {
                     sim.send_media(run, t);
@@ -933,6 +960,7 @@ proptest! {
         // Statuses per life of a task, as the events tell them.
         let mut last: BTreeMap<String, StreamStatus> = BTreeMap::new();
         let mut started: BTreeSet<(String, std::time::SystemTime)> = BTreeSet::new();
+        let mut counted: BTreeMap<String, [u64; 5]> = BTreeMap::new();
         for event in &sim.events {
             let id = event.task.spec.task_id.to_string();
             let before = last.get(&id).copied().filter(|s| !s.is_terminal())
@@ -945,6 +973,18 @@ proptest! {
                 let life = (id.clone(), event.task.created_at);
                 prop_assert!(started.insert(life), "STARTED twice");
             }
+            let tally = &event.task.tally;
+            let sums = [
+                tally.runs,
+                tally.stalls,
+                tally.failures.values().sum(),
+                tally.restarts.values().sum(),
+                u64::try_from(tally.cpu.as_millis()).unwrap(),
+            ];
+            let before = counted.insert(id.clone(), sums).unwrap_or_default();
+            let back = before.iter().zip(sums).any(|(before, now)| *before > now);
+            prop_assert!(!back, "a counter goes back: {before:?} -> {sums:?}");
+            prop_assert!(sums[3] <= sums[2], "more restarts than failures");
             last.insert(id, event.task.status);
         }
     }

@@ -32,6 +32,7 @@ use crate::domain::gateway::{
     ChildEvent, ChildExit, Launch, ProcessGateway, RunEvent, RunId, StartedRun,
 };
 use crate::domain::stream::{Cause, Diagnosis};
+use crate::infrastructure::process;
 use crate::util::secret::Secret;
 
 /// Where the kernel has no pidfd (before 5.3), the watcher looks this often instead.
@@ -40,8 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// What one line of output said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// The WHIP session is up.
-    SessionUp,
+    /// The WHIP session is up; how long its handshake took.
+    SessionUp(Option<Duration>),
     /// The engine has failed, though it may not end.
     Failing(Diagnosis),
 }
@@ -290,6 +291,9 @@ impl Watcher {
             self.line(&rest);
         }
         let (code, signal) = (status.code(), status.signal());
+        // The zombie still tells.
+        let cpu =
+            process::figures(self.pid.as_raw().unsigned_abs()).map_or(Duration::ZERO, |f| f.cpu);
         let asked = self.asked.load(Ordering::Relaxed);
         let diagnosis = self.judge.verdict(code, signal, asked);
         let left = self.judge.session_left();
@@ -297,6 +301,7 @@ impl Watcher {
             code,
             signal,
             diagnosis,
+            cpu,
         }));
         if let Some(session) = left {
             (self.release)(&session, self.bearer.as_ref());
@@ -379,7 +384,7 @@ impl Watcher {
             self.judge.asked_to_end();
         }
         match self.judge.line(line) {
-            Some(Said::SessionUp) => self.send(ChildEvent::SessionUp),
+            Some(Said::SessionUp(took)) => self.send(ChildEvent::SessionUp(took)),
             Some(Said::Failing(diagnosis)) => self.send(ChildEvent::Failing(diagnosis)),
             None => {}
         }

@@ -37,6 +37,7 @@ impl Table {
             return;
         };
         out.push(Effect::Reap(run.id));
+        entry.task.tally.cpu += exit.cpu;
         if run.ending() == Some(&EndWhy::Stall) {
             entry.task.tally.stalls += 1;
         }
@@ -100,6 +101,8 @@ impl Table {
         entry.task.retry_count = entry.account.counted;
         if let Next::Again(delay) = next {
             entry.retry_at = Some(now.mono + delay);
+            // A try that may not even begin says nothing new of why the last one ended.
+            entry.retry_for.get_or_insert(diagnosis.cause);
             if entry.task.status != StreamStatus::Reconnecting {
                 entry.become_(StreamStatus::Reconnecting, now.wall, out);
             }
