@@ -189,7 +189,9 @@ fn sweeps_and_what_they_found() {
         let ended = now["lss_discovery_sweeps_total{outcome=\"complete\"}"];
         // One at most, which is under way or over; REST may answer before it has begun.
         assert!(ended + now["lss_discovery_sweep_in_progress"] <= 1.0);
-        (ended == 1.0).then_some(now)
+        // The list was read a moment before the count.
+        let found = now["lss_discovered_cameras{online=\"true\"}"];
+        (ended == 1.0 && found == 1.0).then_some(now)
     });
     let value = |name: &str| {
         *now.get(name)
