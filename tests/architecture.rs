@@ -30,6 +30,8 @@ const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system", "xml"];
 const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // The engine implements the child's OutputJudge and shares the children's environment.
     ("ffmpeg", "child"),
+    // What a child has cost, before it is reaped.
+    ("child", "process"),
     // Opens cameras by either protocol.
     ("camera_gateway", "isapi"),
     ("camera_gateway", "onvif"),
