@@ -38,6 +38,7 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // Knows cameras by what their protocols answer to strangers.
     ("discovery", "isapi"),
     ("discovery", "onvif"),
+    ("discovery", "rtsp"),
     // Pictures by HTTP or from a stream, made to fit.
     ("pictures", "child"),
     ("pictures", "ffmpeg"),

@@ -331,10 +331,7 @@ fn rest(
         figures: Arc::new(move |queues: &[_]| sources.gather(queues)),
         started,
     };
-    let server = RestServer::start(settings, deps).map_err(|e| {
-        format!("the REST API can't listen on {listen}: {e}; is another program on that port? (server.listen, server.port)")
-    })?;
-    Ok(server)
+    RestServer::start(settings, deps).map_err(|why| format!("the REST API: {why}"))
 }
 
 /// Where the REST API listens.

@@ -97,7 +97,7 @@ test_boot() {
   if ! lab_start; then lacking "boot: parts of tests/e2e/setup are missing"; return; fi
   cloud_start || { bad "boot: the cloud stand-in does not start"; return; }
   rest_port=$(free_port)
-  new_root boot
+  new_root boot || { bad "boot: no root to boot"; return; }
   mv "$dist/lss_$version+next_$arch.deb" "$sysroot_dir/root/next.deb"
   cp "$deb" "$sysroot_dir/root/lss.deb"
   cp "$cloud"/*.pem "$sysroot_dir/etc/ssl/"

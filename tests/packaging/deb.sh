@@ -41,7 +41,7 @@ test_deb() {
     lacking "chroot: needs root and a Debian mirror"
     return
   fi
-  new_root chroot
+  new_root chroot || { bad "chroot: no root to install in"; return; }
   arch=$(dpkg --print-architecture 2>/dev/null)
   deb=$dist/lss_${version}_$arch.deb
   [ -f "$deb" ] || { lacking "chroot: no package for $arch"; return; }

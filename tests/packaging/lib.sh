@@ -125,10 +125,12 @@ EOF
 # A small Debian with systemd, made once: $rootfs is a tarball.
 rootfs=$work/rootfs-bookworm.tar
 make_rootfs() {
-  [ -s "$rootfs" ] && return
+  [ -f "$rootfs" ] && return
   need mmdebstrap mmdebstrap || return 1
-  nice mmdebstrap --quiet --variant=minbase --include=systemd-sysv,ca-certificates bookworm "$rootfs.part" \
-    >>"$log" 2>&1 && mv "$rootfs.part" "$rootfs"
+  # By the name's end it tells what to make.
+  local part=${rootfs%.tar}.part.tar
+  nice mmdebstrap --quiet --variant=minbase --include=systemd-sysv,ca-certificates bookworm "$part" \
+    >>"$log" 2>&1 && mv "$part" "$rootfs"
 }
 # new_root NAME: unpacks it; sets $sysroot_dir. What nobody needs here stays out.
 new_root() {

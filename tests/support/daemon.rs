@@ -57,6 +57,8 @@ pub struct Setup {
     pub standalone: bool,
     /// Soft and hard limit of open files; none = inherited.
     pub open_files: Option<u32>,
+    /// A program with its arguments that runs lss in its own place.
+    pub within: Vec<String>,
     /// Most tasks.
     pub max_tasks: u32,
 }
@@ -77,6 +79,7 @@ impl Default for Setup {
             env: Vec::new(),
             standalone: true,
             open_files: None,
+            within: Vec::new(),
             max_tasks: 8,
         }
     }
@@ -107,8 +110,12 @@ impl Daemon {
 
     /// Starts it.
     pub fn spawn(setup: &Setup) -> Self {
+        Self::spawn_on(setup, free_port())
+    }
+
+    /// Starts it with a port that may be taken.
+    pub fn spawn_on(setup: &Setup, port: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
         let config = dir.path().join("lss.yaml");
         let mode = if setup.standalone {
             "standalone"
@@ -124,18 +131,14 @@ impl Daemon {
         )
         .unwrap();
         let binary = env!("CARGO_BIN_EXE_lss");
-        let mut command = match setup.open_files {
-            None => Command::new(binary),
-            Some(limit) => {
-                let mut shell = Command::new("/bin/sh");
-                shell.args([
-                    "-c",
-                    &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
-                    binary,
-                ]);
-                shell
-            }
-        };
+        let mut words = setup.within.clone();
+        if let Some(limit) = setup.open_files {
+            let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+            words.extend(["/bin/sh".into(), "-c".into(), script]);
+        }
+        words.push(binary.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command
             .args(["run", "--config"])
             .arg(&config)

@@ -80,7 +80,8 @@ impl RestServer {
     ///
     /// # Errors
     /// The address can't be bound, a thread can't be started, no directory takes the private
-    /// socket; `InvalidInput` for an address beyond loopback without a token.
+    /// socket, each in words for an operator; `InvalidInput` for an address beyond loopback
+    /// without a token.
     pub fn start(settings: RestSettings, deps: RestDeps) -> io::Result<Self> {
         check_exposure(settings.listen, &settings.access)?;
         let mut limits = settings.limits;
@@ -90,7 +91,8 @@ impl RestServer {
         // A quarter of the connections stays for who needs no patience.
         let (late, late_thread) = Late::start((limits.connections * 3 / 4).max(1))?;
 
-        let listener = TcpListener::bind(settings.listen)?;
+        let listener = TcpListener::bind(settings.listen)
+            .map_err(|why| not_listening(settings.listen, &why))?;
         let address = listener.local_addr()?;
         let api = Arc::new(Api {
             streams: deps.streams,
@@ -222,6 +224,17 @@ fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         log::error!(thread = name.as_str(); "a REST thread had panicked");
     }
+}
+
+fn not_listening(at: SocketAddr, why: &io::Error) -> io::Error {
+    let advice = match why.kind() {
+        io::ErrorKind::AddrInUse => "; is another program on that port?",
+        io::ErrorKind::AddrNotAvailable => "; is that an address of this machine?",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root",
+        _ => "",
+    };
+    let words = format!("can't listen on {at}: {why}{advice} (server.listen, server.port)");
+    io::Error::new(why.kind(), words)
 }
 
 fn check_exposure(address: SocketAddr, access: &Access) -> io::Result<()> {

@@ -111,6 +111,15 @@ impl Stream {
         }
     }
 
+    /// Whether something has been taken off the socket that nobody has read yet: poll(2) does not
+    /// tell of it. A blocked write makes TLS read.
+    pub(super) fn holds_input(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => !tls.conn.is_handshaking() && !tls.conn.wants_read(),
+        }
+    }
+
     /// Whether the TLS handshake is still under way.
     pub(super) fn is_handshaking(&self) -> bool {
         match self {
@@ -142,7 +151,13 @@ impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(counted) => counted.write(buf),
-            Self::Tls(tls) => tls.write(buf),
+            // Where the socket takes nothing but has something to read, rustls reads, calls that
+            // progress, and then has no room: nothing written, no error. A caller takes that for
+            // the end of the connection; it is none.
+            Self::Tls(tls) => match tls.write(buf) {
+                Ok(0) if !buf.is_empty() => Err(ErrorKind::WouldBlock.into()),
+                other => other,
+            },
         }
     }
 

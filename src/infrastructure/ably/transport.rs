@@ -365,7 +365,8 @@ impl Transport {
 
     /// Whether there is more to read at once.
     pub(super) fn has_more(&self) -> bool {
-        self.more
+        let holds = |socket: &WebSocket<Stream>| socket.get_ref().holds_input();
+        self.more || matches!(&self.phase, Phase::Open(socket) if holds(socket))
     }
 
     /// Closes, without waiting for anything.

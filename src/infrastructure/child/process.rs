@@ -38,6 +38,12 @@ use crate::util::secret::Secret;
 /// Where the kernel has no pidfd (before 5.3), the watcher looks this often instead.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Descriptors that a child costs as long as it lives: two pipes and a pidfd.
+const EACH: usize = 3;
+/// Descriptors that a start leaves to those who could not go on without: a request over REST, a
+/// stop to a camera. More than starting one takes for a moment.
+const LEFT_TO_OTHERS: usize = 12;
+
 /// What one line of output said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
@@ -114,6 +120,7 @@ impl Children {
             .stderr(Stdio::piped())
             .process_group(0);
         die_with_us(&mut command);
+        leaves_enough()?;
         let mut child = command.spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let asked = Arc::new(AtomicBool::new(false));
@@ -218,6 +225,17 @@ impl Drop for Children {
             let _ = running.child.wait();
         }
     }
+}
+
+/// Fails as a start would that found no descriptor left, before it takes the last ones: a stream
+/// holds them for as long as it runs, and nobody could stop it.
+fn leaves_enough() -> std::io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    let mut probes = Vec::with_capacity(EACH + LEFT_TO_OTHERS);
+    for _ in 1..EACH + LEFT_TO_OTHERS {
+        probes.push(null.try_clone()?);
+    }
+    Ok(())
 }
 
 /// Sets up, in the child before it becomes the program: no blocked signals (a child inherits the

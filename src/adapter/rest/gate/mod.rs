@@ -48,6 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before the next try of what failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A shortage of descriptors is told at most this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// Opens a connection to the server behind the gate.
 pub type Connect = Box<dyn FnMut() -> io::Result<UnixStream> + Send>;
 
@@ -64,6 +67,8 @@ pub struct Gate {
     spares: Spares,
     /// Descriptors ran out and the store is not full again.
     exhausted: bool,
+    /// When that was last said.
+    shortage_told: Option<Instant>,
     accept_again_at: Option<Instant>,
     /// When requests that wait for descriptors are tried again.
     retry_at: Option<Instant>,
@@ -107,6 +112,7 @@ impl Gate {
             connections: Vec::new(),
             spares: Spares::new(source),
             exhausted: false,
+            shortage_told: None,
             accept_again_at: None,
             retry_at: None,
             buffer: vec![0; 16 * 1024],
@@ -299,7 +305,7 @@ impl Gate {
         if self.spares.could_open(needed) {
             return Way::Free;
         }
-        self.run_short();
+        self.run_short(now);
         while let Some(at) = self.victim(now) {
             self.close(at, now);
         }
@@ -316,10 +322,11 @@ impl Gate {
         }
     }
 
-    /// Notes, and says once, that descriptors have run out.
-    fn run_short(&mut self) {
-        if !self.exhausted {
-            self.exhausted = true;
+    /// Notes that descriptors have run out, and says so; once a minute, as it may come and go.
+    fn run_short(&mut self, now: Instant) {
+        let told = self.shortage_told.is_some_and(|at| at + TELL_AGAIN > now);
+        if !std::mem::replace(&mut self.exhausted, true) && !told {
+            self.shortage_told = Some(now);
             log::error!(
                 "no file descriptors are left; the REST API answers one request at a time \
                  (raise LimitNOFILE, or see what holds them)"
@@ -334,7 +341,7 @@ impl Gate {
             log::warn!(error:% = why; "the REST API could not take a connection");
             return false;
         }
-        self.run_short();
+        self.run_short(now);
         let mut found = false;
         while let Some(at) = self.victim(now) {
             self.close(at, now);
@@ -352,7 +359,7 @@ impl Gate {
         }
         if self.spares.refill() && self.spares.more_are_free() && self.exhausted {
             self.exhausted = false;
-            log::info!("file descriptors are free again; the REST API takes requests as usual");
+            log::debug!("file descriptors are free again; the REST API takes requests as usual");
         }
     }
 

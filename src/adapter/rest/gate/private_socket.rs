@@ -13,6 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::Mode;
@@ -39,8 +40,19 @@ impl Drop for Kept {
     }
 }
 
+/// Whether descriptors have run out.
+fn is_shortage(why: &io::Error) -> bool {
+    [Errno::EMFILE, Errno::ENFILE]
+        .map(|e| Some(e as i32))
+        .contains(&why.raw_os_error())
+}
+
 impl PrivateSocket {
-    /// Binds one in the first directory that lets us.
+    /// Binds one in the first directory that lets us: `RUNTIME_DIRECTORY`, /run, /dev/shm, the
+    /// temporary directory.
+    ///
+    /// # Errors
+    /// Out of descriptors; or no directory would have it, each with its reason, and what to do.
     pub fn bind() -> io::Result<(UnixListener, Self)> {
         let runtime = std::env::var_os("RUNTIME_DIRECTORY");
         // systemd lists several with colons.
@@ -53,14 +65,26 @@ impl PrivateSocket {
             .into_iter()
             .chain(["/run", "/dev/shm"].map(PathBuf::from))
             .chain([std::env::temp_dir()]);
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        Self::bind_in_any(places)
+    }
+
+    fn bind_in_any(places: impl Iterator<Item = PathBuf>) -> io::Result<(UnixListener, Self)> {
+        let mut refusals = Vec::new();
         for place in places {
             match Self::bind_in(&place) {
                 Ok(bound) => return Ok(bound),
-                Err(why) => last = why,
+                // No other place is better then, and whoever asked knows this one.
+                Err(why) if is_shortage(&why) => return Err(why),
+                Err(why) => refusals.push(format!("{}: {why}", place.display())),
             }
         }
-        Err(last)
+        // Only a directory will do: a listener wants a name, an abstract one is open to every
+        // user of the machine, and none is made without a directory.
+        Err(io::Error::other(format!(
+            "no directory takes its private socket ({}); let lss write to one of them: \
+             RuntimeDirectory= in a unit, a tmpfs in a container (nothing stays in it)",
+            refusals.join("; ")
+        )))
     }
 
     fn bind_in(place: &Path) -> io::Result<(UnixListener, Self)> {
@@ -130,6 +154,20 @@ mod tests {
             socket.connect().unwrap_err().kind(),
             io::ErrorKind::ConnectionRefused
         );
+    }
+
+    #[test]
+    fn every_refusal_is_told_with_its_reason() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let missing = place.path().join("missing");
+        let refused = PrivateSocket::bind_in_any([missing.clone(), file].into_iter());
+        let words = refused.map(|_| ()).unwrap_err().to_string();
+        let first = format!("{}: No such file or directory", missing.display());
+        assert!(words.contains(&first), "{words}");
+        assert!(words.contains("file: Not a directory"), "{words}");
+        assert!(words.contains("RuntimeDirectory="), "{words}");
     }
 
     #[test]
