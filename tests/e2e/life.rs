@@ -65,6 +65,8 @@ fn two_tasks_at_once_and_no_third() {
         active.text
     );
 
+    what_it_costs_is_told(&lss, "two");
+
     // One ends, the other does not notice.
     assert_eq!(lss.stop_stream("one", false).json["code"], 0);
     let before = receiver.sessions(&lss.key("two"))[0].video;
@@ -73,6 +75,26 @@ fn two_tasks_at_once_and_no_third() {
     lss.await_streaming("three");
     assert_eq!(lss.story("two"), ["STARTED/STREAMING"]);
     lss.finish();
+}
+
+/// The figures of a real FFmpeg that streams.
+fn what_it_costs_is_told(lss: &Lss, task: &str) {
+    let figures = lss.rest("GET", "/metrics", None).text;
+    let value = |name: &str, more: &str| -> f64 {
+        let series = format!("{name}{{task=\"{task}\"{more}}} ");
+        let line = figures.lines().find_map(|line| line.strip_prefix(&series));
+        line.unwrap_or_else(|| panic!("no {series}: {figures}"))
+            .parse()
+            .unwrap()
+    };
+    let phases = ["source", "session", "media", "streaming"]
+        .map(|phase| value("lss_task_start_seconds", &format!(",phase=\"{phase}\"")));
+    assert!(phases[0] > 0.0 && phases.is_sorted(), "{phases:?}");
+    assert!(value("lss_task_fps", "") > 1.0);
+    assert!(value("lss_task_speed_ratio", "") > 0.1);
+    assert!(value("lss_task_process_cpu_seconds_total", "") > 0.05);
+    let resident = value("lss_task_process_resident_memory_bytes", "");
+    assert!(resident > 10e6, "{resident}");
 }
 
 #[test]

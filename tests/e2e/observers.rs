@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::{SOON, parts, skip};
 use crate::lab::{Part, free_port, http, poll, repo, until};
-use crate::support::daemon::{Daemon, Setup, start_body};
+use crate::support::daemon::{Setup, start_body};
 use crate::support::rcs::Mode;
 use crate::support::site::Site;
 
@@ -283,7 +283,9 @@ fn prometheus_takes_the_figures_and_the_alerts() {
         said.contains(&format!("{} rules found", alerts().len())),
         "{said}"
     );
-    let daemon = Daemon::start(&Setup::default());
+    // With a cloud there are the most.
+    let site = Site::start();
+    let daemon = &site.daemon;
     assert_eq!(daemon.start_task("t", "ok").0, 200);
     daemon.wait_status("t", "STREAMING");
     let url = format!("http://{}/metrics", daemon.addr);
