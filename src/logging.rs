@@ -64,7 +64,6 @@ pub fn set_level(level: LevelFilter) {
 /// whatever the panic's message holds.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
-        PANICS.fetch_add(1, Ordering::Relaxed);
         let payload = info.payload();
         let words = payload
             .downcast_ref::<&str>()
@@ -73,6 +72,9 @@ pub fn install_panic_hook() {
             .unwrap_or("no message");
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
+        if let Some(counted) = PANICS.get(kind(thread)) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
         let at = info
             .location()
             .map_or_else(String::new, ToString::to_string);
@@ -86,12 +88,53 @@ pub fn install_panic_hook() {
     }));
 }
 
-/// Panics so far, in any thread.
-static PANICS: AtomicU64 = AtomicU64::new(0);
+/// The names of lss's threads, without the number or address that some end in; the last one is for
+/// every other.
+const THREADS: [&str; 22] = [
+    "main",
+    "signals",
+    "start-up",
+    "stream",
+    "child",
+    "rest",
+    "rest-gate",
+    "rest-late",
+    "camera",
+    "camera-wire",
+    "camera-name",
+    "discovery",
+    "discovery-sweep",
+    "discovery-ask",
+    "ably",
+    "cloud",
+    "commands",
+    "rcs-heartbeat",
+    "rcs-callback",
+    "rcs-offline",
+    "dns",
+    "other",
+];
 
-/// How often a thread has panicked since the start.
-pub fn panics() -> u64 {
-    PANICS.load(Ordering::Relaxed)
+/// Panics so far, by [`THREADS`].
+static PANICS: [AtomicU64; THREADS.len()] = [const { AtomicU64::new(0) }; THREADS.len()];
+
+/// How often threads have panicked since the start, by their name without its number or address:
+/// a fixed set.
+pub fn panics() -> [(&'static str, u64); THREADS.len()] {
+    let mut counts = PANICS.iter().map(|n| n.load(Ordering::Relaxed));
+    THREADS.map(|name| (name, counts.next().unwrap_or_default()))
+}
+
+/// The place in [`THREADS`] of a thread's name: the longest that it is or begins with.
+fn kind(thread: &str) -> usize {
+    let is = |name: &str| {
+        let rest = thread.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let names = THREADS.iter().enumerate().filter(|(_, name)| is(name));
+    names
+        .max_by_key(|(_, name)| name.len())
+        .map_or(THREADS.len() - 1, |(place, _)| place)
 }
 
 struct Logger {
@@ -466,6 +509,23 @@ mod tests {
                 expected,
                 "{level} {target} {max}"
             );
+        }
+    }
+
+    #[test]
+    fn threads_are_told_apart_by_a_fixed_set_of_names() {
+        for (thread, expected) in [
+            ("stream", "stream"),
+            ("child-17", "child"),
+            ("rest-3", "rest"),
+            ("rest-gate", "rest-gate"),
+            ("camera-192.168.0.64:80/1", "camera"),
+            ("camera-wire", "camera-wire"),
+            ("ably-token", "ably"),
+            ("streamer", "other"),
+            ("unnamed", "other"),
+        ] {
+            assert_eq!(THREADS[kind(thread)], expected, "{thread}");
         }
     }
 

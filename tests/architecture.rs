@@ -30,12 +30,15 @@ const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system", "xml"];
 const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // The engine implements the child's OutputJudge and shares the children's environment.
     ("ffmpeg", "child"),
+    // What a child has cost, before it is reaped.
+    ("child", "process"),
     // Opens cameras by either protocol.
     ("camera_gateway", "isapi"),
     ("camera_gateway", "onvif"),
     // Knows cameras by what their protocols answer to strangers.
     ("discovery", "isapi"),
     ("discovery", "onvif"),
+    ("discovery", "rtsp"),
     // Pictures by HTTP or from a stream, made to fit.
     ("pictures", "child"),
     ("pictures", "ffmpeg"),

@@ -1,6 +1,8 @@
 //! What really arrives on stderr. A process has one logger, so each case runs in a process of its
 //! own: this test binary again, told by a variable which part to play.
 
+mod support;
+
 use std::process::{Command, Stdio};
 
 use lss::config::{Log, LogFormat};
@@ -56,6 +58,9 @@ fn the_parts() {
                 .name("camera-1".to_owned())
                 .spawn(move || panic!("{words}"));
             assert!(thread.is_ok_and(|t| t.join().is_err()));
+            // A panic here would be a second line.
+            let counted = logging::panics().into_iter().filter(|(_, n)| *n > 0);
+            assert_eq!(counted.collect::<Vec<_>>(), [("camera", 1)]);
         }
         Ok("panic before the logger") => {
             logging::install_panic_hook();
@@ -109,4 +114,50 @@ fn a_panic_is_one_masked_line() {
             && lines[0].ends_with(r"login with *** refused\nat once"),
         "{lines:?}"
     );
+}
+
+/// A whole life of the real binary, at the level that says most: streams that run, fail and end, a
+/// reload, refused requests, the stop.
+#[test]
+fn a_daemon_logs_an_object_a_line() {
+    use support::daemon::{Daemon, Setup, raw_request, wait_for};
+    let mut daemon = Daemon::start(&Setup {
+        env: vec![("LSS_LOG".into(), String::new())],
+        more: "log: { format: json, level: trace }".to_owned(),
+        ..Setup::default()
+    });
+    for mode in ["ok", "refused", "badoption"] {
+        assert_eq!(daemon.start_task(mode, mode).0, 200);
+    }
+    daemon.wait_status("ok", "STREAMING");
+    daemon.wait_status("refused", "RECONNECTING");
+    daemon.wait_status("badoption", "ERROR");
+    assert_eq!(
+        raw_request(daemon.addr, b"\"BREW\n\x1b[2J\xff\r\n\r\n").0,
+        400
+    );
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_for("the reload", std::time::Duration::from_secs(20), || {
+        daemon.log().contains("reloaded").then_some(())
+    });
+    assert!(daemon.stop().success());
+    // The reader of its stderr may be behind its end.
+    wait_for("the last line", std::time::Duration::from_secs(20), || {
+        daemon.log().contains(r#""msg":"stopped""#).then_some(())
+    });
+    let log = daemon.log();
+    let mut levels = std::collections::BTreeSet::new();
+    for line in log.lines() {
+        let event: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        for name in ["ts", "msg"] {
+            assert!(
+                event[name].as_str().is_some_and(|s| !s.is_empty()),
+                "{line}"
+            );
+        }
+        levels.insert(event["level"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(Vec::from_iter(levels), ["DEBUG", "ERROR", "INFO", "WARN"]);
+    assert!(!log.contains("canary"));
 }

@@ -112,7 +112,6 @@ fn each_failure_has_its_code_and_state() {
     let daemon = Daemon::start(&Setup::default());
     for (mode, code, status) in [
         ("refused", 30201, "RECONNECTING"),
-        ("auth", 30202, "ERROR"),
         ("notfound", 30203, "RECONNECTING"),
         ("whip401", 40202, "ERROR"),
         ("whip404", 40203, "ERROR"),
@@ -120,6 +119,8 @@ fn each_failure_has_its_code_and_state() {
         ("badoption", 30104, "ERROR"),
         ("die", 40103, "RECONNECTING"),
         ("mute", 40104, "RECONNECTING"),
+        // Last: from then on the login is guarded.
+        ("auth", 30202, "ERROR"),
     ] {
         daemon.start_task(mode, mode);
         let task = daemon.wait_status(mode, status);
@@ -131,6 +132,55 @@ fn each_failure_has_its_code_and_state() {
         daemon.stop_task(mode, false);
     }
     assert_no_canary("the log", &daemon.log());
+}
+
+#[test]
+fn a_refused_login_is_not_tried_again_by_any_task() {
+    let daemon = Daemon::start(&Setup::default());
+    daemon.start_task("first", "auth");
+    let task = daemon.wait_status("first", "ERROR");
+    assert_eq!(task["exitHistory"].as_array().unwrap().len(), 1);
+    // The camera would take it now, and is not asked: it locks accounts.
+    for id in ["first", "second"] {
+        daemon.start_task(id, "ok");
+        let task = daemon.wait_status(id, "ERROR");
+        assert_eq!(task["errorCode"], 30202, "{task}");
+        let words = task["errorMessage"].as_str().unwrap();
+        assert!(words.contains("guarded until"), "{words}");
+        assert_eq!(task["exitHistory"], json!([]), "{task}");
+    }
+    // Another login is another matter.
+    let mut body = start_body("other", "ok");
+    body["sourceUrl"] = json!("rtsp://admin:camera-canary-9@127.0.0.1:1/ok");
+    daemon.request("POST", "/api/stream/start", Some(&body));
+    daemon.wait_status("other", "STREAMING");
+    assert_no_canary("the log", &daemon.log());
+}
+
+#[test]
+fn many_streams_of_one_new_login_wait_for_the_first() {
+    let daemon = Daemon::start(&Setup::default());
+    for n in 0..3 {
+        daemon.start_task(&format!("mute-{n}"), "mute");
+    }
+    let late: Vec<String> = (0..5).map(|n| format!("late-{n}")).collect();
+    for id in &late {
+        daemon.start_task(id, "ok");
+    }
+    // As many tries as the camera may refuse are under way: no process yet.
+    for id in &late {
+        let task = daemon.task(id);
+        assert_eq!(
+            (&task["status"], &task["processId"]),
+            (&json!("STARTING"), &json!(null))
+        );
+    }
+    for n in 0..3 {
+        daemon.stop_task(&format!("mute-{n}"), false);
+    }
+    for id in &late {
+        daemon.wait_status(id, "STREAMING");
+    }
 }
 
 #[test]

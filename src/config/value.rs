@@ -1,12 +1,18 @@
 //! One text → one value, or what would be right. Pure; never repeats the text, which may be secret.
 
-use std::net::IpAddr;
+mod choice;
+mod network;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{EngineChoice, LogFormat, Mode, Passthrough};
-use crate::util::cidr::{Cidr, CidrError};
-use crate::util::url;
+pub(super) use self::choice::{
+    ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, engine, log_format, log_level, mode,
+    passthrough, word,
+};
+pub(super) use self::network::{
+    address, base_url, endpoint, host, host_address, http_url, is_plain_remote, plain_url, subnet,
+};
 
 /// What would be right.
 pub(super) type Wrong = String;
@@ -107,74 +113,6 @@ pub(super) fn shown_duration(duration: Duration) -> String {
     }
 }
 
-/// One of a few words, in any case.
-fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
-    words
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(text))
-        .map(|&(_, value)| value)
-        .ok_or_else(|| {
-            let names: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
-            match names.split_last() {
-                Some((last, rest)) if !rest.is_empty() => {
-                    format!("must be {} or {last}", rest.join(", "))
-                }
-                _ => "has no right value".to_owned(),
-            }
-        })
-}
-
-pub(super) const MODES: [(&str, Mode); 2] =
-    [("cloud", Mode::Cloud), ("standalone", Mode::Standalone)];
-pub(super) const PASSTHROUGHS: [(&str, Passthrough); 3] = [
-    ("never", Passthrough::Never),
-    ("auto", Passthrough::Auto),
-    ("prefer", Passthrough::Prefer),
-];
-pub(super) const ENGINES: [(&str, EngineChoice); 3] = [
-    ("auto", EngineChoice::Auto),
-    ("ffmpeg", EngineChoice::Ffmpeg),
-    ("relay", EngineChoice::Relay),
-];
-pub(super) const FORMATS: [(&str, LogFormat); 2] =
-    [("text", LogFormat::Text), ("json", LogFormat::Json)];
-pub(super) const LEVELS: [(&str, log::LevelFilter); 6] = [
-    ("error", log::LevelFilter::Error),
-    ("warn", log::LevelFilter::Warn),
-    ("info", log::LevelFilter::Info),
-    ("debug", log::LevelFilter::Debug),
-    ("trace", log::LevelFilter::Trace),
-    ("off", log::LevelFilter::Off),
-];
-
-/// The word of a value. Every value is in its table.
-pub(super) fn word<T: PartialEq>(words: &'static [(&'static str, T)], value: &T) -> &'static str {
-    words
-        .iter()
-        .find(|(_, v)| v == value)
-        .map_or("", |&(word, _)| word)
-}
-
-pub(super) fn mode(text: &str) -> Result<Mode, Wrong> {
-    choice(text, &MODES)
-}
-
-pub(super) fn passthrough(text: &str) -> Result<Passthrough, Wrong> {
-    choice(text, &PASSTHROUGHS)
-}
-
-pub(super) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
-    choice(text, &ENGINES)
-}
-
-pub(super) fn log_format(text: &str) -> Result<LogFormat, Wrong> {
-    choice(text, &FORMATS)
-}
-
-pub(super) fn log_level(text: &str) -> Result<log::LevelFilter, Wrong> {
-    choice(text, &LEVELS)
-}
-
 /// Characters of ids on every wire (contract 3).
 fn is_id_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-')
@@ -214,95 +152,6 @@ pub(super) fn name(given: &str) -> Result<String, Wrong> {
         return Err("must have at most 128 characters".into());
     }
     Ok(name)
-}
-
-/// An address of this machine.
-pub(super) fn address(text: &str) -> Result<IpAddr, Wrong> {
-    text.parse()
-        .map_err(|_| "must be an IP address, like 192.168.0.10".to_owned())
-}
-
-/// An address that others can reach.
-pub(super) fn host_address(text: &str) -> Result<IpAddr, Wrong> {
-    let ip = address(text)?;
-    if ip.is_unspecified() || ip.is_multicast() {
-        return Err("must be the address of one machine".into());
-    }
-    Ok(ip)
-}
-
-/// A host name or an IP address, lower case, without scheme, port and brackets.
-pub(super) fn host(text: &str) -> Result<String, Wrong> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .unwrap_or(text);
-    let name = !bare.is_empty()
-        && bare.len() <= 253
-        && bare
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    if name || bare.parse::<IpAddr>().is_ok() {
-        Ok(bare.to_ascii_lowercase())
-    } else {
-        Err("must be a host name or an IP address, without http:// and without a port".into())
-    }
-}
-
-/// Ably's endpoint: a routing name (`main`, `nonprod:sandbox`) or a host.
-pub(super) fn endpoint(text: &str) -> Result<String, Wrong> {
-    let routing = text.strip_prefix("nonprod:").unwrap_or(text);
-    host(routing)
-        .map_err(|_| {
-            "must be a routing name, like main, or a host name without scheme and port".to_owned()
-        })
-        .map(|_| text.to_ascii_lowercase())
-}
-
-/// An `http://` or `https://` URL with a host, without user info and fragment. Its parts are
-/// `util::url`'s; this holds what a request line needs.
-pub(super) fn http_url(text: &str) -> Result<String, Wrong> {
-    let parts = url::split(text).map_err(|error| match error {
-        url::UrlError::NoScheme => "must begin with https:// or http://".to_owned(),
-        other => other.to_string(),
-    })?;
-    if !matches!(parts.scheme, "http" | "https") {
-        return Err("must begin with https:// or http://".into());
-    }
-    if parts.userinfo.is_some() {
-        return Err("must not carry a user name or password".into());
-    }
-    if text.len() > MAX_TEXT
-        || !parts.host.is_ascii()
-        || !parts
-            .path
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&b))
-    {
-        return Err(
-            "must not contain spaces, # or characters that have to be percent-encoded".into(),
-        );
-    }
-    Ok(text.to_owned())
-}
-
-/// An [`http_url`] without a query: it is shown whole, and queries carry keys.
-pub(super) fn plain_url(text: &str) -> Result<String, Wrong> {
-    let url = http_url(text)?;
-    if url.contains('?') {
-        return Err("must not carry a query (?…)".into());
-    }
-    Ok(url)
-}
-
-/// A [`plain_url`] to which paths are appended: no slash at its end.
-pub(super) fn base_url(text: &str) -> Result<String, Wrong> {
-    Ok(plain_url(text)?.trim_end_matches('/').to_owned())
-}
-
-/// Whether a URL that [`http_url`] took is plain http to another machine.
-pub(super) fn is_plain_remote(url: &str) -> bool {
-    url::split(url).is_ok_and(|parts| parts.scheme == "http" && !url::is_loopback_host(parts.host))
 }
 
 /// What may stand in an `Authorization` header.
@@ -350,16 +199,6 @@ pub(super) fn is_header_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
         && !["host", "content-length", "transfer-encoding", "connection"]
             .contains(&name.to_ascii_lowercase().as_str())
-}
-
-/// A subnet to scan.
-pub(super) fn subnet(text: &str) -> Result<Cidr, Wrong> {
-    Cidr::parse(text).map_err(|why| match why {
-        CidrError::Malformed => {
-            "must be an IPv4 network like 192.168.0.0/24, a list of such, or auto".to_owned()
-        }
-        other => other.to_string(),
-    })
 }
 
 #[cfg(test)]
@@ -425,79 +264,6 @@ mod tests {
     }
 
     #[test]
-    fn subnets() {
-        let shown = |t: &str| subnet(t).map(|s| s.to_string());
-        assert_eq!(shown("192.168.0.64/24"), Ok("192.168.0.0/24".into()));
-        assert_eq!(shown("10.1.2.3"), Ok("10.1.2.3/32".into()));
-        assert_eq!(shown("10.1.0.0/16"), Ok("10.1.0.0/16".into()));
-        assert_eq!(subnet("10.1.0.0/16").unwrap().size(), 65536);
-        for bad in [
-            "10.0.0.0/8",
-            "10.0.0.0/33",
-            "10.0.0.0/+24",
-            "10.0.0/24",
-            "fe80::/64",
-            "0.0.0.0/16",
-            "224.0.0.0/24",
-            "255.255.255.255",
-            "eth0",
-            "",
-            "10.0.0.0/24,10.0.1.0/24",
-        ] {
-            assert!(subnet(bad).is_err(), "{bad}");
-        }
-        for (text, private) in [
-            ("172.31.9.0/24", true),
-            ("172.32.9.0/24", false),
-            ("100.64.0.0/16", true),
-            ("100.128.0.0/16", false),
-            ("8.8.8.0/24", false),
-        ] {
-            assert_eq!(subnet(text).unwrap().is_private(), private, "{text}");
-        }
-    }
-
-    #[test]
-    fn urls() {
-        assert_eq!(
-            base_url("https://rcs.example/api/"),
-            Ok("https://rcs.example/api".into())
-        );
-        assert_eq!(
-            base_url("http://[::1]:8080"),
-            Ok("http://[::1]:8080".into())
-        );
-        for bad in [
-            "rcs.example",
-            "ftp://rcs.example",
-            "https://",
-            "https://u:p@rcs.example",
-            "https://rcs.example/a b",
-            "https://rcs.example/#x",
-            "https://rcs.example/?a=b",
-            "https://rcs.example:0",
-            "https://rcs.example\r\nX: y",
-            "https://ümlaut.example",
-        ] {
-            assert!(base_url(bad).is_err(), "{bad}");
-        }
-        assert!(is_plain_remote("http://rcs.example"));
-        assert!(!is_plain_remote("http://127.0.0.1:1"));
-        assert!(!is_plain_remote("https://rcs.example"));
-    }
-
-    #[test]
-    fn hosts_and_endpoints() {
-        assert_eq!(host("GW.Local"), Ok("gw.local".into()));
-        assert_eq!(host("[fe80::1]"), Ok("fe80::1".into()));
-        for bad in ["http://gw", "gw:80", "", "g w", "*.x"] {
-            assert!(host(bad).is_err(), "{bad}");
-        }
-        assert_eq!(endpoint("nonprod:sandbox"), Ok("nonprod:sandbox".into()));
-        assert!(endpoint("wss://x").is_err());
-    }
-
-    #[test]
     fn ids() {
         assert_eq!(id("machine_007"), Ok("machine_007".into()));
         assert!(id("").is_err());
@@ -518,16 +284,5 @@ mod tests {
         assert!(is_header_name("X-Api-Key"));
         assert!(!is_header_name("Host"));
         assert!(!is_header_name("a:b"));
-    }
-
-    #[test]
-    fn choices_name_what_there_is() {
-        assert_eq!(mode("Standalone"), Ok(Mode::Standalone));
-        assert_eq!(
-            passthrough("maybe"),
-            Err("must be never, auto or prefer".into())
-        );
-        assert_eq!(log_format("x"), Err("must be text or json".into()));
-        assert_eq!(word(&ENGINES, &EngineChoice::Relay), "relay");
     }
 }

@@ -13,12 +13,11 @@ use crate::application::camera::{
 use crate::application::discovery::ScanState;
 use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, Config};
-use crate::domain::error::ErrorCode;
-use crate::domain::gateway::{CameraObserver, TaskObserver};
+use crate::domain::gateway::{CameraObserver, Leave, LoginEnd, StreamLogins, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::{PtzEvent, PtzEventKind};
-use crate::domain::stream::{InputType, Source, StreamStatus, TaskEvent};
+use crate::domain::stream::{InputType, MediaUrl, Source, StreamSpec, StreamStatus, TaskEvent};
 use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::http::camera::CameraOptions;
@@ -120,6 +119,12 @@ impl CamerasHealth {
         self.change(|facts| facts.scan = state.clone());
     }
 
+    /// How many cameras do not obey their stop.
+    pub fn disobedient(&self) -> usize {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.disobedient.len()
+    }
+
     fn disobeys(&self, camera: &str, why: Option<&str>) {
         self.change(|facts| match why {
             Some(why) => {
@@ -218,34 +223,42 @@ impl CameraObserver for Observer {
     }
 }
 
-/// Learns cameras from the streams that are started from them, and which logins they take.
+/// Cameras as the stream owner sees them: learns them from the streams that are started from
+/// them, and guards their logins.
 pub struct Learner(pub CameraService);
+
+impl Learner {
+    /// The source of a stream that logs in to its camera.
+    fn source(spec: &StreamSpec) -> Option<&MediaUrl> {
+        match &spec.source {
+            Source::Network(url) if spec.input == InputType::Rtsp => Some(url),
+            _ => None,
+        }
+    }
+}
+
+impl StreamLogins for Learner {
+    fn leave(&self, spec: &StreamSpec) -> Leave {
+        Self::source(spec).map_or(Leave::Go, |url| self.0.stream_leave(url))
+    }
+
+    fn ended(&self, spec: &StreamSpec, end: LoginEnd) {
+        if let Some(url) = Self::source(spec) {
+            self.0.stream_login(url, end);
+        }
+    }
+}
 
 impl TaskObserver for Learner {
     fn task_changed(&self, event: &TaskEvent) {
         let task = &event.task;
-        let Source::Network(url) = &task.spec.source else {
-            return;
-        };
-        if task.spec.input != InputType::Rtsp {
-            return;
-        }
-        let refused = task
-            .error
-            .as_ref()
-            .is_some_and(|fault| fault.code == ErrorCode::RtspAuthFailed);
-        match task.status {
-            // Once a task: what commands say of the camera later counts for more.
-            StreamStatus::Starting if task.retry_count == 0 => {
-                if let Some(id) = &task.spec.camera_id {
-                    self.0.learn_source(id, url);
-                }
-            }
-            StreamStatus::Streaming => self.0.stream_login(url, true),
-            StreamStatus::Error | StreamStatus::Reconnecting if refused => {
-                self.0.stream_login(url, false);
-            }
-            _ => {}
+        // Once a task: what commands say of the camera later counts for more.
+        if task.status == StreamStatus::Starting
+            && task.retry_count == 0
+            && let Some(url) = Self::source(&task.spec)
+            && let Some(id) = &task.spec.camera_id
+        {
+            self.0.learn_source(id, url);
         }
     }
 }
@@ -267,6 +280,7 @@ mod tests {
         health.disobeys("b", Some("no answer"));
         health.disobeys("a", None);
         assert_eq!(shown(), (PartStatus::Down, "b: no answer".to_owned()));
+        assert_eq!(health.disobedient(), 1);
         let state = ScanState {
             listed: 3,
             online: 2,

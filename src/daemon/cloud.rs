@@ -2,14 +2,15 @@
 //! what health says of them. Decides nothing about commands.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::cameras::CloudEnd;
+use super::figures::Replaced;
 use crate::adapter::command::{CameraEvents, CommandDoor, TaskEvents, heartbeat, is_urgent};
 use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
@@ -52,6 +53,11 @@ pub struct Line {
     settings: ClientSettings,
     speaker: AblyLine,
     events: Receiver<AblyEvent>,
+    /// The way to the command door. The bridge holds it alone: its end is the door's.
+    messages: Arc<Sender<CloudMessage>>,
+    /// The door's end, until there is one.
+    incoming: Option<Receiver<CloudMessage>>,
+    replaced: Arc<Replaced>,
     node_id: String,
     failing: Arc<AtomicBool>,
 }
@@ -111,13 +117,17 @@ pub(super) fn settings(config: &Config) -> io::Result<ClientSettings> {
 
 impl Line {
     /// Starts to connect.
-    pub fn open(config: &Config) -> io::Result<Self> {
+    pub fn open(config: &Config, replaced: Arc<Replaced>) -> io::Result<Self> {
         let settings = settings(config)?;
         let (handle, events) = connect(&settings)?;
+        let (messages, incoming) = bounded(COMMANDS);
         Ok(Self {
             settings,
             speaker: AblyLine::new(handle, &config.node.node_id()),
             events,
+            messages: Arc::new(messages),
+            incoming: Some(incoming),
+            replaced,
             node_id: config.node.node_id(),
             failing: Arc::new(AtomicBool::new(false)),
         })
@@ -126,6 +136,11 @@ impl Line {
     /// What speaks on the line.
     pub fn speaker(&self) -> AblyLine {
         self.speaker.clone()
+    }
+
+    /// For a look at what waits for the command door.
+    pub fn commands(&self) -> Weak<Sender<CloudMessage>> {
+        Arc::downgrade(&self.messages)
     }
 
     /// Tells the line of every change of a task.
@@ -158,14 +173,14 @@ impl Line {
 
     /// Hangs the door, the heartbeat and health on it.
     pub fn serve(
-        self,
+        mut self,
         config: &Config,
         streams: StreamService,
         cameras: CameraService,
         node: Arc<NodeRegistry>,
         health: Arc<HealthBoard>,
     ) -> io::Result<Cloud> {
-        let (messages, incoming) = bounded(COMMANDS);
+        let incoming = self.incoming.take().unwrap_or_else(never);
         let door = CommandDoor {
             streams,
             cameras: cameras.clone(),
@@ -179,7 +194,6 @@ impl Line {
         let bridge = Bridge {
             line: self,
             cameras,
-            messages,
             node,
             health,
             entered: None,
@@ -266,7 +280,6 @@ fn as_told(cameras: &[Camera]) -> Vec<Camera> {
 struct Bridge {
     line: Line,
     cameras: CameraService,
-    messages: Sender<CloudMessage>,
     node: Arc<NodeRegistry>,
     health: Arc<HealthBoard>,
     /// What presence says; `None` = not entered yet.
@@ -309,6 +322,7 @@ impl Bridge {
     /// its place. What one that hangs has not delivered can't be had.
     fn replace_client(&mut self, what: &str) {
         self.cameras.link_lost();
+        self.line.replaced.ably.fetch_add(1, Ordering::Relaxed);
         log::error!("the cloud's line {what} by a fault of lss and is opened anew");
         self.health.set(
             Part::Ably,
@@ -337,7 +351,7 @@ impl Bridge {
                 self.cameras.link_back();
                 // Waits for a place: the line holds back reading meanwhile. The door waits for
                 // nothing but its own queues.
-                let _ = self.messages.send(line::message(&delivery));
+                let _ = self.line.messages.send(line::message(&delivery));
             }
             AblyEvent::ContinuityLost { rewinding } => {
                 log::warn!(rewinding = rewinding; "commands may have been lost while the line was down; what the service still holds is fetched");

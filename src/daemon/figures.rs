@@ -1,37 +1,43 @@
-//! Gathers what `/metrics` shows, when somebody asks: nothing is counted twice, nothing is kept
-//! for it but the cameras' latencies.
+//! Gathers what `/metrics` shows, when somebody asks. What is counted is counted by its owner;
+//! nothing is kept here.
+//!
+//! Labels take values of fixed sets, and ids of listed tasks; never an address, a URL or a
+//! camera's own words.
+
+mod cloud;
+mod discovery;
+mod process;
+mod tasks;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::cameras::CamerasHealth;
 use crate::application::camera::{CameraService, CommandKind};
+use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
 use crate::application::stream::StreamService;
-use crate::domain::figures::{Figure, Sample};
+use crate::domain::figures::{Figure, QueueFigure, Sample};
 use crate::domain::gateway::NodeSource;
 use crate::domain::health::PartStatus;
-use crate::domain::stream::{StreamStatus, StreamTask};
-use crate::infrastructure::ably::connection::types::ConnectionState;
-use crate::infrastructure::ably::line::AblyLine;
-use crate::infrastructure::process::{self, ProcessFigures};
-use crate::infrastructure::rcs::TaskCallbacks;
-use crate::logging;
+use crate::domain::node::LssNode;
 use crate::util::time::Now;
+
+pub use cloud::{CloudSources, Replaced};
 
 /// Where figures come from.
 pub struct Sources {
     pub streams: StreamService,
     pub cameras: CameraService,
+    pub cameras_health: Arc<CamerasHealth>,
+    pub discovery: DiscoveryService,
     pub health: Arc<HealthBoard>,
     pub node: Arc<NodeRegistry>,
+    /// What children have told and the stream owner has not read yet.
+    pub child_events: Box<dyn Fn() -> QueueFigure + Send + Sync>,
     /// The cloud's, where there is one.
     pub cloud: Option<CloudSources>,
-}
-
-/// Of the cloud's clients.
-pub struct CloudSources {
-    pub line: AblyLine,
-    pub callbacks: TaskCallbacks,
 }
 
 /// 1 or 0.
@@ -49,8 +55,24 @@ fn size(value: usize) -> f64 {
     count(value as u64)
 }
 
+/// Seconds since the epoch.
+fn moment(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs_f64()
+}
+
 fn one(value: f64) -> Vec<Sample> {
     vec![(Vec::new(), value)]
+}
+
+/// One sample for each value of one label.
+fn by(
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'static str, f64)>,
+) -> impl Iterator<Item = Sample> {
+    let named = move |(name, value): (&'static str, f64)| (vec![(label, name.to_owned())], value);
+    values.into_iter().map(named)
 }
 
 fn gauge(name: &'static str, help: &'static str, value: f64) -> Figure {
@@ -63,7 +85,8 @@ fn counter(name: &'static str, help: &'static str, value: f64) -> Figure {
 
 impl Sources {
     /// All figures now. The stream owner is asked, within the bounds of any request to it.
-    pub fn gather(&self) -> Vec<Figure> {
+    /// `doors` = what waits at the door that asks.
+    pub fn gather(&self, doors: &[QueueFigure]) -> Vec<Figure> {
         let mut out = vec![Figure::gauge(
             "lss_build_info",
             "Version and target; always 1.",
@@ -75,49 +98,39 @@ impl Sources {
                 1.0,
             )],
         )];
-        self.node(&mut out);
+        let node = self.node.node(Now::read());
+        self.node(&node, &mut out);
         match self.streams.list(false) {
-            Ok(tasks) => tasks_figures(&tasks, &mut out),
+            Ok(tasks) => tasks::figures(&tasks, &mut out),
             Err(fault) => log::warn!("figures without streams: {fault}"),
         }
         self.cameras(&mut out);
+        discovery::figures(&self.discovery, &node.cameras, &mut out);
         if let Some(cloud) = &self.cloud {
             cloud.figures(&mut out);
         }
-        own_process(&mut out);
+        self.queues(doors, &mut out);
+        process::figures(&mut out);
         out
     }
 
-    fn node(&self, out: &mut Vec<Figure>) {
+    fn node(&self, node: &LssNode, out: &mut Vec<Figure>) {
         let parts = self.health.all().into_iter().filter_map(|(part, health)| {
             let up = match health.status {
                 PartStatus::Off => return None,
                 status => flag(status == PartStatus::Up),
             };
-            Some((vec![("part", part.name().to_lowercase())], up))
+            Some((part.name(), up))
         });
         out.push(Figure::gauge(
             "lss_part_up",
             "Whether a part of the node does its work; parts that are switched off are left out.",
-            parts.collect(),
+            by("part", parts).collect(),
         ));
-        let node = self.node.node(Now::read());
         out.push(gauge(
             "lss_tasks_max",
             "Most active tasks.",
             size(node.identity.max_tasks),
-        ));
-        let online = node.cameras.iter().filter(|camera| camera.online).count();
-        out.push(Figure::gauge(
-            "lss_discovered_cameras",
-            "Cameras that discovery lists.",
-            vec![
-                (vec![("online", "true".to_owned())], size(online)),
-                (
-                    vec![("online", "false".to_owned())],
-                    size(node.cameras.len() - online),
-                ),
-            ],
         ));
         if let Some(percent) = node.cpu_usage {
             out.push(gauge(
@@ -136,15 +149,13 @@ impl Sources {
             "Memory of the machine that is to be had.",
             count(node.system.available_memory),
         ));
-        let known = |at: Option<std::time::SystemTime>| {
-            at?.duration_since(std::time::UNIX_EPOCH)
-                .ok()
-                .map(|since| (Vec::new(), since.as_secs_f64()))
-        };
         out.push(Figure::gauge(
             "lss_rcs_last_heartbeat_timestamp_seconds",
             "When RCS last took a heartbeat.",
-            known(node.last_heartbeat).into_iter().collect(),
+            node.last_heartbeat
+                .map(|at| (Vec::new(), moment(at)))
+                .into_iter()
+                .collect(),
         ));
     }
 
@@ -153,6 +164,11 @@ impl Sources {
             "lss_camera_lanes",
             "Cameras that are in use.",
             size(self.cameras.lanes()),
+        ));
+        out.push(gauge(
+            "lss_cameras_not_stopped",
+            "Cameras that do not obey their stop and may be moving.",
+            size(self.cameras_health.disobedient()),
         ));
         let latencies = self.cameras.latencies();
         let label = |kind: CommandKind| vec![("kind", kind.name().to_owned())];
@@ -173,223 +189,29 @@ impl Sources {
                 .collect(),
         ));
     }
-}
 
-fn tasks_figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
-    let id = |task: &StreamTask| vec![("task", task.spec.task_id.as_str().to_owned())];
-    let each = |value: &dyn Fn(&StreamTask) -> Option<f64>| -> Vec<Sample> {
-        tasks
+    fn queues(&self, doors: &[QueueFigure], out: &mut Vec<Figure>) {
+        let mut queues = vec![
+            self.streams.queue(),
+            (self.child_events)(),
+            self.cameras.queue(),
+        ];
+        queues.extend(self.discovery.queues());
+        queues.extend(self.cloud.iter().flat_map(CloudSources::queues));
+        queues.extend(doors);
+        let waiting = queues.iter().map(|queue| (queue.name, size(queue.waiting)));
+        let bounds = queues
             .iter()
-            .filter_map(|task| Some((id(task), value(task)?)))
-            .collect()
-    };
-    let with = |task: &StreamTask, name: &'static str, value: String| {
-        let mut labels = id(task);
-        labels.push((name, value));
-        labels
-    };
-    let states = tasks.iter().flat_map(|task| {
-        StreamStatus::ALL
-            .into_iter()
-            .filter(|status| *status != StreamStatus::Idle)
-            .map(move |status| {
-                (
-                    with(task, "state", status.name().to_lowercase()),
-                    flag(task.status == status),
-                )
-            })
-    });
-    out.push(Figure::gauge(
-        "lss_task_state",
-        "1 for the state that a task is in, 0 for the others.",
-        states.collect(),
-    ));
-    out.push(Figure::counter(
-        "lss_task_runs_total",
-        "Processes started for a task.",
-        each(&|task| Some(count(task.tally.runs))),
-    ));
-    let failures = tasks.iter().flat_map(|task| {
-        task.tally.failures.iter().map(move |(cause, times)| {
-            (with(task, "cause", cause.name().to_owned()), count(*times))
-        })
-    });
-    out.push(Figure::counter(
-        "lss_task_failures_total",
-        "Runs that ended unasked, by cause; each is tried again or ends the task.",
-        failures.collect(),
-    ));
-    out.push(Figure::counter(
-        "lss_task_stalls_total",
-        "Runs that were ended because no media left.",
-        each(&|task| Some(count(task.tally.stalls))),
-    ));
-    let starts = tasks.iter().flat_map(|task| {
-        task.tally.start.iter().flat_map(move |split| {
-            [
-                ("session", split.session),
-                ("media", split.media),
-                ("streaming", split.streaming),
-            ]
-            .map(|(phase, took)| (with(task, "phase", phase.to_owned()), took.as_secs_f64()))
-        })
-    });
-    out.push(Figure::gauge(
-        "lss_task_start_seconds",
-        "How long the last start took, from the process's start: until the WHIP session, until media, until STREAMING.",
-        starts.collect(),
-    ));
-    // Of a run that is over there is no present.
-    let live = |value: &dyn Fn(&StreamTask) -> Option<f64>| -> Vec<Sample> {
-        each(&|task| {
-            (task.status == StreamStatus::Streaming)
-                .then(|| value(task))
-                .flatten()
-        })
-    };
-    out.push(Figure::gauge(
-        "lss_task_fps",
-        "Frames a second.",
-        live(&|task| task.progress.and_then(|p| p.fps)),
-    ));
-    out.push(Figure::gauge(
-        "lss_task_bitrate_bits_per_second",
-        "What leaves.",
-        live(&|task| task.progress.and_then(|p| Some(p.bitrate_kbps? * 1e3))),
-    ));
-    out.push(Figure::gauge(
-        "lss_task_speed_ratio",
-        "1 = real time; less = the machine is too slow.",
-        live(&|task| task.progress.and_then(|p| p.speed)),
-    ));
-    out.push(Figure::gauge(
-        "lss_task_dropped_frames",
-        "Frames that this run's encoder has dropped.",
-        live(&|task| task.progress.map(|p| count(p.drop_frames))),
-    ));
-    let children: Vec<(&StreamTask, ProcessFigures)> = tasks
-        .iter()
-        .filter_map(|task| Some((task, process::figures(task.process_id?)?)))
-        .collect();
-    out.push(Figure::counter(
-        "lss_task_process_cpu_seconds_total",
-        "Processor time of a task's process.",
-        children
-            .iter()
-            .map(|(task, figures)| (id(task), figures.cpu_seconds))
-            .collect(),
-    ));
-    out.push(Figure::gauge(
-        "lss_task_process_resident_memory_bytes",
-        "Memory of a task's process.",
-        children
-            .iter()
-            .map(|(task, figures)| (id(task), count(figures.resident_bytes)))
-            .collect(),
-    ));
-}
-
-impl CloudSources {
-    fn figures(&self, out: &mut Vec<Figure>) {
-        let line = self.line.handle().status();
-        out.push(Figure::gauge(
-            "lss_ably_connection_state",
-            "1 for the state that the connection is in.",
-            vec![(
-                vec![("state", line.connection.state.name().to_lowercase())],
-                1.0,
-            )],
-        ));
-        out.push(gauge(
-            "lss_ably_connected",
-            "Whether commands can arrive.",
-            flag(line.connection.state == ConnectionState::Connected),
-        ));
-        out.push(counter(
-            "lss_ably_connects_total",
-            "Times the connection came up.",
-            count(line.connects),
-        ));
-        out.push(counter(
-            "lss_ably_continuity_losses_total",
-            "Times a channel lost its continuity.",
-            count(line.continuity_lost),
-        ));
-        out.push(counter(
-            "lss_ably_events_dropped_total",
-            "Task events that were dropped for want of room.",
-            count(line.events_dropped),
-        ));
+            .filter_map(|queue| Some((queue.name, size(queue.bound?))));
         out.push(Figure::gauge(
             "lss_queue_length",
-            "What waits.",
-            [
-                ("ably_results", line.results_waiting),
-                ("ably_publishes", line.publishes_waiting),
-                ("ably_held_commands", line.commands_held),
-                ("rcs_callbacks", self.callbacks.waiting()),
-            ]
-            .map(|(queue, waiting)| (vec![("queue", queue.to_owned())], size(waiting)))
-            .into(),
+            "What waits; of the cameras' queues, the longest.",
+            by("queue", waiting).collect(),
         ));
-        out.push(gauge(
-            "lss_ably_result_bytes",
-            "Bytes of results that wait for their acknowledgement.",
-            size(line.result_bytes),
-        ));
-        out.push(gauge(
-            "lss_ably_cloned_machine_id",
-            "Whether another node uses this machine's id.",
-            flag(line.cloned),
-        ));
-    }
-}
-
-fn own_process(out: &mut Vec<Figure>) {
-    out.push(counter(
-        "lss_panics_total",
-        "Faults of lss itself; each is in the log.",
-        count(logging::panics()),
-    ));
-    let (open, limit) = process::open_files();
-    out.push(gauge(
-        "process_open_fds",
-        "Number of open file descriptors.",
-        count(open),
-    ));
-    out.push(gauge(
-        "process_max_fds",
-        "Maximum number of open file descriptors.",
-        count(limit),
-    ));
-    let Some(figures) = process::figures(std::process::id()) else {
-        return;
-    };
-    out.push(counter(
-        "process_cpu_seconds_total",
-        "Total user and system CPU time spent in seconds.",
-        figures.cpu_seconds,
-    ));
-    out.push(gauge(
-        "process_resident_memory_bytes",
-        "Resident memory size in bytes.",
-        count(figures.resident_bytes),
-    ));
-    out.push(gauge(
-        "process_virtual_memory_bytes",
-        "Virtual memory size in bytes.",
-        count(figures.virtual_bytes),
-    ));
-    out.push(gauge(
-        "process_threads",
-        "Number of OS threads in the process.",
-        count(figures.threads),
-    ));
-    if let Some(boot) = process::boot_time() {
-        out.push(gauge(
-            "process_start_time_seconds",
-            "Start time of the process since unix epoch in seconds.",
-            boot + figures.started_after_boot,
+        out.push(Figure::gauge(
+            "lss_queue_max",
+            "How much may wait.",
+            by("queue", bounds).collect(),
         ));
     }
 }

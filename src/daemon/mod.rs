@@ -18,6 +18,7 @@ mod watchdog;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
@@ -77,6 +78,7 @@ struct Early {
     client: Arc<RcsClient>,
     callbacks: RcsCallbacks,
     line: cloud::Line,
+    replaced: Arc<figures::Replaced>,
 }
 
 /// What speaks with the cloud.
@@ -85,6 +87,7 @@ struct Cloud {
     heartbeat: RcsHeartbeat,
     client: Arc<RcsClient>,
     line: cloud::Cloud,
+    replaced: Arc<figures::Replaced>,
 }
 
 impl Early {
@@ -95,7 +98,10 @@ impl Early {
     fn figures(&self) -> figures::CloudSources {
         figures::CloudSources {
             line: self.line.speaker(),
+            client: self.client.clone(),
             callbacks: self.callbacks.observer(),
+            commands: self.line.commands(),
+            replaced: self.replaced.clone(),
         }
     }
 
@@ -140,6 +146,7 @@ impl Early {
             heartbeat,
             client: self.client,
             line,
+            replaced: self.replaced,
         })
     }
 }
@@ -200,6 +207,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         streams::Parts {
             engine: engine.clone(),
             uplink,
+            logins: Arc::new(cameras::Learner(cameras.clone())),
             observers,
             active,
             node: node.clone(),
@@ -207,16 +215,23 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         },
     )
     .map_err(|e| format!("thread stream: {e}"))?;
-    let (discovery, first_scan) =
-        discovery::start(config, cameras.clone(), node.clone(), cameras_health)?;
+    let (discovery, first_scan) = discovery::start(
+        config,
+        cameras.clone(),
+        node.clone(),
+        cameras_health.clone(),
+    )?;
     let sources = figures::Sources {
         streams: streams.service.clone(),
         cameras: cameras.clone(),
+        cameras_health: cameras_health.clone(),
+        discovery: discovery.clone(),
         health: health.clone(),
         node: node.clone(),
+        child_events: Box::new(streams.child_events()),
         cloud: early.as_ref().map(Early::figures),
     };
-    let rest = rest(config, sources, discovery.clone(), started)?;
+    let rest = rest(config, sources, started)?;
     startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
@@ -282,18 +297,20 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
         Pace::default(),
     )
     .map_err(|e| format!("thread rcs-callback: {e}"))?;
-    let line = cloud::Line::open(config).map_err(|e| format!("the cloud's line: {e}"))?;
+    let replaced = Arc::<figures::Replaced>::default();
+    let line = cloud::Line::open(config, replaced.clone())
+        .map_err(|e| format!("the cloud's line: {e}"))?;
     Ok(Some(Early {
         client,
         callbacks,
         line,
+        replaced,
     }))
 }
 
 fn rest(
     config: &Config,
     sources: figures::Sources,
-    discovery: DiscoveryService,
     started: Instant,
 ) -> Result<RestServer, StartError> {
     let listen = listen_address(config);
@@ -307,11 +324,11 @@ fn rest(
     let deps = RestDeps {
         streams: sources.streams.clone(),
         cameras: sources.cameras.clone(),
-        discovery,
+        discovery: sources.discovery.clone(),
         health: sources.health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
-        figures: Arc::new(move || sources.gather()),
+        figures: Arc::new(move |queues: &[_]| sources.gather(queues)),
         started,
     };
     RestServer::start(settings, deps).map_err(|why| format!("the REST API: {why}"))
@@ -343,9 +360,11 @@ impl Cloud {
     /// Puts new threads in the place of those that hang beyond every time-out of theirs.
     fn look_after(&self, now: Instant) {
         if self.heartbeat.is_stuck(now) {
+            self.replaced.heartbeat.fetch_add(1, Ordering::Relaxed);
             report("rcs-heartbeat", self.heartbeat.replace());
         }
         if self.callbacks.is_stuck(now) {
+            self.replaced.callback.fetch_add(1, Ordering::Relaxed);
             report("rcs-callback", self.callbacks.replace());
         }
     }
@@ -359,6 +378,7 @@ impl Cloud {
             heartbeat,
             line,
             client: _,
+            replaced: _,
         } = self;
         std::thread::scope(|scope| {
             scope.spawn(|| {

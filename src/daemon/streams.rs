@@ -11,7 +11,8 @@ use crate::application::stream::{
     Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table,
 };
 use crate::config::Config;
-use crate::domain::gateway::{Engine, TaskObserver, Uplink};
+use crate::domain::figures::QueueFigure;
+use crate::domain::gateway::{Engine, RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::marker::Marker;
 use crate::infrastructure::child::process::{Children, Tools};
@@ -28,6 +29,8 @@ pub struct Streams {
     /// What doors talk to it through.
     pub service: StreamService,
     control: Sender<Control>,
+    /// Of the children, for a look at its length.
+    events: Sender<RunEvent>,
     thread: JoinHandle<()>,
 }
 
@@ -37,6 +40,8 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// Tells whether the cloud can be reached.
     pub uplink: Arc<dyn Uplink>,
+    /// Guards the logins of cameras.
+    pub logins: Arc<dyn StreamLogins>,
     /// Told of every change.
     pub observers: Vec<Box<dyn TaskObserver>>,
     /// Where active tasks are shown.
@@ -58,7 +63,13 @@ impl Streams {
             file_root: config.ffmpeg.file_root.clone(),
         };
         let service = StreamService::new(requests_tx, parts.engine, Arc::new(rules));
-        let table = Table::new(policy(config), parts.uplink, fastrand::u64(..));
+        let table = Table::new(
+            policy(config),
+            parts.uplink,
+            parts.logins,
+            fastrand::u64(..),
+        );
+        let children = events_tx.clone();
         let marker = Marker::of_this_process(&config.node.node_id());
         let closer = SessionCloser::new(Arc::new(TrustStore::new(None)));
         let tools = Tools {
@@ -93,8 +104,15 @@ impl Streams {
         Ok(Self {
             service,
             control,
+            events: children,
             thread,
         })
+    }
+
+    /// Looks at what children have told and the owner has not read yet.
+    pub fn child_events(&self) -> impl Fn() -> QueueFigure + Send + Sync + 'static {
+        let events = self.events.clone();
+        move || QueueFigure::bounded("child_events", events.len(), CHILD_EVENTS)
     }
 
     /// Ends all tasks; with `at_once`, without grace.

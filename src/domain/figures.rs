@@ -20,6 +20,28 @@ pub struct Spread {
     pub sum: f64,
 }
 
+/// One bounded queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFigure {
+    /// As a label.
+    pub name: &'static str,
+    /// What waits.
+    pub waiting: usize,
+    /// Its bound; `None` where there is no single one.
+    pub bound: Option<usize>,
+}
+
+impl QueueFigure {
+    /// A queue with a bound.
+    pub fn bounded(name: &'static str, waiting: usize, bound: usize) -> Self {
+        Self {
+            name,
+            waiting,
+            bound: Some(bound),
+        }
+    }
+}
+
 /// One value with its labels.
 pub type Sample = (Vec<(&'static str, String)>, f64);
 

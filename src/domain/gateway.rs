@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::Fault;
 use super::health::{Part, PartStatus};
@@ -61,13 +61,16 @@ pub struct ChildExit {
     pub signal: Option<i32>,
     /// What its output told of the reason.
     pub diagnosis: Option<Diagnosis>,
+    /// Processor time that it took, its threads together.
+    pub cpu: Duration,
 }
 
 /// What a child's watcher reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChildEvent {
-    /// The WHIP session is up (HTTP, ICE, DTLS all done).
-    SessionUp,
+    /// The WHIP session is up (HTTP, ICE, DTLS all done), and how long that took since the muxer
+    /// began, where the engine tells.
+    SessionUp(Option<Duration>),
     /// A progress block.
     Progress(Progress),
     /// The engine has said that it has failed, but the process may not end by itself.
@@ -143,6 +146,38 @@ pub trait Uplink: Send + Sync {
     /// `true` only if every cloud peer that is configured was last seen failing; `false` when
     /// none is configured, for then nothing is known.
     fn is_down(&self) -> bool;
+}
+
+/// Whether a stream may log in to its camera now (contract 7): cameras lock an account after a few
+/// wrong passwords, for all protocols at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// Yes. What comes of it is to be told to [`StreamLogins`].
+    Go,
+    /// As many tries as the camera may refuse are under way: to be asked again in a moment, when
+    /// the first of them has shown whether the login is right.
+    Later,
+    /// The camera has refused it: why, until when.
+    Guarded(String),
+}
+
+/// What came of a stream's try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginEnd {
+    /// The camera has let it in.
+    Taken,
+    /// It has refused the login.
+    Refused,
+    /// It ended without telling.
+    Unknown,
+}
+
+/// The logins of streams, as the lock-out guard sees them. Must not wait.
+pub trait StreamLogins: Send + Sync {
+    /// To be asked before each try.
+    fn leave(&self, spec: &StreamSpec) -> Leave;
+    /// To be told once for each [`Leave::Go`], and when a camera refuses a login later on.
+    fn ended(&self, spec: &StreamSpec, end: LoginEnd);
 }
 
 /// Where a part says how it is. Must not wait.

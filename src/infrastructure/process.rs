@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::time::Duration;
+
+use nix::sys::time::TimeValLike as _;
 
 /// Nothing of a process that is read here is longer.
 const MAX: u64 = 16 * 1024;
@@ -10,8 +13,10 @@ const MAX: u64 = 16 * 1024;
 /// One process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProcessFigures {
-    /// Seconds of processor time, user and system, its threads together.
-    pub cpu_seconds: f64,
+    /// Processor time, user and system, its threads together.
+    pub cpu: Duration,
+    /// Who started it.
+    pub parent: u32,
     /// Bytes of memory that are its own or shared with others.
     pub resident_bytes: u64,
     /// Bytes of address space.
@@ -28,6 +33,17 @@ pub fn figures(pid: u32) -> Option<ProcessFigures> {
     let ticks = sysconf(nix::unistd::SysconfVar::CLK_TCK)?;
     let page = sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
     parse(&stat, ticks, page)
+}
+
+/// Processor time of every process that this one has started and that has been reaped since.
+pub fn ended_children_cpu() -> Option<Duration> {
+    let usage =
+        nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).ok()?;
+    let spent = |time: nix::sys::time::TimeVal| {
+        let micros = u64::try_from(time.num_microseconds()).unwrap_or(0);
+        Duration::from_micros(micros)
+    };
+    Some(spent(usage.user_time()) + spent(usage.system_time()))
 }
 
 /// Open descriptors of this process, and how many it may have.
@@ -76,7 +92,8 @@ fn parse(stat: &str, ticks: f64, page: f64) -> Option<ProcessFigures> {
     )]
     let page = page as u64;
     Some(ProcessFigures {
-        cpu_seconds: seconds(14)? + seconds(15)?,
+        cpu: Duration::try_from_secs_f64(seconds(14)? + seconds(15)?).ok()?,
+        parent: u32::try_from(field(4)?).ok()?,
         threads: field(20)?,
         started_after_boot: seconds(22)?,
         virtual_bytes: field(23)?,
@@ -92,7 +109,7 @@ mod tests {
     fn a_line_with_a_hostile_name() {
         let line = "42 (a) b 7 () S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 13 0 1000 8192000 512 18446744073709551615 1";
         let figures = parse(line, 100.0, 4096.0).unwrap();
-        assert!((figures.cpu_seconds - 2.0).abs() < 1e-9);
+        assert_eq!((figures.cpu, figures.parent), (Duration::from_secs(2), 1));
         assert_eq!(
             (
                 figures.threads,

@@ -63,7 +63,7 @@ test_binaries() {
     smoke aarch64-unknown-linux-musl qemu-aarch64-static
     smoke armv7-unknown-linux-musleabihf qemu-arm-static
   else
-    skip "aarch64, armv7: there is no qemu-user-static to run them"
+    lacking "aarch64, armv7: there is no qemu-user-static to run them"
   fi
 }
 

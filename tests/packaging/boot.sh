@@ -87,17 +87,17 @@ test_boot() {
   arch=$(dpkg --print-architecture 2>/dev/null)
   deb=$dist/lss_${version}_$arch.deb
   if ! as_root || ! need systemd-nspawn systemd-container || ! make_rootfs; then
-    skip "boot: needs root, systemd-nspawn and a Debian mirror"
+    lacking "boot: needs root, systemd-nspawn and a Debian mirror"
     return
   fi
   # Not `all`: the foreign packages are no use here.
   packaging/build "$arch" >>"$log" 2>&1 && packaging/deb "$arch" >>"$log" 2>&1 || { bad "boot: no package"; return; }
   LSS_DEB_VERSION=$version+next packaging/deb "$arch" >>"$log" 2>&1
   tests/e2e/setup >>"$log" 2>&1
-  if ! lab_start; then skip "boot: parts of tests/e2e/setup are missing"; return; fi
+  if ! lab_start; then lacking "boot: parts of tests/e2e/setup are missing"; return; fi
   cloud_start || { bad "boot: the cloud stand-in does not start"; return; }
   rest_port=$(free_port)
-  new_root boot
+  new_root boot || { bad "boot: no root to boot"; return; }
   mv "$dist/lss_$version+next_$arch.deb" "$sysroot_dir/root/next.deb"
   cp "$deb" "$sysroot_dir/root/lss.deb"
   cp "$cloud"/*.pem "$sysroot_dir/etc/ssl/"

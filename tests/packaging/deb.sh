@@ -26,8 +26,8 @@ test_deb() {
   check "unit: verifies offline, exposure 1.5 or better" unit_score
   if need mandoc mandoc; then
     check "man page: mandoc finds nothing" mandoc_clean
-  else skip "man page: there is no mandoc"; fi
-  if need man man-db; then check "man page: man has no warnings" man_clean; else skip "man page: there is no man"; fi
+  else lacking "man page: there is no mandoc"; fi
+  if need man man-db; then check "man page: man has no warnings" man_clean; else lacking "man page: there is no man"; fi
   packaging/build all >>"$log" 2>&1
   check "packages build" packaging/deb all || return
   check "packages: the same bytes again" same_twice
@@ -35,16 +35,16 @@ test_deb() {
     for deb in "$dist"/lss_"$version"_{amd64,arm64,armhf}.deb; do
       check "lintian: ${deb##*/}" lintian_clean "$deb"
     done
-  else skip "there is no lintian"; fi
+  else lacking "there is no lintian"; fi
 
   if ! as_root || ! make_rootfs; then
-    skip "chroot: needs root and a Debian mirror"
+    lacking "chroot: needs root and a Debian mirror"
     return
   fi
-  new_root chroot
+  new_root chroot || { bad "chroot: no root to install in"; return; }
   arch=$(dpkg --print-architecture 2>/dev/null)
   deb=$dist/lss_${version}_$arch.deb
-  [ -f "$deb" ] || { skip "chroot: no package for $arch"; return; }
+  [ -f "$deb" ] || { lacking "chroot: no package for $arch"; return; }
   LSS_DEB_VERSION=$version+next packaging/deb "$arch" >>"$log" 2>&1
   cp "$deb" "$dist/lss_$version+next_$arch.deb" "$sysroot_dir/root/"
   rm -f "$dist/lss_$version+next_$arch.deb"

@@ -9,11 +9,12 @@ test_ffmpeg() {
   check "sources are pinned: hash, size and place each" sources_pinned
   if ! { have make && have perl && have nasm && have pkg-config; } &&
     ! install_debian make perl nasm xz-utils curl pkg-config; then
-    skip "build: make, perl, nasm or pkg-config is missing"
+    lacking "build: make, perl, nasm or pkg-config is missing"
     return
   fi
   tests/e2e/setup >>"$log" 2>&1
-  lab_start || { skip "parts of tests/e2e/setup are missing"; return; }
+  lab_start || { lacking "parts of tests/e2e/setup are missing"; return; }
+  fetched
   for target in $ffmpeg_targets; do
     triple=$(triple_of "$target") bin=$dist/$triple/ffmpeg
     if [ ! -x "$bin" ] && ! nice -n 10 packaging/ffmpeg/build "$target" >>"$log" 2>&1; then
@@ -27,7 +28,7 @@ test_ffmpeg() {
       aarch64) run=(qemu-aarch64-static "$bin") ;;
       armv7) run=(qemu-arm-static "$bin") ;;
     esac
-    [ "$target" = x86_64 ] || have "${run[0]}" || { skip "$target: there is no ${run[0]}"; continue; }
+    [ "$target" = x86_64 ] || have "${run[0]}" || { lacking "$target: there is no ${run[0]}"; continue; }
     check "$target: version 9.0.2" says 'version 9.0.2' -version
     check "$target: whip with a time-out of its own" says '-timeout' -h muxer=whip
     check "$target: x264 and Opus" says 'libx264.*libopus' -encoders
@@ -35,6 +36,26 @@ test_ffmpeg() {
     check "$target: makes a second of H.264 and Opus" encodes
     check "$target: a camera's stream to WHIP, pictures arrive" pushes "$target"
   done
+}
+# The ready made ones: they come, and have what lss asks for.
+fetched() {
+  local bin=$scratch/fetched target run
+  for target in x86_64 aarch64; do
+    run=("$bin")
+    if [ "$target" = aarch64 ]; then
+      run=(qemu-aarch64-static -L /usr/aarch64-linux-gnu "$bin")
+      if ! need qemu-aarch64-static qemu-user-static ||
+        ! { [ -d /usr/aarch64-linux-gnu/lib ] || install_debian libc6-arm64-cross; }; then
+        lacking "fetched $target: there is no qemu-user-static, or no C library for it"
+        continue
+      fi
+    fi
+    check "fetched $target: comes, with the pinned hash" packaging/ffmpeg/fetch "$target" "$bin" || continue
+    check "fetched $target: version 9.0.2" says 'version n9.0.2' -version
+    check "fetched $target: whip with a time-out of its own" says '-timeout' -h muxer=whip
+    check "fetched $target: x264 and Opus" says 'libx264.*libopus' -encoders
+  done
+  check "fetched armv7: there is none, and that is said" test "$(packaging/ffmpeg/fetch armv7 2>&1 | grep -c 'packaging/ffmpeg/build armv7')" = 1
 }
 sources_pinned() { ! grep -vE '^(#|[0-9a-f]{64} [0-9]+ pool/)' packaging/ffmpeg/sources; }
 says() { # pattern arguments...

@@ -103,13 +103,13 @@ test_firmware() {
   done
   skip "Buildroot's part is untested: Buildroot can't be fetched on a closed network"
   if ! as_root || ! need qemu-arm-static qemu-user-static || ! need mmdebstrap mmdebstrap || ! need ip iproute2; then
-    skip "boot: needs root, qemu-user-static, iproute2 and a Debian mirror"
+    lacking "boot: needs root, qemu-user-static, iproute2 and a Debian mirror"
     return
   fi
   place=$scratch/firmware
-  if ! firmware_root "$place"; then skip "boot: there is no BusyBox for ARM"; return; fi
+  if ! firmware_root "$place"; then lacking "boot: there is no BusyBox for ARM"; return; fi
   if ! unshare --user --mount --map-root-user mount -t binfmt_misc none /proc/sys/fs/binfmt_misc 2>/dev/null; then
-    skip "boot: this kernel has no binfmt_misc for user namespaces (Linux 6.7)"
+    lacking "boot: this kernel has no binfmt_misc for user namespaces (Linux 6.7)"
     return
   fi
 

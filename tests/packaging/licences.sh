@@ -7,7 +7,7 @@ test_licences() {
   check "third-party list: every library has a licence" third_party
   if ! cargo deny --version 2>/dev/null | grep -q "$cargo_deny" &&
     ! nice -n 10 cargo install --locked --quiet --version "$cargo_deny" --root "$work/cargo-deny" cargo-deny >>"$log" 2>&1; then
-    skip "cargo-deny $cargo_deny can't be installed"
+    lacking "cargo-deny $cargo_deny can't be installed"
     return
   fi
   PATH=$work/cargo-deny/bin:$PATH

@@ -251,7 +251,7 @@ impl Site {
                     node()
                 }),
                 node_id: "lss-test".into(),
-                figures: Arc::new(Vec::new),
+                figures: Arc::new(|_| Vec::new()),
                 started: Instant::now(),
             },
         )

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
 use super::reply::Reply;
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::figures::QueueFigure;
 
 /// Sends a reply to whoever asked.
 pub type Respond = Box<dyn FnOnce(Reply) + Send>;
@@ -89,6 +90,12 @@ impl Late {
             places,
         };
         Ok((late, thread))
+    }
+
+    /// What is waited for.
+    pub fn queue(&self) -> QueueFigure {
+        let waiting = self.taken.load(Ordering::Relaxed);
+        QueueFigure::bounded("rest_late_answers", waiting, self.places)
     }
 
     /// A place to wait in, if there is one.

@@ -13,6 +13,7 @@ mod guard;
 mod late;
 mod metrics;
 mod reply;
+mod route_table;
 mod routes;
 mod server;
 mod wire;

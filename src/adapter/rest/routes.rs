@@ -1,15 +1,17 @@
 //! The routes: what is asked → what the application is asked → what is answered, in the
-//! contract's order of checks (contract 2, 10). Knows no socket and no HTTP server.
+//! contract's order of checks (contract 2, 10). Which routes there are is `route_table`'s. Knows no
+//! socket and no HTTP server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::cameras::{self, CameraOp};
+use super::cameras;
 use super::guard::{Access, Credentials};
 use super::late::{Deferred, Late};
 use super::metrics;
 use super::reply::Reply;
+use super::route_table::{Op, Route, routes_of};
 use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, ReadyJson};
 use crate::adapter::decode::{self, Fields};
 use crate::adapter::wire::{Audience, TaskJson, start_command};
@@ -18,7 +20,7 @@ use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::Figure;
+use crate::domain::figures::{Figure, QueueFigure};
 use crate::domain::node::LssNode;
 use crate::domain::stream::StreamTask;
 use crate::util::url;
@@ -27,7 +29,8 @@ use crate::util::url;
 pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
 
 /// Gathers the figures of `/metrics` when somebody asks.
-pub type Figures = Arc<dyn Fn() -> Vec<Figure> + Send + Sync>;
+/// The queues are the API's own.
+pub type Figures = Arc<dyn Fn(&[QueueFigure]) -> Vec<Figure> + Send + Sync>;
 
 /// What every handler may use.
 pub struct Api {
@@ -92,114 +95,14 @@ impl From<Reply> for Answer {
     }
 }
 
-/// What a route does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
-    Start,
-    Stop,
-    Task,
-    TaskLog,
-    ActiveTasks,
-    Tasks,
-    Node,
-    Maintenance,
-    Health,
-    Live,
-    Ready,
-    Metrics,
-    OpenApi,
-    Camera(CameraOp),
-}
-
-/// Method, path with `{…}` for a variable segment, and what it does. The one list of routes.
-const ROUTES: &[(&str, &str, Op)] = &[
-    ("POST", "/api/stream/start", Op::Start),
-    ("POST", "/api/stream/stop", Op::Stop),
-    ("GET", "/api/stream/task/{id}", Op::Task),
-    ("GET", "/api/stream/task/{id}/log", Op::TaskLog),
-    ("GET", "/api/stream/tasks/active", Op::ActiveTasks),
-    ("GET", "/api/stream/tasks", Op::Tasks),
-    ("GET", "/api/stream/node", Op::Node),
-    ("PUT", "/api/stream/node/maintenance", Op::Maintenance),
-    ("GET", "/api/stream/health", Op::Health),
-    ("GET", "/api/cameras", Op::Camera(CameraOp::List)),
-    ("POST", "/api/cameras/scan", Op::Camera(CameraOp::Scan)),
-    ("POST", "/api/cameras/probe", Op::Camera(CameraOp::Probe)),
-    ("POST", "/api/cameras/{id}/ptz", Op::Camera(CameraOp::Ptz)),
-    (
-        "GET",
-        "/api/cameras/{id}/presets",
-        Op::Camera(CameraOp::Presets),
-    ),
-    (
-        "PUT",
-        "/api/cameras/{id}/presets/{presetId}",
-        Op::Camera(CameraOp::PresetSet),
-    ),
-    (
-        "DELETE",
-        "/api/cameras/{id}/presets/{presetId}",
-        Op::Camera(CameraOp::PresetDelete),
-    ),
-    (
-        "POST",
-        "/api/cameras/{id}/presets/{presetId}/goto",
-        Op::Camera(CameraOp::PresetGoto),
-    ),
-    (
-        "GET",
-        "/api/cameras/{id}/snapshot.jpg",
-        Op::Camera(CameraOp::Snapshot),
-    ),
-    (
-        "POST",
-        "/api/patrol/start",
-        Op::Camera(CameraOp::PatrolStart),
-    ),
-    ("POST", "/api/patrol/stop", Op::Camera(CameraOp::PatrolStop)),
-    (
-        "POST",
-        "/api/patrol/pause",
-        Op::Camera(CameraOp::PatrolPause),
-    ),
-    (
-        "POST",
-        "/api/patrol/resume",
-        Op::Camera(CameraOp::PatrolResume),
-    ),
-    (
-        "GET",
-        "/api/patrol/{id}",
-        Op::Camera(CameraOp::PatrolStatus),
-    ),
-    ("GET", "/livez", Op::Live),
-    ("GET", "/readyz", Op::Ready),
-    ("GET", "/metrics", Op::Metrics),
-    ("GET", "/api/openapi.json", Op::OpenApi),
-];
-
-/// Answered whatever Host and token, and while stopping: they are for those who watch.
-fn is_open(op: Op) -> bool {
-    matches!(op, Op::Health | Op::Live | Op::Ready)
-}
-
 /// Answers a request.
 pub fn answer(api: &Api, call: &Call) -> Answer {
     checked(api, call).unwrap_or_else(|refusal| Answer::Now(*refusal))
 }
 
 fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
-    let mut matching: Vec<(&str, Op, Vec<String>)> = ROUTES
-        .iter()
-        .filter_map(|(method, template, op)| {
-            matches(template, call.path()).map(|ids| (*method, *op, ids))
-        })
-        .collect();
-    // A path that stands in the list is that, and nobody's id.
-    if matching.iter().any(|(_, _, ids)| ids.is_empty()) {
-        matching.retain(|(_, _, ids)| ids.is_empty());
-    }
-    if !matching.iter().any(|(_, op, _)| is_open(*op)) {
+    let routes = routes_of(call.path());
+    if !routes.iter().any(|route| route.op.is_open()) {
         let access = Arc::clone(&api.access.read().unwrap_or_else(PoisonError::into_inner));
         access.check(&Credentials {
             host: call.host.as_deref(),
@@ -207,54 +110,33 @@ fn checked(api: &Api, call: &Call) -> Result<Answer, Box<Reply>> {
             authorization: call.authorization.as_deref(),
         })?;
         if api.refusing.load(Ordering::Relaxed) {
-            return Err(Box::new(Reply::fault(&Fault::new(
-                ErrorCode::Unavailable,
-                "the node is stopping",
-            ))));
+            let fault = Fault::new(ErrorCode::Unavailable, "the node is stopping");
+            return Err(Box::new(Reply::fault(&fault)));
         }
     }
-    if matching.is_empty() {
-        return Err(Box::new(Reply::fault(&Fault::new(
+    if routes.is_empty() {
+        let fault = Fault::new(
             ErrorCode::NotFound,
             "no such route; GET /api/openapi.json lists them all",
-        ))));
+        );
+        return Err(Box::new(Reply::fault(&fault)));
     }
     let method = if call.method == "HEAD" {
         "GET"
     } else {
         &call.method
     };
-    let Some((_, op, ids)) = matching.iter().find(|(m, _, _)| *m == method) else {
-        let mut allowed: Vec<&str> = matching.iter().map(|(m, _, _)| *m).collect();
+    let Some(route) = routes.iter().find(|route| route.method == method) else {
+        let mut allowed: Vec<&str> = routes.iter().map(|route| route.method).collect();
         if allowed.contains(&"GET") {
             allowed.push("HEAD");
         }
         let allowed = allowed.join(", ");
-        let fault = Fault::new(
-            ErrorCode::BadRequest,
-            format!("this route takes {allowed} only"),
-        );
-        return Err(Box::new(
-            Reply::fault_as(405, &fault).with("Allow", allowed),
-        ));
+        let refusal = refused(405, format!("this route takes {allowed} only"));
+        return Err(Box::new(refusal.with("Allow", allowed)));
     };
     check_body(call)?;
-    run(api, call, *op, ids).map_err(|fault| Box::new(Reply::fault(&fault)))
-}
-
-/// The variable segments, decoded, if `path` is what `template` says.
-fn matches(template: &str, path: &str) -> Option<Vec<String>> {
-    let mut ids = Vec::new();
-    let mut segments = path.split('/');
-    for expected in template.split('/') {
-        let segment = segments.next()?;
-        if expected.starts_with('{') && !segment.is_empty() {
-            ids.push(url::decode(segment));
-        } else if expected != segment {
-            return None;
-        }
-    }
-    segments.next().is_none().then_some(ids)
+    run(api, call, route).map_err(|fault| Box::new(Reply::fault(&fault)))
 }
 
 fn check_body(call: &Call) -> Result<(), Box<Reply>> {
@@ -267,23 +149,24 @@ fn check_body(call: &Call) -> Result<(), Box<Reply>> {
         .and_then(|value| value.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
-        let fault = Fault::new(
-            ErrorCode::BadRequest,
-            "the body must be JSON: Content-Type: application/json",
-        );
-        return Err(Box::new(Reply::fault_as(415, &fault)));
+        let why = "the body must be JSON: Content-Type: application/json";
+        return Err(Box::new(refused(415, why)));
     }
     if call.oversize {
-        let fault = Fault::new(ErrorCode::BadRequest, "the body is over 256 KiB");
-        return Err(Box::new(Reply::fault_as(413, &fault)));
+        return Err(Box::new(refused(413, "the body is over 256 KiB")));
     }
     Ok(())
 }
 
-fn run(api: &Api, call: &Call, op: Op, ids: &[String]) -> Result<Answer, Fault> {
-    let id = ids.first().map_or("", String::as_str);
-    Ok(match op {
-        Op::Camera(op) => cameras::answer(api, call, op, ids)?,
+/// A request that is none, under the status that says in which way.
+fn refused(status: u16, why: impl Into<String>) -> Reply {
+    Reply::fault_as(status, &Fault::new(ErrorCode::BadRequest, why))
+}
+
+fn run(api: &Api, call: &Call, route: &Route) -> Result<Answer, Fault> {
+    let id = route.ids.first().map_or("", String::as_str);
+    Ok(match route.op {
+        Op::Camera(op) => cameras::answer(api, call, op, &route.ids)?,
         Op::Start => start(api, &call.body)?.into(),
         Op::Stop => stop(api, &call.body)?,
         Op::Task => shown(&api.streams.get(Some(id))?).into(),
@@ -295,7 +178,7 @@ fn run(api: &Api, call: &Call, op: Op, ids: &[String]) -> Result<Answer, Fault> 
         Op::Health => health(api).into(),
         Op::Live => Reply::ok(&LiveJson { live: true }).into(),
         Op::Ready => ready(api).into(),
-        Op::Metrics => metrics::reply((api.figures)()).into(),
+        Op::Metrics => metrics::reply((api.figures)(&[api.late.queue()])).into(),
         Op::OpenApi => Reply::document(include_str!("openapi.json")).into(),
     })
 }
@@ -399,32 +282,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths() {
-        let of = |path| matches("/api/stream/task/{id}/log", path);
-        assert_eq!(of("/api/stream/task/a/log"), Some(vec!["a".to_owned()]));
-        assert_eq!(
-            of("/api/stream/task/a%2fb%20/log"),
-            Some(vec!["a/b ".into()])
-        );
-        for other in [
-            "/api/stream/task//log",
-            "/api/stream/task/a/log/",
-            "/api/stream/task/a",
-            "/api/stream/task/a/LOG",
-            "api/stream/task/a/log",
-            "//api/stream/task/a/log",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
-        assert_eq!(matches("/livez", "/livez"), Some(Vec::new()));
-        assert_eq!(
-            matches("/c/{id}/p/{presetId}/goto", "/c/cam/p/12/goto"),
-            Some(vec!["cam".into(), "12".into()])
-        );
-        assert_eq!(matches("/livez", "/livez/"), None);
-    }
-
-    #[test]
     fn queries() {
         let call = Call {
             target: "/x?a=1&r%75n=%32&run=3&flag".into(),
@@ -434,32 +291,5 @@ mod tests {
         assert_eq!(call.query("run").as_deref(), Some("2"));
         assert_eq!(call.query("flag").as_deref(), Some(""));
         assert_eq!(call.query("none"), None);
-    }
-
-    /// The description names the same routes as the table, no more and no fewer.
-    #[test]
-    fn the_description_is_complete() {
-        let described: serde_json::Value =
-            serde_json::from_str(include_str!("openapi.json")).unwrap();
-        let mut described: Vec<(String, String)> = described["paths"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .flat_map(|(path, methods)| {
-                methods.as_object().unwrap().keys().map(|method| {
-                    let path = path
-                        .replace("{taskId}", "{id}")
-                        .replace("{cameraId}", "{id}");
-                    (method.to_uppercase(), path)
-                })
-            })
-            .collect();
-        let mut served: Vec<(String, String)> = ROUTES
-            .iter()
-            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
-            .collect();
-        described.sort();
-        served.sort();
-        assert_eq!(described, served);
     }
 }

@@ -13,6 +13,7 @@ use super::guard::{Guard, Purpose};
 use super::login::Login;
 use crate::domain::camera::{CameraError, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::{Leave, LoginEnd};
 use crate::domain::stream::{CameraId, Id, MediaUrl};
 use crate::util::time::Now;
 
@@ -174,14 +175,32 @@ impl Book {
         self.fresh_pages().directory.learn_source(id, source);
     }
 
-    /// A stream's login was taken by its camera, or refused.
-    pub fn stream_login(&self, ip: IpAddr, login: &Login, taken: bool) {
+    /// Whether a stream may log in to its camera now.
+    pub fn stream_leave(&self, ip: IpAddr, login: &Login) -> Leave {
         let now = Now::read();
         let guard = &mut self.pages().guard;
-        if taken {
-            guard.accepted(ip, login, now);
-        } else {
-            guard.refused(ip, login, None, now);
+        if guard.is_crowded(ip, login, now) {
+            return Leave::Later;
+        }
+        match guard.may_try(ip, login, Purpose::Other, now) {
+            Ok(()) => Leave::Go,
+            Err(fault) => Leave::Guarded(fault.message),
+        }
+    }
+
+    /// Where a host is, as far as is known.
+    pub fn address(&self, host: &Host) -> Option<IpAddr> {
+        self.pages().directory.address(host)
+    }
+
+    /// What came of a stream's login.
+    pub fn stream_login(&self, ip: IpAddr, login: &Login, end: LoginEnd) {
+        let now = Now::read();
+        let guard = &mut self.pages().guard;
+        match end {
+            LoginEnd::Taken => guard.accepted(ip, login, now),
+            LoginEnd::Refused => guard.refused(ip, login, None, now),
+            LoginEnd::Unknown => guard.unknown(ip, login, now),
         }
     }
 

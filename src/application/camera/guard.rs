@@ -97,12 +97,7 @@ impl Guard {
         let refusals = account.refusals.len();
         let soonest = account.refusals.front().map(|at| *at + WINDOW);
         let out: usize = account.passwords.iter().map(Known::tries_out).sum();
-        // The one that works keeps a refusal in reserve, for when it no longer does.
-        let reserve = account
-            .passwords
-            .iter()
-            .any(|k| k.current && k.refused.is_none() && k.password != login.password);
-        let room = MAX_REFUSALS.saturating_sub(usize::from(reserve));
+        let room = account.room(login);
         let locked = account.locked_until.filter(|until| *until > now.mono);
         let known = account.known(&login.password, now.mono);
         if known.worked && purpose == Purpose::Stop {
@@ -126,7 +121,7 @@ impl Guard {
                 return Err(guarded(ip, why, until, now));
             }
         }
-        if known.current && known.refused.is_none() {
+        if known.passes() {
             return Ok(());
         }
         if refusals + out >= room {
@@ -139,6 +134,21 @@ impl Guard {
             None => known.tries.push_back(now.mono),
         }
         Ok(())
+    }
+
+    /// Whether nothing but tries that are under way keeps [`may_try`](Self::may_try) from letting
+    /// `login` pass: then it is to be asked again when one of them has ended, and they all end
+    /// within [`TRY_LASTS`].
+    pub fn is_crowded(&mut self, ip: IpAddr, login: &Login, now: Now) -> bool {
+        let account = self.account(ip, login, now.mono);
+        account.forget(now.mono);
+        let out: usize = account.passwords.iter().map(Known::tries_out).sum();
+        let locked = account.locked_until.is_some();
+        let refusals = account.refusals.len();
+        let room = account.room(login);
+        let known = account.known(&login.password, now.mono);
+        let (passes, guarded) = (known.passes(), known.is_guarded(now.mono));
+        !passes && !locked && !guarded && refusals < room && refusals + out >= room
     }
 
     /// The camera has taken the login.
@@ -252,6 +262,16 @@ impl Account {
         }
     }
 
+    /// How many refusals a login may bring it to. The one that works keeps a refusal in reserve,
+    /// for when it no longer does.
+    fn room(&self, login: &Login) -> usize {
+        let reserve = self
+            .passwords
+            .iter()
+            .any(|k| k.current && k.refused.is_none() && k.password != login.password);
+        MAX_REFUSALS.saturating_sub(usize::from(reserve))
+    }
+
     /// What is known of a password, put in if nothing is.
     fn known(&mut self, password: &Secret, now: Instant) -> &mut Known {
         let index = match self.passwords.iter().position(|k| k.password == *password) {
@@ -295,6 +315,11 @@ impl Account {
 }
 
 impl Known {
+    /// It worked last, and nothing has been heard against it since.
+    fn passes(&self) -> bool {
+        self.current && self.refused.is_none()
+    }
+
     /// Tries that may still end in a refusal.
     fn tries_out(&self) -> usize {
         let again = self.refused.as_ref().and_then(|r| r.trying);

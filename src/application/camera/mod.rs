@@ -19,6 +19,7 @@ mod lane_props;
 mod lane_tests;
 #[cfg(test)]
 mod lane_tour_tests;
+mod lanes;
 mod latency;
 mod login;
 mod motor;

@@ -3,7 +3,6 @@
 //! A lane and its threads belong to one camera (address, port and channel), so nothing of one
 //! camera delays another. Knows no JSON and no protocol.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,6 +15,7 @@ use super::address::Host;
 use super::book::{Book, CameraAsk, KnownCamera, Spot};
 use super::contact::{Contact, QueryData};
 use super::directory::ConfiguredLogin;
+use super::lanes::{LaneHandle, Lanes};
 use super::latency::Latencies;
 use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
@@ -24,12 +24,11 @@ use super::whereabouts::{Job, Whereabouts};
 use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
 use crate::domain::discovery::RtspGateway;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::CameraObserver;
+use crate::domain::figures::QueueFigure;
+use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
 
-/// Most cameras that have a lane at a time.
-const MAX_LANES: usize = 64;
 /// Commands that wait for a lane's thread, which takes microseconds for each. A full queue
 /// answers 30302 at once; a stop waits for a place, up to [`STOP_WAITS`].
 const MAX_WAITING: usize = 128;
@@ -68,21 +67,6 @@ pub struct CameraReply {
 /// What a caller waits on. Every command is answered once; a channel that is cut means that the
 /// node stops.
 pub type CameraDone = Receiver<CameraReply>;
-
-/// One lane, as the service sees it.
-struct LaneHandle {
-    queue: Sender<Input>,
-    flags: Arc<Flags>,
-    generation: u64,
-    /// As the last command named its camera, and the host that it found it by.
-    named: (CameraId, Host),
-}
-
-#[derive(Default)]
-struct Lanes {
-    map: HashMap<Spot, LaneHandle>,
-    generations: u64,
-}
 
 pub(super) struct Shared {
     pub parts: CameraParts,
@@ -251,15 +235,28 @@ impl CameraService {
         self.shared.parts.book.learn_source(id, source);
     }
 
-    /// A stream's login was taken by its camera, or refused: accounts lock for every protocol at
-    /// once. Names are not looked up for this.
-    pub fn stream_login(&self, source: &MediaUrl, taken: bool) {
-        if let Ok(Host::Ip(ip)) = Host::parse("sourceUrl", source.host())
-            && let Some((user, password)) = source.credentials()
-            && let Ok(login) = Login::parse(&user, &password)
-        {
-            self.shared.parts.book.stream_login(ip, &login, taken);
+    /// Whether a stream may log in to its camera now: accounts lock for every protocol at once.
+    pub fn stream_leave(&self, source: &MediaUrl) -> Leave {
+        match self.stream_account(source) {
+            Some((ip, login)) => self.shared.parts.book.stream_leave(ip, &login),
+            None => Leave::Go,
         }
+    }
+
+    /// What came of it.
+    pub fn stream_login(&self, source: &MediaUrl, end: LoginEnd) {
+        if let Some((ip, login)) = self.stream_account(source) {
+            self.shared.parts.book.stream_login(ip, &login, end);
+        }
+    }
+
+    /// Whose account a stream uses; `None` where it has none, or nobody knows where the name of
+    /// its host leads: names are not looked up for this.
+    fn stream_account(&self, source: &MediaUrl) -> Option<(IpAddr, Login)> {
+        let host = Host::parse("sourceUrl", source.host()).ok()?;
+        let ip = self.shared.parts.book.address(&host)?;
+        let (user, password) = source.credentials()?;
+        Some((ip, Login::parse(&user, &password).ok()?))
     }
 
     /// How long cameras take.
@@ -286,10 +283,7 @@ impl CameraService {
         // Under the lock, so that a lane that is just being made misses nothing.
         let lanes = self.shared.lanes();
         self.shared.link_down.store(down, Ordering::Relaxed);
-        for handle in lanes.map.values() {
-            handle.flags.link_down.store(down, Ordering::Relaxed);
-            let _ = handle.queue.try_send(Input::Look);
-        }
+        lanes.signal(|flags| flags.link_down.store(down, Ordering::Relaxed));
     }
 
     /// How long an answer to `order` may take at most.
@@ -305,6 +299,13 @@ impl CameraService {
             .map
             .values()
             .any(|handle| handle.flags.moves_for_cloud.load(Ordering::Relaxed))
+    }
+
+    /// What waits for the lane that most waits for.
+    pub fn queue(&self) -> QueueFigure {
+        let lanes = self.shared.lanes();
+        let longest = lanes.map.values().map(|handle| handle.queue.len()).max();
+        QueueFigure::bounded("camera_commands", longest.unwrap_or(0), MAX_WAITING)
     }
 
     /// How many cameras have a lane.
@@ -335,10 +336,7 @@ impl CameraService {
     pub fn shut_down(&self) {
         let lanes = self.shared.lanes();
         self.shared.stopping.store(true, Ordering::Relaxed);
-        for handle in lanes.map.values() {
-            handle.flags.stopping.store(true, Ordering::Relaxed);
-            let _ = handle.queue.try_send(Input::Look);
-        }
+        lanes.signal(|flags| flags.stopping.store(true, Ordering::Relaxed));
         drop(lanes);
         self.shared
             .alive
@@ -368,11 +366,8 @@ impl CameraService {
         let Some(alive) = alive.filter(|_| !shared.stopping.load(Ordering::Relaxed)) else {
             return Err(Fault::new(ErrorCode::NodeOffline, "the node is stopping"));
         };
-        if lanes.map.len() >= MAX_LANES {
-            lanes.let_one_go()?;
-        }
-        lanes.generations += 1;
-        let generation = lanes.generations;
+        lanes.make_room()?;
+        let generation = lanes.next_generation();
         let (queue, inputs) = bounded(MAX_WAITING);
         let flags = Arc::new(Flags::default());
         flags
@@ -402,26 +397,6 @@ impl CameraService {
     }
 }
 
-impl Lanes {
-    /// Makes room: the lane that has been quiet longest goes.
-    fn let_one_go(&mut self) -> Result<(), Fault> {
-        let oldest = self
-            .map
-            .iter()
-            .filter_map(|(place, handle)| Some((handle.flags.quiet_since()?, *place)))
-            .min_by_key(|(since, _)| *since);
-        let Some((_, place)) = oldest else {
-            return Err(Fault::new(
-                ErrorCode::NodeBusy,
-                format!("{MAX_LANES} cameras are being steered already"),
-            ));
-        };
-        // Its thread sees the queue cut, finishes what came in between, and ends.
-        self.map.remove(&place);
-        Ok(())
-    }
-}
-
 impl Shared {
     /// The limits that count now.
     pub fn policy(&self) -> LanePolicy {
@@ -440,13 +415,7 @@ impl Shared {
 
     /// The lanes at an address whose last command found them by that host.
     pub(super) fn lanes_by(&self, ip: IpAddr, host: &Host) -> Vec<(Spot, CameraId)> {
-        let lanes = self.lanes();
-        lanes
-            .map
-            .iter()
-            .filter(|(spot, handle)| spot.ip == ip && handle.named.1 == *host)
-            .map(|(spot, handle)| (*spot, handle.named.0.clone()))
-            .collect()
+        self.lanes().by(ip, host)
     }
 
     fn has_lane(&self, place: &Spot) -> bool {
@@ -463,13 +432,7 @@ impl Shared {
         if !inputs.is_empty() {
             return false;
         }
-        if lanes
-            .map
-            .get(place)
-            .is_some_and(|h| h.generation == generation)
-        {
-            lanes.map.remove(place);
-        }
+        lanes.remove(place, generation);
         true
     }
 }

@@ -13,6 +13,7 @@ use super::service::{CameraDone, CameraService};
 use crate::domain::camera::Credentials;
 use crate::domain::discovery::StreamDescription;
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::LoginEnd;
 use crate::util::secret::Secret;
 
 impl CameraService {
@@ -65,7 +66,7 @@ impl CameraService {
         match &described {
             Err(fault) if fault.code == ErrorCode::Unauthorized => {
                 log::warn!(camera:% = at, user = login.user.as_str(); "the camera refused over RTSP a login that it takes over HTTP");
-                parts.book.stream_login(ip, &login, false);
+                parts.book.stream_login(ip, &login, LoginEnd::Refused);
             }
             _ => parts.book.nothing_heard(ip, &login),
         }

@@ -15,6 +15,7 @@ mod owner;
 mod owner_tests;
 mod schedule;
 mod service;
+mod tally;
 
 pub use ask::ask_strangers;
 pub use inventory::{
@@ -26,3 +27,4 @@ pub use service::{
     DiscoveryObserver, DiscoveryParts, DiscoveryService, NewScanner, ScanPolicy, ScanReply,
     ScanState,
 };
+pub use tally::{LastSweep, SweepEnd, SweepTally};

@@ -86,6 +86,12 @@ pub(super) fn start(
                 if catch_unwind(life).is_err() {
                     // Whatever sweeps still does so for nobody.
                     shared.cancel();
+                    let mut tally = shared.tally();
+                    tally.callers = 0;
+                    if tally.under_way {
+                        tally.lost();
+                    }
+                    drop(tally);
                     log::error!(
                         "a fault of lss ended discovery; it starts again with an empty list"
                     );
@@ -135,6 +141,7 @@ impl<'a> Owner<'a> {
             .listed(&self.shared.cameras(), &self.state);
         loop {
             self.step(Now::read());
+            self.shared.tally().callers = self.schedule.callers();
             let idle = never();
             let swept = self.sweep.as_ref().map_or(&idle, |sweep| &sweep.done);
             let deadline = self.deadline().map_or_else(never, |at| {
@@ -228,6 +235,7 @@ impl<'a> Owner<'a> {
         log::debug!(networks = networks.describe(), ranges = order.ranges.len(), left_out = order.except.len(); "a sweep begins");
         self.note(notes.into_iter(), log::Level::Info);
         self.schedule.started(wish, order.ranges.clone(), now);
+        self.shared.tally().under_way = true;
         let mut scanner = match self.scanner.take() {
             Some(scanner) => scanner,
             None => match (self.parts.scanner)() {
@@ -264,6 +272,7 @@ impl<'a> Owner<'a> {
         let Some(sweep) = self.sweep.take() else {
             return;
         };
+        self.shared.tally().swept(report, now.wall);
         let first = !self.state.swept;
         let swept = self.inventory.swept(&sweep.order, report, now);
         let (found, took) = (report.finds.len(), report.took);
@@ -291,6 +300,7 @@ impl<'a> Owner<'a> {
     fn lost(&mut self, why: &str) {
         log::error!("{why}; the next one has a new scanner");
         self.sweep = None;
+        self.shared.tally().lost();
         self.state.trouble = Some(why.to_owned());
         let why = why.to_owned();
         self.over(Instant::now(), &[], |_| {
@@ -369,7 +379,8 @@ impl<'a> Owner<'a> {
     }
 }
 
-fn every(policy: &ScanPolicy) -> Option<Duration> {
+/// The pace that a policy asks for.
+pub(super) fn every(policy: &ScanPolicy) -> Option<Duration> {
     let something = policy.enabled && policy.networks != Networks::Listed(Vec::new());
     something.then_some(policy.every)
 }

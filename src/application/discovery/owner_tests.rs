@@ -12,6 +12,7 @@ use super::networks::Networks;
 use super::service::{
     DiscoveryObserver, DiscoveryParts, DiscoveryService, ScanPolicy, ScanReply, ScanState,
 };
+use super::tally::SweepEnd;
 use crate::application::camera::fakes::{self, Asked};
 use crate::domain::discovery::{
     CameraScannerGateway, Certainty, Find, SweepOrder, SweepReport, VendorGuess,
@@ -199,6 +200,16 @@ fn the_first_sweep_begins_at_once_and_is_told() {
     });
     assert_eq!(bench.service.cameras()[0].ip, "192.168.0.64");
     assert_eq!(bench.watcher.first.load(Ordering::SeqCst), 1);
+    let tally = bench.service.tally();
+    assert_eq!(ends(&bench), [1, 0, 0]);
+    assert_eq!(tally.last.unwrap().addresses, 254);
+    assert!(!tally.under_way);
+    assert_eq!(bench.service.every(), Some(NEVER));
+}
+
+/// Sweeps so far: complete, cut short, failed.
+fn ends(bench: &Bench) -> [u64; 3] {
+    SweepEnd::ALL.map(|how| bench.service.tally().ended(how))
 }
 
 #[test]
@@ -282,6 +293,7 @@ fn a_sweep_that_panics_is_reported_and_the_next_one_has_a_new_scanner() {
     bench.next_order();
     bench.act(Act::Find(vec![find("192.168.0.64")]));
     assert_eq!(listed(&reply), ["192.168.0.64"]);
+    assert_eq!(ends(&bench), [1, 0, 1]);
     bench
         .watcher
         .until("no trouble", |_, state| state.trouble.is_none());
@@ -306,6 +318,8 @@ fn a_thread_that_panics_starts_again() {
     bench.next_order();
     bench.act(Act::Find(vec![find("192.168.0.65")]));
     assert_eq!(listed(&reply), ["192.168.0.65"]);
+    // What is counted outlives the thread's faults.
+    assert_eq!(ends(&bench), [2, 0, 0]);
 }
 
 #[test]
@@ -313,6 +327,7 @@ fn the_end_comes_at_once() {
     let bench = bench(policy(true), |_| {});
     bench.next_order();
     bench.act(Act::Hang);
+    assert!(bench.service.tally().under_way);
     let joined = bench.scan(None);
     let waiting = bench.scan(Some("10.0.0.0/24"));
     let asked = Instant::now();

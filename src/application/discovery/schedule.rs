@@ -59,8 +59,7 @@ impl<T> Schedule<T> {
 
     /// Somebody asks for a sweep; given back where too many wait.
     pub fn ask(&mut self, wish: Wish, who: T) -> Result<(), T> {
-        let asked = self.waiting.len() + self.running.as_ref().map_or(0, |r| r.joined.len());
-        if asked >= MAX_WAITING {
+        if self.callers() >= MAX_WAITING {
             return Err(who);
         }
         match &mut self.running {
@@ -68,6 +67,11 @@ impl<T> Schedule<T> {
             _ => self.waiting.push_back((wish, who)),
         }
         Ok(())
+    }
+
+    /// How many wait for a sweep's end.
+    pub fn callers(&self) -> usize {
+        self.waiting.len() + self.running.as_ref().map_or(0, |r| r.joined.len())
     }
 
     /// What to sweep now, if anything. To be followed by [`started`](Self::started).

@@ -2,17 +2,19 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::networks::Networks;
 use super::owner::{self, Input};
-use super::schedule::Wish;
+use super::schedule::{MAX_WAITING, Wish};
+use super::tally::SweepTally;
 use crate::application::camera::CameraService;
 use crate::domain::discovery::CameraScannerGateway;
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::figures::QueueFigure;
 use crate::domain::node::Camera;
 
 /// Messages that wait for the thread, which takes microseconds for each. A full queue answers
@@ -78,6 +80,7 @@ pub(super) struct Shared {
     list: RwLock<Arc<Vec<Camera>>>,
     policy: RwLock<Arc<ScanPolicy>>,
     canceller: Mutex<Option<Canceller>>,
+    tally: Mutex<SweepTally>,
     stopping: AtomicBool,
 }
 
@@ -98,6 +101,7 @@ impl DiscoveryService {
             list: RwLock::default(),
             policy: RwLock::new(Arc::new(policy)),
             canceller: Mutex::default(),
+            tally: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
         let (queue, inputs) = bounded(MAX_MESSAGES);
@@ -150,6 +154,24 @@ impl DiscoveryService {
         }
     }
 
+    /// What sweeps there have been.
+    pub fn tally(&self) -> SweepTally {
+        *self.shared.tally()
+    }
+
+    /// How often sweeps come round by themselves; `None` = only when somebody asks.
+    pub fn every(&self) -> Option<Duration> {
+        owner::every(&self.shared.policy())
+    }
+
+    /// What waits here.
+    pub fn queues(&self) -> [QueueFigure; 2] {
+        [
+            QueueFigure::bounded("discovery_messages", self.queue.len(), MAX_MESSAGES),
+            QueueFigure::bounded("discovery_callers", self.tally().callers, MAX_WAITING),
+        ]
+    }
+
     /// How long a sweep that is asked for may take: the one under way, and its own.
     pub fn patience(&self) -> Duration {
         self.shared.policy().timeout * 2 + Duration::from_secs(5)
@@ -195,6 +217,11 @@ impl Shared {
 
     pub fn publish(&self, list: Arc<Vec<Camera>>) {
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = list;
+    }
+
+    /// Held for a look or a change, never longer.
+    pub fn tally(&self) -> MutexGuard<'_, SweepTally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn policy(&self) -> Arc<ScanPolicy> {

@@ -39,6 +39,8 @@ pub struct Entry {
     pub run: Option<Run>,
     /// While RECONNECTING without a process.
     pub retry_at: Option<Instant>,
+    /// Why its last run ended, until there is another.
+    pub retry_for: Option<Cause>,
     /// Its failures.
     pub account: Account,
     /// It has streamed with these credentials.

@@ -63,6 +63,8 @@ pub struct Run {
     pub failing: Option<Diagnosis>,
     started: Instant,
     session_up_at: Option<Instant>,
+    /// How long the session's handshake took.
+    handshake: Option<Duration>,
     /// When output first advanced.
     media_at: Option<Instant>,
     progress: Progress,
@@ -95,6 +97,7 @@ impl Run {
             failing: None,
             started: now,
             session_up_at: None,
+            handshake: None,
             media_at: None,
             progress: Progress::default(),
             advanced_at: None,
@@ -104,9 +107,17 @@ impl Run {
         }
     }
 
-    /// The WHIP session is up.
-    pub fn session_up(&mut self, now: Instant) {
-        self.session_up_at.get_or_insert(now);
+    /// The WHIP session is up; its handshake took so long.
+    pub fn session_up(&mut self, handshake: Option<Duration>, now: Instant) {
+        if self.session_up_at.is_none() {
+            self.session_up_at = Some(now);
+            self.handshake = handshake;
+        }
+    }
+
+    /// Whether there has been a WHIP session.
+    pub fn has_session(&self) -> bool {
+        self.session_up_at.is_some()
     }
 
     /// A progress block.
@@ -129,8 +140,11 @@ impl Run {
     /// How long it took to stream; `None` while it does not.
     pub fn start_split(&self) -> Option<StartSplit> {
         let since = |at: Instant| at.saturating_duration_since(self.started);
+        let session = since(self.session_up_at?);
         Some(StartSplit {
-            session: since(self.session_up_at?),
+            // Of an engine that tells nonsense, nothing.
+            source: self.handshake.and_then(|took| session.checked_sub(took)),
+            session,
             media: since(self.media_at?),
             streaming: since(self.streaming_since?),
         })
@@ -279,7 +293,7 @@ mod tests {
 
     fn streaming(policy: &Policy, t0: Instant) -> Run {
         let mut run = Run::new(RunId(1), t0);
-        run.session_up(t0);
+        run.session_up(None, t0);
         run.progress(&block(900), t0 + secs(1));
         assert_eq!(run.judge(policy, t0 + secs(1)), Verdict::Wait);
         assert_eq!(run.deadline(policy), t0 + policy.start_confirm);
@@ -293,7 +307,7 @@ mod tests {
         let t0 = Instant::now();
         let mut run = Run::new(RunId(1), t0);
         assert_eq!(run.judge(&policy, t0 + secs(14)), Verdict::Wait);
-        run.session_up(t0);
+        run.session_up(None, t0);
         assert_eq!(run.judge(&policy, t0 + secs(14)), Verdict::Wait);
         assert_eq!(
             run.judge(&policy, t0 + secs(15)),
@@ -370,7 +384,7 @@ mod tests {
         let policy = Policy::default();
         let t0 = Instant::now();
         let mut run = Run::new(RunId(1), t0);
-        run.session_up(t0);
+        run.session_up(None, t0);
         run.progress(&block(10), t0 + secs(1));
         run.failing(
             Diagnosis {

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::validate::{StartCommand, StreamRules};
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::figures::QueueFigure;
 use crate::domain::gateway::{Engine, Launch};
 use crate::domain::stream::{StreamSpec, StreamTask, TaskId};
 
@@ -110,6 +111,11 @@ impl StreamService {
             engine,
             rules,
         }
+    }
+
+    /// What waits for the owner.
+    pub fn queue(&self) -> QueueFigure {
+        QueueFigure::bounded("stream_requests", self.queue.len(), MAX_WAITING)
     }
 
     /// Validates and starts; answers at once with the task in STARTING.

@@ -2,38 +2,43 @@
 //!
 //! Requests, child events and the time go in; [`Effect`]s and the next deadline come out. It
 //! knows no process, no thread, no clock. Replies go straight to their channels: they have room
-//! for one and never block.
+//! for one and never block. `endings` is how tasks end, `views` what is told of them.
+
+mod endings;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
 use super::effect::Effect;
-use super::entry::{
-    Entry, Waiting, classified, crash, ended_by_stop, refuse_waiting, reply, signal_effect, unknown,
-};
+use super::entry::{Entry, Waiting, reply, signal_effect, unknown};
 use super::policy::Policy;
-use super::retry::{Account, HEALTHY, Next};
-use super::run::{EndWhy, Run, Verdict};
-use super::service::{FirstTryEnd, StreamRequest, TaskLog};
+use super::retry::Account;
+use super::run::{Run, Verdict};
+use super::service::{FirstTryEnd, StreamRequest};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{ChildEvent, ChildExit, Launch, RunEvent, RunId, StartedRun, Uplink};
+use crate::domain::gateway::{
+    ChildEvent, Launch, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
+};
 use crate::domain::stream::{
-    Cause, Diagnosis, StopReason, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
+    Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
 };
 use crate::util::time::Now;
 
-/// Ended tasks that stay readable.
-const KEPT_ENDED: usize = 100;
 /// Runs whose logs are kept, a task.
 const KEPT_LOGS: usize = 3;
+
+/// A try that waits for another one's login is looked at this often.
+const LOGIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// All tasks.
 pub struct Table {
     policy: Policy,
     uplink: Arc<dyn Uplink>,
+    logins: Arc<dyn StreamLogins>,
     jitter: fastrand::Rng,
     tasks: BTreeMap<TaskId, Entry>,
     next_run: u64,
@@ -44,10 +49,16 @@ pub struct Table {
 
 impl Table {
     /// No tasks yet. `seed` is for the retry jitter.
-    pub fn new(policy: Policy, uplink: Arc<dyn Uplink>, seed: u64) -> Self {
+    pub fn new(
+        policy: Policy,
+        uplink: Arc<dyn Uplink>,
+        logins: Arc<dyn StreamLogins>,
+        seed: u64,
+    ) -> Self {
         Self {
             policy,
             uplink,
+            logins,
             jitter: fastrand::Rng::with_seed(seed),
             tasks: BTreeMap::new(),
             next_run: 1,
@@ -187,8 +198,11 @@ impl Table {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> StreamTask {
-        let task = self.new_task(spec, &launch, now.wall);
+        let mut task = self.new_task(spec, &launch, now.wall);
         let id = task.spec.task_id.clone();
+        if let Some(before) = self.tasks.get(&id) {
+            task.tally = before.task.tally.carried_on();
+        }
         let number = self.next_number;
         self.next_number += 1;
         let mut entry = Entry {
@@ -196,6 +210,7 @@ impl Table {
             launch,
             run: None,
             retry_at: None,
+            retry_for: None,
             account: Account::new(),
             worked_before: false,
             runs: 0,
@@ -205,22 +220,44 @@ impl Table {
             behind: None,
             number,
         };
-        self.launch(&mut entry, now, out);
+        let guarded = self.launch(&mut entry, now, out);
         // After the start, so that the event carries the pid: see `started`.
         entry.task.status = StreamStatus::Starting;
         let shown = entry.task.clone();
-        self.tasks.insert(id, entry);
+        self.tasks.insert(id.clone(), entry);
+        if let Some(diagnosis) = guarded {
+            self.failed(&id, diagnosis, now, out);
+        }
         shown
     }
 
-    fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) {
+    /// Starts a try, or puts it off; or tells why there may be none.
+    fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
+        match self.logins.leave(&entry.task.spec) {
+            Leave::Go => {}
+            Leave::Later => {
+                entry.retry_at = Some(now.mono + LOGIN_PAUSE);
+                return None;
+            }
+            Leave::Guarded(detail) => {
+                entry.retry_at = None;
+                return Some(Diagnosis {
+                    cause: Cause::SourceAuth,
+                    detail,
+                });
+            }
+        }
         let id = RunId(self.next_run);
         self.next_run += 1;
         entry.runs += 1;
         entry.retry_at = None;
+        if let Some(cause) = entry.retry_for.take() {
+            *entry.task.tally.restarts.entry(cause).or_default() += 1;
+        }
         entry.task.progress = None;
         entry.run = Some(Run::new(id, now.mono));
         out.push(Effect::Start(id, entry.launch.clone()));
+        None
     }
 
     /// The outcome of an [`Effect::Start`].
@@ -251,6 +288,7 @@ impl Table {
             }
             Err(diagnosis) => {
                 entry.run = None;
+                self.logins.ended(&entry.task.spec, LoginEnd::Unknown);
                 entry.book_exit(None, None, Some(&diagnosis), now.wall);
                 self.failed(&id, diagnosis, now, &mut out);
             }
@@ -271,7 +309,13 @@ impl Table {
             return out;
         };
         match event.event {
-            ChildEvent::SessionUp => run.session_up(now.mono),
+            ChildEvent::SessionUp(took) => {
+                // FFmpeg opens its inputs before its output: the camera has let it in.
+                if !run.has_session() {
+                    self.logins.ended(&entry.task.spec, LoginEnd::Taken);
+                }
+                run.session_up(took, now.mono);
+            }
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
                 entry.task.progress = Some(progress);
@@ -315,8 +359,12 @@ impl Table {
         let Some(mut entry) = self.tasks.remove(id) else {
             return;
         };
-        if entry.retry_at.is_some_and(|at| now.mono >= at) {
-            self.launch(&mut entry, now, out);
+        if entry.retry_at.is_some_and(|at| now.mono >= at)
+            && let Some(diagnosis) = self.launch(&mut entry, now, out)
+        {
+            self.tasks.insert(id.clone(), entry);
+            self.failed(id, diagnosis, now, out);
+            return;
         }
         if entry.healthy_at().is_some_and(|at| now.mono >= at) {
             entry.account.reset();
@@ -361,277 +409,6 @@ impl Table {
             }
         }
         self.tasks.insert(id.clone(), entry);
-    }
-
-    fn exited(&mut self, id: &TaskId, exit: &ChildExit, now: Now, out: &mut Vec<Effect>) {
-        let Some(entry) = self.tasks.get_mut(id) else {
-            return;
-        };
-        let Some(run) = entry.run.take() else {
-            return;
-        };
-        out.push(Effect::Reap(run.id));
-        if run.ending() == Some(&EndWhy::Stall) {
-            entry.task.tally.stalls += 1;
-        }
-        entry.task.process_id = None;
-        let asked = matches!(run.ending(), Some(EndWhy::Stop | EndWhy::Shutdown));
-        let said = exit.diagnosis.clone().or_else(|| run.failing.clone());
-        let diagnosis = match run.ending() {
-            Some(EndWhy::Stop | EndWhy::Shutdown) => None,
-            Some(EndWhy::Stall) => Some(classified(said).unwrap_or_else(|| Diagnosis {
-                cause: Cause::SourceStream,
-                detail: format!(
-                    "no progress for {} s: the source has stalled",
-                    self.policy.stall_timeout.as_secs()
-                ),
-            })),
-            Some(EndWhy::StartTimeout) => Some(classified(said).unwrap_or_else(|| Diagnosis {
-                cause: Cause::EngineTimeout,
-                detail: format!(
-                    "no media within {} s of the start",
-                    self.policy.start_timeout.as_secs()
-                ),
-            })),
-            Some(EndWhy::Failing) => Some(run.failing.clone().or(said).unwrap_or_else(crash)),
-            None if said.is_none() && entry.launch.ends_by_nature && exit.code == Some(0) => None,
-            None => Some(said.unwrap_or_else(crash)),
-        };
-        entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
-        if run
-            .streaming_since
-            .is_some_and(|since| now.mono >= since + HEALTHY)
-        {
-            entry.account.reset();
-        }
-        match diagnosis {
-            Some(diagnosis) => self.failed(id, diagnosis, now, out),
-            None => {
-                let reason = match run.ending() {
-                    Some(EndWhy::Shutdown) => StopReason::NodeShutdown,
-                    _ if asked => StopReason::Command,
-                    _ => StopReason::EndOfFile,
-                };
-                self.stopped(id, reason, now, out);
-            }
-        }
-    }
-
-    /// A try has failed; its process, if there was one, is gone.
-    fn failed(&mut self, id: &TaskId, diagnosis: Diagnosis, now: Now, out: &mut Vec<Effect>) {
-        let jitter = self.jitter.f64();
-        let uplink_down = diagnosis.cause == Cause::WhipUplink && self.uplink.is_down();
-        let stopping = self.stopping;
-        let Some(entry) = self.tasks.get_mut(id) else {
-            return;
-        };
-        let fault = Fault::new(diagnosis.cause.code(), diagnosis.detail);
-        entry.task.process_id = None;
-        entry.task.error = Some(fault.clone());
-        if stopping {
-            self.stopped(id, StopReason::NodeShutdown, now, out);
-            return;
-        }
-        let next = entry.account.failed(
-            diagnosis.cause,
-            entry.worked_before,
-            uplink_down,
-            entry.task.max_retries,
-            jitter,
-        );
-        entry.task.retry_count = entry.account.counted;
-        if let Next::Again(delay) = next {
-            entry.retry_at = Some(now.mono + delay);
-            if entry.task.status != StreamStatus::Reconnecting {
-                entry.become_(StreamStatus::Reconnecting, now.wall, out);
-            }
-            entry.answer_first_try(Some(&fault));
-            return;
-        }
-        entry.task.stopped_at = Some(now.wall);
-        entry.become_(StreamStatus::Error, now.wall, out);
-        entry.answer_first_try(Some(&fault));
-        // A stop that came while it failed has what it wanted.
-        let task = entry.task.clone();
-        entry.answer_stop(&Ok(task));
-        self.after_end(id, now, out);
-    }
-
-    fn stopped(&mut self, id: &TaskId, reason: StopReason, now: Now, out: &mut Vec<Effect>) {
-        let Some(entry) = self.tasks.get_mut(id) else {
-            return;
-        };
-        entry.retry_at = None;
-        entry.task.process_id = None;
-        entry.task.error = None;
-        entry.task.stopped_at = Some(now.wall);
-        entry.task.stop_reason = Some(reason);
-        entry.become_(StreamStatus::Stopped, now.wall, out);
-        let ended_first_try = (reason != StopReason::EndOfFile).then(|| ended_by_stop(id));
-        entry.answer_first_try(ended_first_try.as_ref());
-        let task = entry.task.clone();
-        entry.answer_stop(&Ok(task));
-        self.after_end(id, now, out);
-    }
-
-    /// A task has become terminal: start what waits behind it, forget the oldest ended ones.
-    fn after_end(&mut self, id: &TaskId, now: Now, out: &mut Vec<Effect>) {
-        let waiting = self.tasks.get_mut(id).and_then(|e| e.behind.take());
-        if let Some(waiting) = waiting {
-            if self.stopping {
-                refuse_waiting(id, waiting.first_try);
-            } else {
-                self.begin(waiting.spec, waiting.launch, waiting.first_try, now, out);
-            }
-        }
-        let mut ended: Vec<(SystemTime, u64, TaskId)> = self
-            .tasks
-            .iter()
-            .filter(|(_, e)| e.task.status.is_terminal())
-            .map(|(id, e)| {
-                (
-                    e.task.stopped_at.unwrap_or(e.task.created_at),
-                    e.number,
-                    id.clone(),
-                )
-            })
-            .collect();
-        if ended.len() > KEPT_ENDED {
-            ended.sort();
-            let surplus = ended.len() - KEPT_ENDED;
-            for (_, _, id) in ended.into_iter().take(surplus) {
-                self.tasks.remove(&id);
-            }
-        }
-    }
-
-    fn stop(
-        &mut self,
-        id: &TaskId,
-        force: bool,
-        done: Sender<Result<StreamTask, Fault>>,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(entry) = self.tasks.get_mut(id) else {
-            reply(&done, Err(unknown(id)));
-            return;
-        };
-        if let Some(waiting) = entry.behind.take() {
-            refuse_waiting(id, waiting.first_try);
-        }
-        if entry.task.status.is_terminal() {
-            reply(&done, Ok(entry.task.clone()));
-            return;
-        }
-        entry.stop_waiters.push(done);
-        match &mut entry.run {
-            Some(run) => {
-                if let Some(signal) = run.end(EndWhy::Stop, force, &self.policy, now.mono) {
-                    out.push(signal_effect(signal, run.id));
-                }
-            }
-            None => self.stopped(id, StopReason::Command, now, out),
-        }
-    }
-
-    /// The daemon ends: every run gets its SIGTERM at once, and all share one `stop_timeout`.
-    pub fn shut_down(&mut self, now: Now) -> Vec<Effect> {
-        self.stopping = true;
-        let mut out = Vec::new();
-        let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
-        for id in ids {
-            let Some(entry) = self.tasks.get_mut(&id) else {
-                continue;
-            };
-            if let Some(waiting) = entry.behind.take() {
-                refuse_waiting(&id, waiting.first_try);
-            }
-            if entry.task.status.is_terminal() {
-                continue;
-            }
-            match &mut entry.run {
-                Some(run) => {
-                    let why = match run.ending() {
-                        Some(EndWhy::Stop) => EndWhy::Stop,
-                        _ => EndWhy::Shutdown,
-                    };
-                    if let Some(signal) = run.end(why, false, &self.policy, now.mono) {
-                        out.push(signal_effect(signal, run.id));
-                    }
-                }
-                None => self.stopped(&id, StopReason::NodeShutdown, now, &mut out),
-            }
-        }
-        out
-    }
-
-    /// No more grace: SIGKILL to what still runs.
-    pub fn kill_all(&mut self, now: Now) -> Vec<Effect> {
-        let mut out = self.shut_down(now);
-        for entry in self.tasks.values_mut() {
-            if let Some(run) = &mut entry.run
-                && let Some(signal) = run.kill(now.mono)
-            {
-                out.push(signal_effect(signal, run.id));
-            }
-        }
-        out
-    }
-
-    /// Whether no process is left.
-    pub fn is_idle(&self) -> bool {
-        self.tasks.values().all(|e| e.run.is_none())
-    }
-
-    /// Whether new tasks are refused by order.
-    pub fn maintenance(&self) -> bool {
-        self.maintenance
-    }
-
-    /// Active tasks and when they were accepted.
-    pub fn active(&self) -> Vec<(String, SystemTime)> {
-        self.tasks
-            .iter()
-            .filter(|(_, e)| e.task.status.is_active())
-            .map(|(id, e)| (id.to_string(), e.task.created_at))
-            .collect()
-    }
-
-    fn list(&self, active_only: bool) -> Vec<StreamTask> {
-        let mut found: Vec<(u64, &StreamTask)> = self
-            .tasks
-            .values()
-            .filter(|e| !active_only || e.task.status.is_active())
-            .map(|e| (e.number, &e.task))
-            .collect();
-        found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-        found.into_iter().map(|(_, task)| task.clone()).collect()
-    }
-
-    fn log(&self, id: &TaskId, run: Option<u64>) -> Result<TaskLog, Fault> {
-        let entry = self.tasks.get(id).ok_or_else(|| unknown(id))?;
-        let runs: Vec<u64> = entry.logs.iter().rev().map(|(n, _)| *n).collect();
-        let wanted = run.or(runs.first().copied());
-        let found = entry.logs.iter().find(|(n, _)| Some(*n) == wanted);
-        match (found, run) {
-            (Some((number, log)), _) => Ok(TaskLog {
-                run: *number,
-                runs,
-                lines: log.lines(),
-            }),
-            (None, None) => Ok(TaskLog {
-                run: 0,
-                runs,
-                lines: Vec::new(),
-            }),
-            (None, Some(run)) => Err(Fault::new(
-                ErrorCode::NotFound,
-                format!(
-                    "run {run} of task {id} is not kept; data.runs of this route without ?run lists those that are"
-                ),
-            )),
-        }
     }
 
     fn task_of(&self, run: RunId) -> Option<TaskId> {

@@ -1,8 +1,9 @@
 //! The table in simulated time.
 #![allow(unused_must_use)] // Many tests look at the task afterwards, not at the first answer.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -15,11 +16,12 @@ use super::table::Table;
 use super::validate::{StartCommand, StreamRules};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
-    ChildEvent, ChildExit, Launch, RunEvent, RunId, RunLog, StartedRun, Uplink,
+    ChildEvent, ChildExit, Launch, Leave, LoginEnd, RunEvent, RunId, RunLog, StartedRun,
+    StreamLogins, Uplink,
 };
 use crate::domain::stream::{
-    Cause, Diagnosis, Progress, StopReason, StreamStatus, StreamTask, TaskEvent, TaskEventKind,
-    TaskId, TaskMode,
+    Cause, Diagnosis, Progress, StopReason, StreamSpec, StreamStatus, StreamTask, TaskEvent,
+    TaskEventKind, TaskId, TaskMode,
 };
 use crate::util::secret::Secret;
 use crate::util::time::Now;
@@ -35,6 +37,43 @@ struct Up(bool);
 impl Uplink for Up {
     fn is_down(&self) -> bool {
         !self.0
+    }
+}
+
+/// A guard that answers as it is told, and writes down what it hears.
+#[derive(Default)]
+struct Door {
+    answers: Mutex<VecDeque<Leave>>,
+    asked: AtomicUsize,
+    heard: Mutex<Vec<LoginEnd>>,
+}
+
+impl Door {
+    fn says(&self, answers: impl IntoIterator<Item = Leave>) {
+        self.answers.lock().unwrap().extend(answers);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn heard(&self) -> Vec<LoginEnd> {
+        std::mem::take(&mut self.heard.lock().unwrap())
+    }
+}
+
+impl StreamLogins for Door {
+    fn leave(&self, _: &StreamSpec) -> Leave {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Leave::Go)
+    }
+
+    fn ended(&self, _: &StreamSpec, end: LoginEnd) {
+        self.heard.lock().unwrap().push(end);
     }
 }
 
@@ -55,6 +94,7 @@ struct Child {
 
 struct Sim {
     table: Table,
+    door: Arc<Door>,
     now: Now,
     children: BTreeMap<RunId, Child>,
     manners: Manners,
@@ -72,8 +112,10 @@ impl Sim {
     }
 
     fn with(policy: Policy, uplink: bool) -> Self {
+        let door = Arc::new(Door::default());
         Self {
-            table: Table::new(policy, Arc::new(Up(uplink)), 7),
+            table: Table::new(policy, Arc::new(Up(uplink)), door.clone(), 7),
+            door,
             now: Now::read(),
             children: BTreeMap::new(),
             manners: Manners::Willing,
@@ -216,6 +258,7 @@ impl Sim {
                     code,
                     signal,
                     diagnosis,
+                    cpu: Duration::from_millis(300),
                 }),
             },
             self.now,
@@ -279,7 +322,7 @@ impl Sim {
     /// Brings the newest child to STREAMING.
     fn stream(&mut self) -> RunId {
         let run = self.live();
-        self.child_event(run, ChildEvent::SessionUp);
+        self.child_event(run, ChildEvent::SessionUp(None));
         self.send_media(run, 500);
         self.pass(Duration::from_secs(2));
         run
@@ -363,6 +406,97 @@ fn a_lost_camera_comes_back_by_itself() {
 }
 
 #[test]
+fn a_guarded_login_is_not_tried() {
+    let mut sim = Sim::new();
+    sim.door
+        .says([Leave::Guarded("guarded until noon".to_owned())]);
+    let (_, first) = sim.start("t");
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::RtspAuthFailed);
+    assert_eq!(fault.message, "guarded until noon");
+    assert_eq!(task.unwrap().status, StreamStatus::Error);
+    assert_eq!(sim.launches, 0);
+    assert_eq!(sim.door.heard(), []);
+    assert!(sim.get("t").exit_history.is_empty(), "nothing has run");
+    assert_eq!(sim.table.next_deadline(), None);
+}
+
+#[test]
+fn a_login_that_worked_and_is_guarded_waits_without_a_process() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    assert_eq!(sim.door.heard(), [LoginEnd::Taken]);
+    sim.exit(run, 0, Some(Cause::SourceAuth));
+    assert_eq!(sim.door.heard(), [LoginEnd::Refused]);
+    let guarded = || Leave::Guarded("guarded".to_owned());
+    sim.door.says(std::iter::repeat_with(guarded).take(3));
+    let launches = sim.launches;
+    while sim.door.asked() < 4 {
+        assert_eq!(sim.launches, launches);
+        sim.pass(Duration::from_secs(1));
+    }
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!((task.retry_count, task.exit_history.len()), (0, 1));
+    sim.until_launch();
+    sim.stream();
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
+    assert_eq!(sim.door.heard(), [LoginEnd::Taken]);
+}
+
+#[test]
+fn a_try_waits_for_the_logins_before_it() {
+    let mut sim = Sim::new();
+    sim.door.says([Leave::Later, Leave::Later]);
+    let (accepted, first) = sim.start("t");
+    assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+    assert_eq!(sim.launches, 0);
+    assert!(first.try_recv().is_err());
+    sim.until_launch();
+    assert_eq!(sim.door.asked(), 3);
+    sim.stream();
+    assert!(first.try_recv().unwrap().is_ok());
+    sim.stop("t", false);
+    // A stop needs no try.
+    sim.door.says([Leave::Later]);
+    let (_, first) = sim.start("t");
+    let done = sim.stop("t", false);
+    assert_eq!(
+        done.try_recv().unwrap().unwrap().status,
+        StreamStatus::Stopped
+    );
+    assert!(first.try_recv().unwrap().is_err());
+    assert_eq!(sim.table.next_deadline(), None);
+}
+
+#[test]
+fn the_guard_hears_of_each_try_once() {
+    let mut sim = Sim::new();
+    // No process at all.
+    sim.spawn_fails = Some(Cause::EngineMissing);
+    sim.start("a");
+    assert_eq!(sim.door.heard(), [LoginEnd::Unknown]);
+    sim.spawn_fails = None;
+    // It ends before the camera has let it in, or not.
+    sim.start("b");
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceStream));
+    sim.stop("b", false);
+    assert_eq!(sim.door.heard(), [LoginEnd::Unknown]);
+    sim.start("c");
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceAuth));
+    assert_eq!(sim.door.heard(), [LoginEnd::Refused]);
+    // Once a run, however often its session is told of.
+    sim.start("d");
+    let run = sim.stream();
+    sim.child_event(run, ChildEvent::SessionUp(None));
+    sim.stop("d", false);
+    assert_eq!(sim.door.heard(), [LoginEnd::Taken]);
+}
+
+#[test]
 fn exit_code_zero_of_a_live_source_is_unexpected() {
     let mut sim = Sim::new();
     let (_, first) = sim.start("t");
@@ -405,6 +539,32 @@ fn retries_spent_is_error_and_a_start_replaces_it() {
     );
     let (accepted, _) = sim.start("t");
     assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+}
+
+#[test]
+fn counters_go_on_in_the_task_that_replaces_another() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    sim.until_launch();
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::WhipStream));
+    let waits = sim.get("t").tally;
+    assert_eq!(waits.failures.get(&Cause::WhipStream), Some(&1));
+    assert_eq!(waits.restarts.get(&Cause::WhipStream), None, "not yet");
+    sim.stop("t", false);
+    sim.start("t");
+    let tally = sim.get("t").tally;
+    assert_eq!((tally.runs, tally.start), (3, None));
+    assert_eq!(tally.failures.values().sum::<u64>(), 2);
+    assert_eq!(
+        tally.restarts,
+        BTreeMap::from([(Cause::SourceUnreachable, 1)]),
+        "a stopped task was not started again for its failure"
+    );
+    assert_eq!(tally.cpu, Duration::from_millis(600));
+    assert!(waits.start.is_some());
 }
 
 #[test]
@@ -688,7 +848,7 @@ fn an_old_run_is_not_heard() {
     let old = sim.stream();
     sim.exit(old, 0, Some(Cause::SourceStream));
     sim.pass(Duration::from_secs(2));
-    sim.child_event(old, ChildEvent::SessionUp);
+    sim.child_event(old, ChildEvent::SessionUp(None));
     sim.send_media(old, 99_999);
     sim.pass(Duration::from_secs(3));
     assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
@@ -765,7 +925,7 @@ proptest! {
                     }
                 }
                 Step::Up(n) => if let Some(run) = nth(&sim, n) {
-                    sim.child_event(run, ChildEvent::SessionUp);
+                    sim.child_event(run, ChildEvent::SessionUp(None));
                 },
                 Step::Media(n, t) => if let Some(run) = nth(&sim, n) {
                     sim.send_media(run, t);
@@ -800,6 +960,7 @@ proptest! {
         // Statuses per life of a task, as the events tell them.
         let mut last: BTreeMap<String, StreamStatus> = BTreeMap::new();
         let mut started: BTreeSet<(String, std::time::SystemTime)> = BTreeSet::new();
+        let mut counted: BTreeMap<String, [u64; 5]> = BTreeMap::new();
         for event in &sim.events {
             let id = event.task.spec.task_id.to_string();
             let before = last.get(&id).copied().filter(|s| !s.is_terminal())
@@ -812,6 +973,18 @@ proptest! {
                 let life = (id.clone(), event.task.created_at);
                 prop_assert!(started.insert(life), "STARTED twice");
             }
+            let tally = &event.task.tally;
+            let sums = [
+                tally.runs,
+                tally.stalls,
+                tally.failures.values().sum(),
+                tally.restarts.values().sum(),
+                u64::try_from(tally.cpu.as_millis()).unwrap(),
+            ];
+            let before = counted.insert(id.clone(), sums).unwrap_or_default();
+            let back = before.iter().zip(sums).any(|(before, now)| *before > now);
+            prop_assert!(!back, "a counter goes back: {before:?} -> {sums:?}");
+            prop_assert!(sums[3] <= sums[2], "more restarts than failures");
             last.insert(id, event.task.status);
         }
     }

@@ -33,6 +33,7 @@ use crate::domain::gateway::{
     ChildEvent, ChildExit, Launch, ProcessGateway, RunEvent, RunId, StartedRun,
 };
 use crate::domain::stream::{Cause, Diagnosis};
+use crate::infrastructure::process;
 use crate::util::secret::Secret;
 
 /// Where the kernel has no pidfd (before 5.3), the watcher looks this often instead.
@@ -47,8 +48,8 @@ const LEFT_TO_OTHERS: usize = 12;
 /// What one line of output said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// The WHIP session is up.
-    SessionUp,
+    /// The WHIP session is up; how long its handshake took.
+    SessionUp(Option<Duration>),
     /// The engine has failed, though it may not end.
     Failing(Diagnosis),
 }
@@ -361,10 +362,14 @@ impl Watcher {
 
     fn tell_exit(&mut self, status: ExitStatus, diagnosis: Option<Diagnosis>) {
         self.told = true;
+        // The zombie still tells.
+        let cpu =
+            process::figures(self.pid.as_raw().unsigned_abs()).map_or(Duration::ZERO, |f| f.cpu);
         self.send(ChildEvent::Exited(ChildExit {
             code: status.code(),
             signal: status.signal(),
             diagnosis,
+            cpu,
         }));
     }
 
@@ -444,7 +449,7 @@ impl Watcher {
             self.judge.asked_to_end();
         }
         match self.judge.line(line) {
-            Some(Said::SessionUp) => self.send(ChildEvent::SessionUp),
+            Some(Said::SessionUp(took)) => self.send(ChildEvent::SessionUp(took)),
             Some(Said::Failing(diagnosis)) => self.send(ChildEvent::Failing(diagnosis)),
             None => {}
         }

@@ -15,7 +15,7 @@ struct Echo {
 impl OutputJudge for Echo {
     fn line(&mut self, line: &str) -> Option<Said> {
         assert!(line != "bug", "a bug of ours");
-        (line == "up").then_some(Said::SessionUp)
+        (line == "up").then_some(Said::SessionUp(None))
     }
     fn asked_to_end(&mut self) {
         self.asked = true;
@@ -89,7 +89,7 @@ fn output_comes_before_the_exit_and_the_zombie_stays_until_reaped() {
         .children
         .start(run, &sh("echo up >&2; echo last words >&2; exit 7"))
         .unwrap();
-    assert_eq!(bench.next(), ChildEvent::SessionUp);
+    assert_eq!(bench.next(), ChildEvent::SessionUp(None));
     let exit = bench.exit();
     assert_eq!((exit.code, exit.signal), (Some(7), None));
     assert_eq!(exit.diagnosis.unwrap().detail, "Some(7) None");
@@ -100,6 +100,19 @@ fn output_comes_before_the_exit_and_the_zombie_stays_until_reaped() {
     assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
     let url = bench.released.recv_timeout(Duration::from_secs(5)).unwrap();
     assert_eq!(url, "http://127.0.0.1/session");
+}
+
+#[test]
+fn what_it_cost_is_told_with_its_end() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
+    bench.children.start(run, &sh(busy)).unwrap();
+    let exit = bench.exit();
+    assert!(exit.cpu >= Duration::from_millis(20), "{exit:?}");
+    bench.children.reap(run);
+    let reaped = crate::infrastructure::process::ended_children_cpu().unwrap();
+    assert!(reaped >= exit.cpu, "{reaped:?}");
 }
 
 #[test]
@@ -115,7 +128,7 @@ fn the_whole_group_is_signalled_and_the_mask_is_clear() {
         .start(run, &sh("sleep 600 & echo up >&2; wait"))
         .unwrap();
     before.thread_set_mask().unwrap();
-    assert_eq!(bench.next(), ChildEvent::SessionUp);
+    assert_eq!(bench.next(), ChildEvent::SessionUp(None));
     bench.children.terminate(run);
     let exit = bench.exit();
     assert_eq!(exit.signal, Some(libc::SIGTERM));

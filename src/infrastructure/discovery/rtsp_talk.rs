@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::talk::{End, Facts, Next, may_begin};
 use super::words::{banner, realms, words};
+use crate::infrastructure::rtsp::head::{Head, Start};
+use crate::infrastructure::rtsp::message::write_request;
 
 /// Most bytes that are read.
 pub const MAX_BYTES: usize = 8 * 1024;
-/// Most headers of one answer that are looked at.
-const MAX_HEADERS: usize = 64;
 const BEGIN: &[u8] = b"RTSP/1.";
 
 /// One connection to a port that may speak RTSP.
@@ -27,16 +27,6 @@ enum Stage {
     Describe,
 }
 
-/// An answer's head.
-#[derive(Debug, Default)]
-struct Head {
-    status: u16,
-    server: Option<String>,
-    methods: Option<String>,
-    realms: Vec<String>,
-    body: usize,
-}
-
 impl RtspTalk {
     /// With what listens there.
     pub fn new(ip: Ipv4Addr, port: u16) -> Self {
@@ -50,11 +40,7 @@ impl RtspTalk {
     }
 
     pub(super) fn begin(&mut self) -> Vec<u8> {
-        format!(
-            "OPTIONS {} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: lss\r\n\r\n",
-            self.url
-        )
-        .into_bytes()
+        write_request("OPTIONS", &self.url, 1, &[])
     }
 
     pub(super) fn received(&mut self, bytes: &[u8]) -> Next {
@@ -66,7 +52,7 @@ impl RtspTalk {
             self.give_up();
             return Next::Over;
         }
-        let head = match read_head(&self.buffer) {
+        let head = match Head::read(&self.buffer) {
             Some((head, len)) if len + self.skip(&head) <= self.buffer.len() => {
                 let all = len + self.skip(&head);
                 self.buffer.drain(..all);
@@ -79,11 +65,18 @@ impl RtspTalk {
             _ => return Next::More,
         };
         match self.stage {
-            Stage::Options => self.options(head),
+            Stage::Options => self.options(&head),
             Stage::Describe => {
                 // 405, 501: without DESCRIBE there is no stream to see.
-                self.facts.rtsp |= !matches!(head.status, 405 | 501);
-                self.learn(head);
+                let refuses = matches!(
+                    head.start,
+                    Start::Response {
+                        status: Some(405 | 501),
+                        ..
+                    }
+                );
+                self.facts.rtsp |= !refuses;
+                self.learn(&head);
                 Next::Over
             }
         }
@@ -92,17 +85,19 @@ impl RtspTalk {
     /// The body of DESCRIBE is not waited for: it is nobody's business here.
     fn skip(&self, head: &Head) -> usize {
         match self.stage {
-            Stage::Options => head.body,
+            Stage::Options => body_length(head),
             Stage::Describe => 0,
         }
     }
 
-    fn options(&mut self, head: Head) -> Next {
-        let methods = head.methods.as_deref().map(str::to_ascii_uppercase);
-        let air_play = head
-            .server
-            .as_deref()
-            .is_some_and(|s| s.starts_with("AirTunes"));
+    fn options(&mut self, head: &Head) -> Next {
+        let headers = &head.headers;
+        let methods = ["public", "allow"]
+            .iter()
+            .flat_map(|name| headers.all(name))
+            .map(|value| String::from_utf8_lossy(value).to_ascii_uppercase())
+            .reduce(|all, more| all + "," + &more);
+        let air_play = server(head).is_some_and(|s| s.starts_with("AirTunes"));
         self.learn(head);
         match methods {
             Some(methods) if methods.contains("DESCRIBE") => self.facts.rtsp = true,
@@ -117,20 +112,16 @@ impl RtspTalk {
             _ => {}
         }
         self.stage = Stage::Describe;
-        Next::Send(
-            format!(
-                "DESCRIBE {} RTSP/1.0\r\nCSeq: 2\r\nUser-Agent: lss\r\nAccept: application/sdp\r\n\r\n",
-                self.url
-            )
-            .into_bytes(),
-        )
+        let accept: (&str, &[u8]) = ("Accept", b"application/sdp");
+        Next::Send(write_request("DESCRIBE", &self.url, 2, &[accept]))
     }
 
-    fn learn(&mut self, head: Head) {
+    fn learn(&mut self, head: &Head) {
         if self.facts.rtsp_server.is_none() {
-            self.facts.rtsp_server = head.server;
+            self.facts.rtsp_server = server(head);
         }
-        self.facts.add_realms(head.realms);
+        self.facts
+            .add_realms(head.headers.all("www-authenticate").flat_map(realms));
     }
 
     pub(super) fn ended(&mut self, how: End) {
@@ -165,59 +156,19 @@ impl RtspTalk {
     }
 }
 
-/// A whole head and its length.
-fn read_head(bytes: &[u8]) -> Option<(Head, usize)> {
-    let mut lines = bytes.split_inclusive(|b| *b == b'\n');
-    let first = lines.next().filter(|l| l.ends_with(b"\n"))?;
-    let mut len = first.len();
-    let mut head = Head {
-        status: status(first),
-        ..Head::default()
-    };
-    for (count, line) in lines.enumerate() {
-        if !line.ends_with(b"\n") {
-            return None;
-        }
-        len += line.len();
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            return Some((head, len));
-        }
-        let colon = line.iter().position(|b| *b == b':');
-        let Some((name, value)) = colon.and_then(|at| line.split_at_checked(at)) else {
-            continue;
-        };
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if count < MAX_HEADERS {
-            head.take(&name.to_ascii_lowercase(), value);
-        }
-    }
-    None
+/// `Server`, the first that says something.
+fn server(head: &Head) -> Option<String> {
+    head.headers
+        .all("server")
+        .find_map(|value| words(&String::from_utf8_lossy(value)))
 }
 
-impl Head {
-    fn take(&mut self, name: &[u8], value: &[u8]) {
-        let text = || String::from_utf8_lossy(value).into_owned();
-        match name.trim_ascii() {
-            b"server" if self.server.is_none() => self.server = words(&text()),
-            b"public" | b"allow" => {
-                let methods = self.methods.get_or_insert_default();
-                methods.push_str(&text());
-                methods.push(',');
-            }
-            b"www-authenticate" => self.realms.extend(realms(value)),
-            b"content-length" => self.body = text().parse().unwrap_or(0).min(MAX_BYTES),
-            _ => {}
-        }
-    }
-}
-
-fn status(line: &[u8]) -> u16 {
-    String::from_utf8_lossy(line)
-        .split_whitespace()
-        .nth(1)
-        .and_then(|code| code.parse().ok())
+/// What stands behind a head, as far as it is read; a length that is no number is none.
+fn body_length(head: &Head) -> usize {
+    let last = head.headers.all("content-length").last();
+    last.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok())
         .unwrap_or(0)
+        .min(MAX_BYTES)
 }
 
 #[cfg(test)]

@@ -70,6 +70,11 @@ fn cameras_of_other_manners() {
             "RTSP/1.0 200 OK\nPublic: DESCRIBE\nContent-Length: 3\n\nabc",
             "RTSP/1.0 454 x\n\n",
         ],
+        // A length that is none; heads that end in a line of blanks.
+        [
+            "RTSP/1.0  200 OK\r\r\nContent-Length: x\r\r\n \r\r\n",
+            "RTSP/1.0\r\nContent-Length: -1\r\n\t\r\n",
+        ],
         // Two lines of methods.
         [
             "RTSP/1.0 200 OK\r\nPublic: OPTIONS\r\nPublic: DESCRIBE\r\n\r\n",

@@ -10,30 +10,25 @@
 //! Bounds: sockets in all, addresses whose neighbour is being resolved (the kernel's table
 //! overflows at 1,024), connects a second, and two connections that talk to one device.
 
+mod host;
+mod pace;
+mod resolving;
+mod turns;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+
+use self::host::{Host, Life, Ports, bit};
+use self::pace::Pace;
+pub use self::resolving::Neighbour;
+use self::resolving::Resolving;
+use self::turns::Turn;
 
 /// A connect that is silent for that long makes room for one that waits.
 pub const MIN_HOLD: Duration = Duration::from_millis(300);
 /// The longest that a connect is waited for: the kernel's second SYN goes out after a second.
 const MAX_HOLD: Duration = Duration::from_millis(1300);
-/// A neighbour that is not resolved by then is absent: two requests have gone unanswered.
-const NEIGHBOUR_WAIT: Duration = Duration::from_millis(1450);
-/// An unresolved neighbour stays in the kernel's table for three requests a second apart.
-const NEIGHBOUR_KEPT: Duration = Duration::from_millis(3100);
-/// The neighbour table is read that long after a knock, and again.
-const NEIGHBOUR_LOOK: Duration = Duration::from_millis(100);
-/// Connects a second.
-const RATE: f64 = 2500.0;
-/// Most connects in one go.
-const BURST: f64 = 64.0;
-/// After a lack of descriptors or memory nothing is begun for that long.
-const PAUSE: f64 = 0.1;
-/// Connections that one device has at once.
-const PER_DEVICE: usize = 2;
-/// Young connects to an address that has not answered yet.
-const PER_SILENT: usize = 4;
 /// Most addresses added by hints.
 const MAX_ADDED: usize = 256;
 /// Most ports, those of hints included.
@@ -62,51 +57,6 @@ pub struct Attempt {
     pub port: u16,
 }
 
-/// What the kernel's neighbour table says of an address that is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Neighbour {
-    /// Being asked for, or in vain.
-    Unresolved,
-    /// Its hardware address is known.
-    Known,
-}
-
-/// How far an address is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    /// Not tried.
-    New,
-    /// One connect was begun; waits for the neighbour table.
-    Knocked,
-    /// There, or behind a router: nothing heard of it.
-    Silent,
-    /// It has accepted, refused or sent something.
-    Answered,
-    /// No neighbour.
-    Absent,
-}
-
-/// A set of places in the list of ports.
-type Ports = u64;
-
-#[derive(Debug)]
-struct Host {
-    ip: Ipv4Addr,
-    life: Life,
-    /// Not tried yet.
-    todo: Ports,
-    /// Open; waits for its turn to talk.
-    open: Ports,
-    /// Was silent when its socket was needed.
-    second: Ports,
-    /// Ports that were ever in `todo`.
-    given: Ports,
-    /// Connects younger than [`MIN_HOLD`].
-    young: usize,
-    talking: usize,
-    queued: bool,
-}
-
 #[derive(Debug)]
 struct Flight {
     host: usize,
@@ -119,7 +69,8 @@ struct Flight {
 /// The plan of one sweep.
 #[derive(Debug)]
 pub struct Schedule {
-    limits: Limits,
+    /// Sockets at once.
+    sockets: usize,
     ports: Vec<u16>,
     standard: Ports,
     hosts: Vec<Host>,
@@ -132,18 +83,16 @@ pub struct Schedule {
     reserved: usize,
     /// Not knocked at yet.
     knocks: VecDeque<usize>,
-    /// Knocked at, and the neighbour table has not said anything; oldest first.
-    knocked: VecDeque<(Instant, usize)>,
-    /// Every one of these may have an unresolved entry in the kernel's table; oldest first.
-    unresolved: VecDeque<(Instant, usize)>,
-    looked: Option<Instant>,
+    resolving: Resolving,
+    /// Hosts that have answered, and have something to be tried.
     live: VecDeque<usize>,
+    /// The same, of hosts that are there and have said nothing.
     silent: VecDeque<usize>,
+    /// Hosts with ports that may have a second chance.
     second: VecDeque<usize>,
     /// Hosts with open ports, while too many connections talk already.
     crowd: VecDeque<usize>,
-    tokens: f64,
-    refilled: Instant,
+    pace: Pace,
     /// Second chances end then.
     soft_end: Instant,
     /// Something waits for nothing but a socket.
@@ -163,10 +112,7 @@ impl Schedule {
         let ports: Vec<u16> = ports.iter().copied().take(MAX_PORTS / 2).collect();
         let standard = (1_u64 << ports.len()) - 1;
         let mut this = Self {
-            limits: Limits {
-                sockets: limits.sockets.max(1),
-                unresolved: limits.unresolved.max(1),
-            },
+            sockets: limits.sockets.max(1),
             ports,
             standard,
             hosts: Vec::new(),
@@ -177,15 +123,12 @@ impl Schedule {
             talking: 0,
             reserved: 0,
             knocks: VecDeque::new(),
-            knocked: VecDeque::new(),
-            unresolved: VecDeque::new(),
-            looked: None,
+            resolving: Resolving::new(limits.unresolved.max(1)),
             live: VecDeque::new(),
             silent: VecDeque::new(),
             second: VecDeque::new(),
             crowd: VecDeque::new(),
-            tokens: BURST,
-            refilled: now,
+            pace: Pace::new(now),
             soft_end: now,
             starved: false,
             tried: 0,
@@ -206,17 +149,7 @@ impl Schedule {
 
     fn push(&mut self, ip: Ipv4Addr, life: Life) -> usize {
         let at = self.hosts.len();
-        self.hosts.push(Host {
-            ip,
-            life,
-            todo: self.standard,
-            open: 0,
-            second: 0,
-            given: self.standard,
-            young: 0,
-            talking: 0,
-            queued: false,
-        });
+        self.hosts.push(Host::new(ip, life, self.standard));
         self.by_ip.insert(ip, at);
         at
     }
@@ -233,19 +166,23 @@ impl Schedule {
 
     /// The next connect to begin now, if any may be.
     pub fn next(&mut self, now: Instant) -> Option<Attempt> {
-        self.refill(now);
+        self.pace.refill(now);
         self.starved = false;
-        if self.tokens < 1.0 || !self.has_work(now) {
+        if !self.pace.allows() || !self.has_work(now) {
             return None;
         }
-        if self.in_use() >= self.limits.sockets {
+        if self.in_use() >= self.sockets {
             self.starved = true;
             return None;
         }
-        let (host, port, known_open) = self.pick(now)?;
+        let Turn {
+            host,
+            port,
+            known_open,
+        } = self.pick(now)?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.tokens -= 1.0;
+        self.pace.spend();
         self.connects = self.connects.saturating_add(1);
         self.reserved += usize::from(known_open);
         self.flights.insert(
@@ -267,92 +204,14 @@ impl Schedule {
         Some(Attempt { ticket, ip, port })
     }
 
-    fn pick(&mut self, now: Instant) -> Option<(usize, usize, bool)> {
-        while !self.crowded()
-            && let Some(at) = self.crowd.pop_front()
-        {
-            self.enqueue(at);
-        }
-        if let Some(found) = self.pick_ready(|s| s.live.pop_front()) {
-            return Some(found);
-        }
-        if self.unresolved.len() < self.limits.unresolved
-            && let Some(at) = self.knocks.pop_front()
-            && let Some(host) = self.hosts.get_mut(at)
-            && let Some(port) = first(host.todo)
-        {
-            host.todo &= !bit(port);
-            host.life = Life::Knocked;
-            self.tried = self.tried.saturating_add(1);
-            self.knocked.push_back((now, at));
-            self.unresolved.push_back((now, at));
-            return Some((at, port, false));
-        }
-        if let Some(found) = self.pick_ready(|s| s.silent.pop_front()) {
-            return Some(found);
-        }
-        if !self.second_chances(now) {
-            return None;
-        }
-        for _ in 0..self.second.len() {
-            let at = self.second.pop_front()?;
-            let host = self.hosts.get_mut(at)?;
-            let Some(port) = first(host.second) else {
-                continue;
-            };
-            if !host.has_room() {
-                self.second.push_back(at);
-                continue;
-            }
-            host.second &= !bit(port);
-            if host.second != 0 {
-                self.second.push_back(at);
-            }
-            return Some((at, port, false));
-        }
-        None
-    }
-
-    fn pick_ready(
-        &mut self,
-        mut pop: impl FnMut(&mut Self) -> Option<usize>,
-    ) -> Option<(usize, usize, bool)> {
-        while let Some(at) = pop(self) {
-            let crowded = self.crowded();
-            let Some(host) = self.hosts.get_mut(at) else {
-                continue;
-            };
-            host.queued = false;
-            if !host.has_room() {
-                continue;
-            }
-            if let Some(port) = first(host.open) {
-                if !crowded {
-                    host.open &= !bit(port);
-                    return Some((at, port, true));
-                }
-                self.crowd.push_back(at);
-            }
-            let Some(host) = self.hosts.get_mut(at) else {
-                continue;
-            };
-            if let Some(port) = first(host.todo) {
-                host.todo &= !bit(port);
-                return Some((at, port, false));
-            }
-        }
-        None
-    }
-
     /// It could not be begun for want of descriptors, memory or local ports: later, and fewer.
     pub fn not_begun(&mut self, ticket: Ticket, now: Instant) {
         let Some(flight) = self.remove(ticket) else {
             return;
         };
         self.connects = self.connects.saturating_sub(1);
-        self.limits.sockets = self.in_use().max(1);
-        self.refilled = now;
-        self.tokens = -RATE * PAUSE;
+        self.sockets = self.in_use().max(1);
+        self.pace.pause(now);
         let Some(host) = self.hosts.get_mut(flight.host) else {
             return;
         };
@@ -365,8 +224,7 @@ impl Schedule {
             host.life = Life::New;
             self.tried = self.tried.saturating_sub(1);
             self.knocks.push_front(flight.host);
-            self.knocked.retain(|(_, at)| *at != flight.host);
-            self.unresolved.retain(|(_, at)| *at != flight.host);
+            self.resolving.forget(flight.host);
         }
         self.enqueue(flight.host);
     }
@@ -383,7 +241,7 @@ impl Schedule {
         let Some(host) = self.hosts.get_mut(flight.host) else {
             return false;
         };
-        let now = talks && !crowded && host.talking < PER_DEVICE;
+        let now = talks && !crowded && host.may_talk();
         if now {
             host.talking += 1;
             self.talking += 1;
@@ -491,64 +349,19 @@ impl Schedule {
 
     /// Whether the neighbour table should be read now.
     pub fn wants_neighbours(&self, now: Instant) -> bool {
-        self.next_look().is_some_and(|at| now >= at)
-    }
-
-    fn next_look(&self) -> Option<Instant> {
-        let (oldest, _) = self.knocked.front()?;
-        let after = self.looked.map_or(*oldest, |at| at.max(*oldest));
-        Some(after + NEIGHBOUR_LOOK)
+        self.resolving.next_look().is_some_and(|at| now >= at)
     }
 
     /// What the neighbour table holds now.
     pub fn neighbours(&mut self, table: &HashMap<Ipv4Addr, Neighbour>, now: Instant) {
-        self.looked = Some(now);
-        let mut freed = Vec::new();
-        self.knocked.retain(|(_, at)| {
-            let Some(host) = self.hosts.get_mut(*at) else {
-                return false;
-            };
-            if host.life != Life::Knocked {
-                return false;
-            }
-            match table.get(&host.ip) {
-                Some(Neighbour::Unresolved) => true,
-                // No entry: it is not resolved here, a router's way or a line without addresses.
-                Some(Neighbour::Known) | None => {
-                    host.life = Life::Silent;
-                    freed.push(*at);
-                    false
-                }
-            }
-        });
-        self.unresolved.retain(|(_, at)| {
-            self.hosts
-                .get(*at)
-                .is_some_and(|h| matches!(h.life, Life::Knocked | Life::Absent))
-        });
-        for at in freed {
+        for at in self.resolving.look(&mut self.hosts, table, now) {
             self.enqueue(at);
         }
     }
 
     /// Connects that are given up now; their sockets are to be closed.
     pub fn expire(&mut self, now: Instant) -> Vec<Ticket> {
-        while let Some((at, _)) = self.unresolved.front()
-            && now >= *at + NEIGHBOUR_KEPT
-        {
-            self.unresolved.pop_front();
-        }
-        while let Some((since, at)) = self.knocked.front().copied()
-            && now >= since + NEIGHBOUR_WAIT
-        {
-            self.knocked.pop_front();
-            if let Some(host) = self.hosts.get_mut(at)
-                && host.life == Life::Knocked
-            {
-                host.life = Life::Absent;
-                host.todo = 0;
-            }
-        }
+        self.resolving.expire(&mut self.hosts, now);
         let mut give_way = if self.starved {
             self.waiting().min(32)
         } else {
@@ -602,16 +415,15 @@ impl Schedule {
 
     /// When something is due without anything happening.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let mut wake = self.next_look();
+        let mut wake = self.resolving.next_look();
         let mut sooner = |at: Instant| wake = Some(wake.map_or(at, |w| w.min(at)));
-        if let Some((since, _)) = self.knocked.front() {
-            sooner(*since + NEIGHBOUR_WAIT);
+        if let Some(at) = self.resolving.next_absent() {
+            sooner(at);
         }
         if !self.knocks.is_empty()
-            && self.unresolved.len() >= self.limits.unresolved
-            && let Some((since, _)) = self.unresolved.front()
+            && let Some(at) = self.resolving.next_room()
         {
-            sooner(*since + NEIGHBOUR_KEPT);
+            sooner(at);
         }
         for flight in self.flights.values() {
             let age = now.saturating_duration_since(flight.started);
@@ -629,10 +441,8 @@ impl Schedule {
                 _ => sooner((flight.started + MAX_HOLD).min(self.soft_end)),
             }
         }
-        if self.has_work(now) && self.in_use() < self.limits.sockets {
-            // Not for each single token.
-            let lacking = (BURST / 2.0 - self.tokens).max(0.0);
-            sooner(self.refilled + Duration::from_secs_f64(lacking / RATE));
+        if self.has_work(now) && self.in_use() < self.sockets {
+            sooner(self.pace.next_go());
         }
         wake
     }
@@ -642,7 +452,7 @@ impl Schedule {
         self.flights.is_empty()
             && self.talking == 0
             && self.knocks.is_empty()
-            && self.knocked.is_empty()
+            && self.resolving.is_done()
             && !self.has_work(now)
     }
 
@@ -662,55 +472,13 @@ impl Schedule {
         self.flights.len() + self.talking
     }
 
-    /// Half of the sockets may talk: a network of tarpits must not hold up the search.
-    fn crowded(&self) -> bool {
-        self.talking + self.reserved >= (self.limits.sockets / 2).max(1)
-    }
-
-    fn second_chances(&self, now: Instant) -> bool {
-        now + MIN_HOLD <= self.soft_end
-    }
-
-    fn has_work(&self, now: Instant) -> bool {
-        !self.live.is_empty()
-            || !self.silent.is_empty()
-            || (!self.knocks.is_empty() && self.unresolved.len() < self.limits.unresolved)
-            || (!self.second.is_empty() && self.second_chances(now))
-            || (!self.crowd.is_empty() && !self.crowded())
-    }
-
-    fn waiting(&self) -> usize {
-        let knocks = self
-            .knocks
-            .len()
-            .min(self.limits.unresolved.saturating_sub(self.unresolved.len()));
-        self.live.len() + self.silent.len() + self.second.len() + knocks
-    }
-
     fn answered(&mut self, at: usize) {
         if let Some(host) = self.hosts.get_mut(at) {
             if host.life == Life::Knocked {
-                // Resolved: it does not count any more.
-                self.unresolved.retain(|(_, other)| *other != at);
-                self.knocked.retain(|(_, other)| *other != at);
+                self.resolving.forget(at);
             }
             host.life = Life::Answered;
         }
-    }
-
-    fn enqueue(&mut self, at: usize) {
-        let Some(host) = self.hosts.get_mut(at) else {
-            return;
-        };
-        if host.queued || (host.todo | host.open) == 0 || !host.has_room() {
-            return;
-        }
-        match host.life {
-            Life::Answered => self.live.push_back(at),
-            Life::Silent => self.silent.push_back(at),
-            Life::New | Life::Knocked | Life::Absent => return,
-        }
-        host.queued = true;
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Flight> {
@@ -723,30 +491,6 @@ impl Schedule {
         }
         Some(flight)
     }
-
-    fn refill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
-        self.refilled = now.max(self.refilled);
-        self.tokens = (self.tokens + passed * RATE).min(BURST);
-    }
-}
-
-impl Host {
-    fn has_room(&self) -> bool {
-        let limit = match self.life {
-            Life::Answered => PER_DEVICE,
-            _ => PER_SILENT,
-        };
-        self.young + self.talking < limit
-    }
-}
-
-fn bit(port: usize) -> Ports {
-    1 << port
-}
-
-fn first(ports: Ports) -> Option<usize> {
-    (ports != 0).then(|| ports.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //! forge lines. The worst a forged line does is a wrong cause for that very task; what lss would
 //! act on, the session URL, is taken only if it has the host of the task's own `whipUrl`.
 
+use std::time::Duration;
+
 use crate::domain::stream::{Cause, Diagnosis};
 use crate::util::secret::{Secret, mask};
 
@@ -24,8 +26,8 @@ use super::session::SessionTrace;
 /// What the watcher must be told at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// The WHIP session is up: HTTP, ICE and DTLS are done.
-    SessionUp,
+    /// The WHIP session is up: HTTP, ICE and DTLS are done. How long they took.
+    SessionUp(Option<Duration>),
     /// FFmpeg has said that it failed. It may hang now instead of ending.
     Failing(Diagnosis),
 }
@@ -67,6 +69,14 @@ pub struct Classifier {
     last_error: Option<String>,
 }
 
+/// `elapsed=1145.81ms(…)`: from the muxer's start until its session was up.
+fn elapsed(text: &str) -> Option<Duration> {
+    let (_, behind) = text.split_once("elapsed=")?;
+    let (millis, _) = behind.split_once("ms")?;
+    let millis: f64 = millis.parse().ok()?;
+    Duration::try_from_secs_f64(millis / 1e3).ok()
+}
+
 impl Classifier {
     /// For a run that publishes to `whip_url`.
     pub fn new(whip_url: &str) -> Self {
@@ -100,7 +110,7 @@ impl Classifier {
         if line.is_whip() && line.text.contains("Muxer state=") {
             let first = !self.session_up;
             self.session_up = true;
-            return first.then_some(Signal::SessionUp);
+            return first.then(|| Signal::SessionUp(elapsed(line.text)));
         }
         // FFmpeg's words for a signal it was sent; what follows is that signal's doing.
         if line.text.contains("Immediate exit requested") {

@@ -187,13 +187,36 @@ fn codes_are_the_tables() {
 fn session_up_exactly_once_and_only_where_media_came() {
     for run in recorded() {
         let (_, signals) = replay(&run.lines);
-        let ups = signals.iter().filter(|s| **s == Signal::SessionUp).count();
+        let ups = signals
+            .iter()
+            .filter(|s| matches!(s, Signal::SessionUp(_)))
+            .count();
         // Where the recording kept its first lines, the muxer's is among them.
         let kept = run.lines.iter().any(|l| l.contains("Muxer state="));
         assert_eq!(ups, usize::from(kept), "{}", run.case);
         if ups == 1 {
             assert!(run.saw.contains("state:connected"), "{}", run.case);
         }
+    }
+}
+
+#[test]
+fn how_long_the_handshake_took() {
+    let told = |line: &str| Classifier::new(WHIP_URL).line(line);
+    let up = |ms| Some(Signal::SessionUp(ms));
+    let line =
+        |end: &str| format!("[WHIP muxer @ 0x5] [info] Muxer state=10, buffer_size=4096{end}");
+    let took = Duration::from_secs_f64(1.145_81);
+    let whole = ", max_packet_size=1184, elapsed=1145.81ms(init:2.73,offer:0.01,dtls:1002.16)";
+    assert_eq!(told(&line(whole)), up(Some(took)));
+    for silent in [
+        "",
+        ", elapsed=",
+        ", elapsed=-1ms",
+        ", elapsed=NaNms",
+        ", elapsed=1e300ms",
+    ] {
+        assert_eq!(told(&line(silent)), up(None), "{silent}");
     }
 }
 

@@ -26,7 +26,7 @@ impl Judge {
 impl OutputJudge for Judge {
     fn line(&mut self, line: &str) -> Option<Said> {
         self.classifier.line(line).map(|signal| match signal {
-            Signal::SessionUp => Said::SessionUp,
+            Signal::SessionUp(took) => Said::SessionUp(took),
             Signal::Failing(diagnosis) => Said::Failing(diagnosis),
         })
     }

@@ -44,6 +44,10 @@ struct State {
     outbox: Outbox,
     /// Dropped since the last callback that RCS took.
     dropped: u64,
+    /// Dropped since the start.
+    dropped_ever: u64,
+    /// Refused for good since the start.
+    refused: u64,
     /// The last try failed, and that has been said.
     troubled: bool,
 }
@@ -65,6 +69,7 @@ impl TaskObserver for TaskCallbacks {
         let gone = state.outbox.push(callback);
         let before = state.dropped;
         state.dropped += gone.len() as u64;
+        state.dropped_ever += gone.len() as u64;
         let (dropped, waiting) = (state.dropped, state.outbox.len());
         drop(state);
         self.shared.work.notify_one();
@@ -80,6 +85,18 @@ impl TaskCallbacks {
     /// How many callbacks RCS has not taken yet.
     pub fn waiting(&self) -> usize {
         self.shared.lock().outbox.len()
+    }
+
+    /// How many may wait.
+    pub fn limit(&self) -> usize {
+        self.shared.lock().outbox.limit()
+    }
+
+    /// Callbacks that RCS will never get, since the start: those that were dropped for want of
+    /// room, and those that it refused for good.
+    pub fn lost(&self) -> (u64, u64) {
+        let state = self.shared.lock();
+        (state.dropped_ever, state.refused)
     }
 }
 
@@ -97,6 +114,8 @@ impl RcsCallbacks {
             state: Mutex::new(State {
                 outbox: Outbox::new(limit, pace, fastrand::u64(..)),
                 dropped: 0,
+                dropped_ever: 0,
+                refused: 0,
                 troubled: false,
             }),
             work: Condvar::new(),
@@ -198,6 +217,7 @@ fn run(shared: &Shared, turn: &Turn) {
         let troubled = matches!(fate, Fate::NotTaken | Fate::Unreachable);
         let mut state = shared.lock();
         let pause = state.outbox.finish(ticket, fate, Instant::now());
+        state.refused += u64::from(fate == Fate::Refused);
         let was_troubled = std::mem::replace(&mut state.troubled, troubled);
         let dropped = match &result {
             Ok(()) => std::mem::take(&mut state.dropped),

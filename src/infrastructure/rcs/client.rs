@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +52,28 @@ pub(super) enum Door {
     Callback,
 }
 
+/// What has become of the requests at one door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchanges {
+    /// Which.
+    pub name: &'static str,
+    /// RCS took what they told.
+    pub taken: u64,
+    /// It did not, or was not reached.
+    pub failed: u64,
+}
+
 impl Door {
+    const ALL: [Self; 3] = [Self::Register, Self::Heartbeat, Self::Callback];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Heartbeat => "heartbeat",
+            Self::Callback => "callback",
+        }
+    }
+
     fn path(self) -> &'static str {
         match self {
             Self::Register => "/lss/register",
@@ -75,6 +96,22 @@ pub struct RcsClient {
     may_reuse: AtomicBool,
     public_ip: Option<(String, LazyAgent)>,
     uplink: Arc<RcsUplink>,
+    counts: Counts,
+}
+
+/// Requests that were taken and that failed, by door.
+#[derive(Default)]
+struct Counts([[AtomicU64; 2]; 3]);
+
+impl Counts {
+    fn of(&self, door: Door) -> &[AtomicU64; 2] {
+        let [register, heartbeat, callback] = &self.0;
+        match door {
+            Door::Register => register,
+            Door::Heartbeat => heartbeat,
+            Door::Callback => callback,
+        }
+    }
 }
 
 impl fmt::Debug for RcsClient {
@@ -117,6 +154,7 @@ impl RcsClient {
             token: RwLock::new(settings.token),
             may_reuse: AtomicBool::new(false),
             uplink: Arc::new(RcsUplink::default()),
+            counts: Counts::default(),
         }
     }
 
@@ -150,8 +188,23 @@ impl RcsClient {
         }
     }
 
+    /// What has become of the requests so far.
+    pub fn exchanges(&self) -> [Exchanges; 3] {
+        Door::ALL.map(|door| {
+            let [taken, failed] = self.counts.of(door);
+            Exchanges {
+                name: door.name(),
+                taken: taken.load(Ordering::Relaxed),
+                failed: failed.load(Ordering::Relaxed),
+            }
+        })
+    }
+
     pub(super) fn post(&self, door: Door, body: &[u8]) -> Result<(), RcsError> {
         let result = self.exchange(door, body);
+        let [taken, failed] = self.counts.of(door);
+        let counted = if result.is_ok() { taken } else { failed };
+        counted.fetch_add(1, Ordering::Relaxed);
         match &result {
             Err(why) if why.is_link_down() => {
                 self.http.distrust_names();

@@ -16,6 +16,6 @@ pub mod wire;
 mod worker;
 
 pub use callbacks::{RcsCallbacks, TaskCallbacks};
-pub use client::{RcsClient, RcsSettings, RcsUplink};
+pub use client::{Exchanges, RcsClient, RcsSettings, RcsUplink};
 pub use error::{RcsError, Refusal};
 pub use heartbeat::{FIRST_SCAN, RcsHeartbeat};

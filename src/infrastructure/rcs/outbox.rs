@@ -147,6 +147,11 @@ impl Outbox {
         }
     }
 
+    /// How many may wait.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Waiting, and on its way.
     pub fn len(&self) -> usize {
         self.waiting + usize::from(self.on_the_way.is_some())

@@ -1,17 +1,16 @@
 //! RTSP messages (RFC 2326), both ways, without a socket.
 //!
-//! Owns the framing: bytes go in as they come, whole messages come out. Knows no login, no
-//! sequence of requests and no meaning. Lenient where servers are known to be careless, bounded
-//! everywhere.
+//! Owns the framing: bytes go in as they come, whole messages come out; what a head is like is
+//! [`head`](super::head)'s. Knows no login, no sequence of requests and no meaning. Lenient where
+//! servers are known to be careless, bounded everywhere.
 
+use super::head::{Head, Headers, Start, first_line};
 use crate::util::secret;
 
 /// Longest head of a message, in bytes.
 pub const MAX_HEAD: usize = 8 * 1024;
 /// Longest body of a message, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
-/// Most headers of a message.
-const MAX_HEADERS: usize = 96;
 /// Most characters of an unknown answer that are shown.
 const SHOWN: usize = 60;
 
@@ -32,9 +31,6 @@ pub enum MessageError {
     CutShort,
 }
 
-/// A header's name in lower case and its value, as bytes: cameras send any encoding.
-type Headers = Vec<(String, Vec<u8>)>;
-
 /// An answer, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -50,12 +46,12 @@ pub struct Response {
 impl Response {
     /// Every value of a header; `name` in lower case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        values(&self.headers, name)
+        self.headers.all(name)
     }
 
     /// The first value of a header, as text; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<String> {
-        text(&self.headers, name)
+        self.headers.text(name)
     }
 
     /// The number that ties it to its request.
@@ -90,19 +86,6 @@ pub enum Incoming {
     },
 }
 
-fn values<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .iter()
-        .filter(move |(n, _)| n == name)
-        .map(|(_, v)| v.as_slice())
-}
-
-fn text(headers: &Headers, name: &str) -> Option<String> {
-    values(headers, name)
-        .next()
-        .map(|v| String::from_utf8_lossy(v).trim().to_owned())
-}
-
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
@@ -111,18 +94,10 @@ enum Ends {
     WithTheConnection,
 }
 
-/// A first line, judged.
+/// An answer or a request whose head is read, and its body is not.
 #[derive(Debug)]
-enum Start {
-    Response { status: u16, reason: String },
-    Request { method: String },
-}
-
-/// A head that is read, and its body is not.
-#[derive(Debug)]
-struct Head {
-    start: Start,
-    headers: Headers,
+struct Begun {
+    head: Head,
     ends: Ends,
 }
 
@@ -130,7 +105,7 @@ struct Head {
 #[derive(Debug, Default)]
 pub struct Inbox {
     buffer: Vec<u8>,
-    head: Option<Head>,
+    begun: Option<Begun>,
 }
 
 impl Inbox {
@@ -142,7 +117,7 @@ impl Inbox {
 
     /// The next whole message, if it is there. After an error nothing more can be read.
     pub fn next_message(&mut self) -> Result<Option<Incoming>, MessageError> {
-        if self.head.is_none() {
+        if self.begun.is_none() {
             // Blank lines between messages.
             let blank = self
                 .buffer
@@ -155,12 +130,12 @@ impl Inbox {
                 Some(b'$') => return Ok(self.frame()),
                 Some(_) => {}
             }
-            self.head = self.read_head()?;
+            self.begun = self.begin()?;
         }
-        let Some(head) = &self.head else {
+        let Some(begun) = &self.begun else {
             return Ok(None);
         };
-        let Ends::After(length) = head.ends else {
+        let Ends::After(length) = begun.ends else {
             if self.buffer.len() > MAX_BODY {
                 return Err(MessageError::TooLong(MAX_BODY));
             }
@@ -175,8 +150,8 @@ impl Inbox {
     /// An answer has begun whose end only the connection's end or a silence tells.
     pub fn is_open_ended(&self) -> bool {
         matches!(
-            self.head,
-            Some(Head {
+            self.begun,
+            Some(Begun {
                 ends: Ends::WithTheConnection,
                 ..
             })
@@ -188,11 +163,11 @@ impl Inbox {
         if self.is_open_ended() {
             return Ok(self.finish_message(self.buffer.len()));
         }
-        if self.buffer.is_empty() && self.head.is_none() {
+        if self.buffer.is_empty() && self.begun.is_none() {
             return Ok(None);
         }
         // Something without a line's end: which protocol it was can be told all the same.
-        if self.head.is_none() {
+        if self.begun.is_none() {
             let line = first_line(&self.buffer).unwrap_or(&self.buffer);
             if !line.starts_with(b"RTSP/1.") && !line.starts_with(b"$") {
                 return Err(MessageError::NotRtsp(what_it_is(line)));
@@ -211,7 +186,7 @@ impl Inbox {
         Some(Incoming::Frame { channel, payload })
     }
 
-    fn read_head(&mut self) -> Result<Option<Head>, MessageError> {
+    fn begin(&mut self) -> Result<Option<Begun>, MessageError> {
         // Judged before the head is whole: an SSH banner is one line and no more, and other
         // protocols have no lines.
         if !self.buffer.first().is_some_and(u8::is_ascii_uppercase) {
@@ -220,24 +195,25 @@ impl Inbox {
         let Some(line) = first_line(&self.buffer) else {
             return self.bounded_head();
         };
-        let start = read_start(line)?;
-        let Some((length, behind)) = head_length(&self.buffer) else {
+        match Start::read(line) {
+            None => return Err(MessageError::NotRtsp(what_it_is(line))),
+            Some(Start::Response { status: None, .. }) => {
+                return Err(MessageError::Malformed("its status is no number"));
+            }
+            Some(_) => {}
+        }
+        let Some((head, length)) = Head::read(&self.buffer) else {
             return self.bounded_head();
         };
         if length > MAX_HEAD {
             return Err(MessageError::TooLong(MAX_HEAD));
         }
-        let headers = read_headers(self.buffer.get(..length).unwrap_or_default());
-        let ends = body_ends(&start, &headers)?;
-        self.buffer.drain(..behind);
-        Ok(Some(Head {
-            start,
-            headers,
-            ends,
-        }))
+        let ends = body_ends(&head)?;
+        self.buffer.drain(..length);
+        Ok(Some(Begun { head, ends }))
     }
 
-    fn bounded_head(&self) -> Result<Option<Head>, MessageError> {
+    fn bounded_head(&self) -> Result<Option<Begun>, MessageError> {
         if self.buffer.len() > MAX_HEAD {
             Err(MessageError::TooLong(MAX_HEAD))
         } else {
@@ -246,99 +222,27 @@ impl Inbox {
     }
 
     fn finish_message(&mut self, length: usize) -> Option<Incoming> {
-        let head = self.head.take()?;
+        let Head { start, headers } = self.begun.take()?.head;
         let body: Vec<u8> = self.buffer.drain(..length).collect();
-        Some(match head.start {
+        Some(match start {
             Start::Response { status, reason } => Incoming::Response(Response {
-                status,
+                // `begin` lets none through without.
+                status: status?,
                 reason,
-                headers: head.headers,
+                headers,
                 body,
             }),
             Start::Request { method } => Incoming::Request {
                 method,
-                cseq: text(&head.headers, "cseq"),
+                cseq: headers.text("cseq"),
             },
         })
     }
 }
 
-/// Without its end; `None` = not whole yet.
-fn first_line(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.iter().position(|b| *b == b'\n')?;
-    bytes.get(..end).map(<[u8]>::trim_ascii_end)
-}
-
-/// The head's length, and where the body begins. Lines may end in a bare LF.
-fn head_length(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut from = 0;
-    loop {
-        let end = from + bytes.get(from..)?.iter().position(|b| *b == b'\n')?;
-        if matches!(bytes.get(from..end), Some([] | [b'\r'])) {
-            return Some((from, end + 1));
-        }
-        from = end + 1;
-    }
-}
-
-fn read_start(line: &[u8]) -> Result<Start, MessageError> {
-    let text = String::from_utf8_lossy(line);
-    let not_rtsp = || MessageError::NotRtsp(what_it_is(line));
-    if let Some(rest) = text.strip_prefix("RTSP/1.") {
-        let mut words = rest.splitn(3, ' ');
-        let status = words
-            .nth(1)
-            .and_then(|s| s.trim().parse().ok())
-            .filter(|s| (100..1000).contains(s))
-            .ok_or(MessageError::Malformed("its status is no number"))?;
-        let reason = words.next().unwrap_or("").trim().to_owned();
-        return Ok(Start::Response { status, reason });
-    }
-    let mut words = text.split_ascii_whitespace();
-    match (words.next(), words.next(), words.next()) {
-        (Some(method), Some(_), Some(version))
-            if version.starts_with("RTSP/1.")
-                && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') =>
-        {
-            Ok(Start::Request {
-                method: method.to_owned(),
-            })
-        }
-        _ => Err(not_rtsp()),
-    }
-}
-
-/// Names in lower case; a line that begins with a blank goes on with the one before; a line that
-/// is no header is left out.
-fn read_headers(head: &[u8]) -> Headers {
-    let mut out: Headers = Vec::new();
-    for line in head.split(|b| *b == b'\n').skip(1) {
-        let line = line.trim_ascii_end();
-        if line.first().is_some_and(|b| matches!(b, b' ' | b'\t')) {
-            if let Some((_, value)) = out.last_mut() {
-                value.push(b' ');
-                value.extend_from_slice(line.trim_ascii_start());
-            }
-            continue;
-        }
-        let Some(colon) = line.iter().position(|b| *b == b':') else {
-            continue;
-        };
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default();
-        if out.len() < MAX_HEADERS {
-            out.push((
-                String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase(),
-                value.trim_ascii().to_vec(),
-            ));
-        }
-    }
-    out
-}
-
-fn body_ends(start: &Start, headers: &Headers) -> Result<Ends, MessageError> {
+fn body_ends(head: &Head) -> Result<Ends, MessageError> {
     let mut length = None;
-    for value in values(headers, "content-length") {
+    for value in head.headers.all("content-length") {
         let digits = std::str::from_utf8(value)
             .ok()
             .filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()))
@@ -354,13 +258,11 @@ fn body_ends(start: &Start, headers: &Headers) -> Result<Ends, MessageError> {
         Some(n) if n > MAX_BODY => Err(MessageError::TooLong(MAX_BODY)),
         Some(n) => Ok(Ends::After(n)),
         // By RFC 2326 12.14 there is no body then. Some servers just leave the length out.
-        None => Ok(match start {
-            Start::Response { status, .. }
-                if (200..300).contains(status)
-                    && values(headers, "content-type").next().is_some() =>
-            {
-                Ends::WithTheConnection
-            }
+        None => Ok(match head.start {
+            Start::Response {
+                status: Some(200..300),
+                ..
+            } if head.headers.all("content-type").next().is_some() => Ends::WithTheConnection,
             _ => Ends::After(0),
         }),
     }

@@ -56,6 +56,14 @@ fn bare_line_feeds_blank_lines_between_and_no_reason() {
 }
 
 #[test]
+fn blanks_and_returns_too_many() {
+    let reply =
+        one(b"RTSP/1.0  200 \t OK then \r\r\nCSeq: 1\r\r\nContent-Length: 2\r\r\n \r\r\nab");
+    assert_eq!((reply.status, reply.reason.as_str()), (200, "OK then"));
+    assert_eq!((reply.cseq(), reply.body.as_slice()), (Some(1), &b"ab"[..]));
+}
+
+#[test]
 fn media_and_requests_before_the_answer() {
     let mut bytes = b"$\x00\x00\x04abcd$\x01\x00\x00".to_vec();
     bytes.extend(wire(

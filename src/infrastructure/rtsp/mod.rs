@@ -8,6 +8,7 @@ pub mod bits;
 pub mod client;
 pub mod h264;
 pub mod h265;
+pub mod head;
 pub mod hello;
 pub mod login;
 pub mod message;

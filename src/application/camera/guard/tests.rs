@@ -229,6 +229,37 @@ fn memory_is_bounded_and_guards_go_last() {
     assert!(sim.may("wrong-1").is_err());
 }
 
+#[test]
+fn crowded_is_what_passes_when_a_try_has_ended() {
+    let mut sim = Sim::new();
+    let new = login("admin", "new");
+    let crowded = |sim: &mut Sim| sim.guard.is_crowded(ip(1), &new, sim.now);
+    for _ in 0..MAX_REFUSALS {
+        assert!(!crowded(&mut sim));
+        assert!(sim.may("new").is_ok());
+    }
+    assert!(crowded(&mut sim) && sim.may("new").is_err());
+    // Taken: all that wait may go.
+    sim.guard.accepted(ip(1), &new, sim.now);
+    for _ in 0..20 {
+        assert!(!crowded(&mut sim) && sim.may("new").is_ok());
+    }
+    // Refused: none may, and there is nothing to wait for.
+    let mut sim = Sim::new();
+    for _ in 0..MAX_REFUSALS {
+        assert!(sim.may("new").is_ok());
+    }
+    sim.guard.refused(ip(1), &new, None, sim.now);
+    assert!(!crowded(&mut sim) && sim.may("new").is_err());
+    // Nobody tells how they ended: they count for a while.
+    let mut sim = Sim::new();
+    for _ in 0..MAX_REFUSALS {
+        assert!(sim.may("new").is_ok());
+    }
+    sim.pass(TRY_LASTS);
+    assert!(!crowded(&mut sim) && sim.may("new").is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -21,7 +21,7 @@ use super::types::{Delivery, Timing, Urgent};
 /// Ids of messages that are remembered (contract 5).
 pub(super) const REMEMBERED: usize = 4_096;
 /// Messages that are held at most; more, and all are released.
-pub(super) const MAX_HELD: usize = 1_000;
+pub const MAX_HELD: usize = 1_000;
 /// Bytes of payload that are held at most.
 const MAX_HELD_BYTES: usize = 4 << 20;
 

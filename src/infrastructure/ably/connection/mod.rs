@@ -38,6 +38,9 @@ use self::outbox::{Outbox, Settled};
 use self::presence::{Answer, Presence};
 use self::types::{Delivery, Input, Output, RequestId, Settings, Status, TimeAnswer};
 use self::watch::Watch;
+
+pub use self::feed::MAX_HELD;
+
 use super::frame::{Action, ErrorInfo, ProtocolMessage};
 use crate::util::time::Now;
 

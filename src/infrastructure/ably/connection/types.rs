@@ -354,6 +354,18 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::Initialized,
+        Self::Connecting,
+        Self::Connected,
+        Self::Disconnected,
+        Self::Suspended,
+        Self::Closing,
+        Self::Closed,
+        Self::Failed,
+    ];
+
     /// Its name in the specification.
     pub fn name(self) -> &'static str {
         match self {
@@ -389,6 +401,17 @@ pub enum ChannelState {
 }
 
 impl ChannelState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Initialized,
+        Self::Attaching,
+        Self::Attached,
+        Self::Detaching,
+        Self::Detached,
+        Self::Suspended,
+        Self::Failed,
+    ];
+
     /// Its name in the specification.
     pub fn name(self) -> &'static str {
         match self {

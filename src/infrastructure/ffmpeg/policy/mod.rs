@@ -2,14 +2,16 @@
 //! input's path.
 //!
 //! The text is split as a shell would split it and run by none. It is then taken apart as FFmpeg
-//! takes it apart (globals, inputs with their options, one output), every piece is held against
-//! the allow list in [`options`], and a new command line is put together from the pieces: what
-//! lss sets itself (program, log level, progress, protocol white lists) is set, missing time-outs
-//! are added, and what no input here can take is dropped, each with a note for the log. Nothing of
-//! the text reaches FFmpeg that was not looked at.
+//! takes it apart (globals, inputs with their options, one output: [`parts`]), every piece is held
+//! against the allow list ([`options`]) and its kind of value ([`values`]), and a new command line
+//! is put together from the pieces: what lss sets itself (program, log level, progress, protocol
+//! white lists) is set, missing time-outs are added, and what no input here can take is dropped,
+//! each with a note for the log. Nothing of the text reaches FFmpeg that was not looked at.
 
 mod filters;
 mod options;
+mod parts;
+mod values;
 
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::Launch;
@@ -17,15 +19,11 @@ use crate::domain::stream::{InputType, StreamSpec, TaskMode};
 use crate::util::secret::{Secret, mask};
 use crate::util::url;
 
-use self::options::{Kind, Place, Rule};
+use self::options::{Kind, Place};
+use self::parts::{Command, File, Given, split};
 use super::command::{Args, FfmpegSettings, global_args, whip_args};
 use super::probe::Abilities;
 use super::source::{FILE_FORMATS, file_below, input_of_scheme, network_url, protocols};
-
-/// The longest command line looked at, in bytes.
-const MAX_TEXT: usize = 16 * 1024;
-/// The most inputs (a camera, a silent sound source, a logo).
-const MAX_INPUTS: usize = 4;
 
 /// A command line that may run.
 #[derive(Debug)]
@@ -70,127 +68,6 @@ fn shown(option: &str) -> String {
         format!("option -{option}")
     } else {
         "an option with characters that no option has".to_owned()
-    }
-}
-
-/// The words, without the program's name.
-fn split(text: &str) -> Result<Vec<String>, Fault> {
-    if text.len() > MAX_TEXT {
-        return Err(refused(format!("is longer than {MAX_TEXT} bytes")));
-    }
-    let text = text.replace("\r\n", "\n");
-    if text
-        .chars()
-        .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
-    {
-        return Err(refused("contains a control character"));
-    }
-    let mut words = shell_words::split(&text).map_err(|_| refused("a quote is not closed"))?;
-    // A command may come with the program's name or without.
-    if words.first().is_some_and(|w| !w.starts_with('-')) {
-        words.remove(0);
-    }
-    if words.is_empty() {
-        return Err(refused("is empty"));
-    }
-    Ok(words)
-}
-
-/// One option as written, with its rule.
-#[derive(Debug)]
-struct Given<'a> {
-    rule: &'static Rule,
-    /// With its stream specifier, without its dash.
-    name: &'a str,
-    value: Option<&'a str>,
-}
-
-/// An input or the output.
-#[derive(Debug, Default)]
-struct File<'a> {
-    options: Vec<Given<'a>>,
-    url: &'a str,
-}
-
-impl<'a> File<'a> {
-    fn value(&self, name: &str) -> Option<&'a str> {
-        self.options
-            .iter()
-            .rfind(|o| o.rule.name == name)
-            .and_then(|o| o.value)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.options.iter().any(|o| o.rule.name == name)
-    }
-}
-
-/// A command line taken apart as FFmpeg does it.
-#[derive(Debug, Default)]
-struct Command<'a> {
-    globals: Vec<Given<'a>>,
-    inputs: Vec<File<'a>>,
-    output: File<'a>,
-}
-
-impl<'a> Command<'a> {
-    fn parse(words: &'a [String]) -> Result<Self, Fault> {
-        let mut command = Self::default();
-        let mut pending = Vec::new();
-        let mut output = None;
-        let mut words = words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            if output.is_some() {
-                return Err(refused(
-                    "something follows the output: there is one output, and it is last",
-                ));
-            }
-            let Some(option) = word.strip_prefix('-').filter(|o| !o.is_empty()) else {
-                output = Some(File {
-                    options: std::mem::take(&mut pending),
-                    url: word,
-                });
-                continue;
-            };
-            if option == "i" {
-                let url = words
-                    .next()
-                    .ok_or_else(|| refused("option -i has no value"))?;
-                command.inputs.push(File {
-                    options: std::mem::take(&mut pending),
-                    url,
-                });
-                continue;
-            }
-            let rule = options::find(option)
-                .ok_or_else(|| refused(format!("{} is not allowed", shown(option))))?;
-            let value = match rule.kind {
-                Kind::Flag | Kind::OurFlag => None,
-                _ => Some(
-                    words
-                        .next()
-                        .ok_or_else(|| refused(format!("{} has no value", shown(option))))?,
-                ),
-            };
-            let given = Given {
-                rule,
-                name: option,
-                value,
-            };
-            if rule.place == Place::Global {
-                command.globals.push(given);
-            } else {
-                pending.push(given);
-            }
-        }
-        command.output = output.ok_or_else(|| refused("names no output"))?;
-        if command.inputs.is_empty() {
-            return Err(refused("names no input (-i)"));
-        }
-        if command.inputs.len() > MAX_INPUTS {
-            return Err(refused(format!("names more than {MAX_INPUTS} inputs")));
-        }
-        Ok(command)
     }
 }
 
@@ -267,7 +144,7 @@ impl Judge<'_> {
             }
             return Ok(());
         };
-        options::check(given.rule, value, output)
+        values::check(given.rule, value, output)
             .map_err(|why| refused(format!("{} {why}", shown(name))))?;
         match given.rule.kind {
             // Set by us, or with the URL they belong to.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::command::tests::{full, spec};
+use super::parts::MAX_TEXT;
 use super::*;
 use crate::domain::stream::{MediaUrl, Source};
 

@@ -1,0 +1,273 @@
+//! How tasks end: asked to, by themselves or with the daemon; what a try that failed leads to, and
+//! what follows an end.
+
+use std::time::SystemTime;
+
+use crossbeam_channel::Sender;
+
+use super::Table;
+use crate::application::stream::effect::Effect;
+use crate::application::stream::entry::{
+    classified, crash, ended_by_stop, refuse_waiting, reply, signal_effect, unknown,
+};
+use crate::application::stream::policy::Policy;
+use crate::application::stream::retry::{HEALTHY, Next};
+use crate::application::stream::run::{EndWhy, Run};
+use crate::domain::error::Fault;
+use crate::domain::gateway::{ChildExit, LoginEnd};
+use crate::domain::stream::{Cause, Diagnosis, StopReason, StreamStatus, StreamTask, TaskId};
+use crate::util::time::Now;
+
+/// Ended tasks that stay readable.
+const KEPT_ENDED: usize = 100;
+
+impl Table {
+    /// A run's process is gone.
+    pub(super) fn exited(
+        &mut self,
+        id: &TaskId,
+        exit: &ChildExit,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let Some(run) = entry.run.take() else {
+            return;
+        };
+        out.push(Effect::Reap(run.id));
+        entry.task.tally.cpu += exit.cpu;
+        if run.ending() == Some(&EndWhy::Stall) {
+            entry.task.tally.stalls += 1;
+        }
+        entry.task.process_id = None;
+        let diagnosis = why_ended(&run, exit, entry.launch.ends_by_nature, &self.policy);
+        match &diagnosis {
+            Some(why) if why.cause == Cause::SourceAuth => {
+                self.logins.ended(&entry.task.spec, LoginEnd::Refused);
+            }
+            _ if run.has_session() => {}
+            _ => self.logins.ended(&entry.task.spec, LoginEnd::Unknown),
+        }
+        entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
+        if run
+            .streaming_since
+            .is_some_and(|since| now.mono >= since + HEALTHY)
+        {
+            entry.account.reset();
+        }
+        match diagnosis {
+            Some(diagnosis) => self.failed(id, diagnosis, now, out),
+            None => {
+                let reason = match run.ending() {
+                    Some(EndWhy::Shutdown) => StopReason::NodeShutdown,
+                    Some(EndWhy::Stop) => StopReason::Command,
+                    _ => StopReason::EndOfFile,
+                };
+                self.stopped(id, reason, now, out);
+            }
+        }
+    }
+
+    /// A try has failed; its process, if there was one, is gone.
+    pub(super) fn failed(
+        &mut self,
+        id: &TaskId,
+        diagnosis: Diagnosis,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let jitter = self.jitter.f64();
+        let uplink_down = diagnosis.cause == Cause::WhipUplink && self.uplink.is_down();
+        let stopping = self.stopping;
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let fault = Fault::new(diagnosis.cause.code(), diagnosis.detail);
+        entry.task.process_id = None;
+        entry.task.error = Some(fault.clone());
+        if stopping {
+            self.stopped(id, StopReason::NodeShutdown, now, out);
+            return;
+        }
+        let next = entry.account.failed(
+            diagnosis.cause,
+            entry.worked_before,
+            uplink_down,
+            entry.task.max_retries,
+            jitter,
+        );
+        entry.task.retry_count = entry.account.counted;
+        if let Next::Again(delay) = next {
+            entry.retry_at = Some(now.mono + delay);
+            // A try that may not even begin says nothing new of why the last one ended.
+            entry.retry_for.get_or_insert(diagnosis.cause);
+            if entry.task.status != StreamStatus::Reconnecting {
+                entry.become_(StreamStatus::Reconnecting, now.wall, out);
+            }
+            entry.answer_first_try(Some(&fault));
+            return;
+        }
+        entry.task.stopped_at = Some(now.wall);
+        entry.become_(StreamStatus::Error, now.wall, out);
+        entry.answer_first_try(Some(&fault));
+        // A stop that came while it failed has what it wanted.
+        let task = entry.task.clone();
+        entry.answer_stop(&Ok(task));
+        self.after_end(id, now, out);
+    }
+
+    fn stopped(&mut self, id: &TaskId, reason: StopReason, now: Now, out: &mut Vec<Effect>) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        entry.retry_at = None;
+        entry.task.process_id = None;
+        entry.task.error = None;
+        entry.task.stopped_at = Some(now.wall);
+        entry.task.stop_reason = Some(reason);
+        entry.become_(StreamStatus::Stopped, now.wall, out);
+        let ended_first_try = (reason != StopReason::EndOfFile).then(|| ended_by_stop(id));
+        entry.answer_first_try(ended_first_try.as_ref());
+        let task = entry.task.clone();
+        entry.answer_stop(&Ok(task));
+        self.after_end(id, now, out);
+    }
+
+    /// A task has become terminal: start what waits behind it, forget the oldest ended ones.
+    fn after_end(&mut self, id: &TaskId, now: Now, out: &mut Vec<Effect>) {
+        let waiting = self.tasks.get_mut(id).and_then(|e| e.behind.take());
+        if let Some(waiting) = waiting {
+            if self.stopping {
+                refuse_waiting(id, waiting.first_try);
+            } else {
+                self.begin(waiting.spec, waiting.launch, waiting.first_try, now, out);
+            }
+        }
+        let mut ended: Vec<(SystemTime, u64, TaskId)> = self
+            .tasks
+            .iter()
+            .filter(|(_, e)| e.task.status.is_terminal())
+            .map(|(id, e)| {
+                (
+                    e.task.stopped_at.unwrap_or(e.task.created_at),
+                    e.number,
+                    id.clone(),
+                )
+            })
+            .collect();
+        if ended.len() > KEPT_ENDED {
+            ended.sort();
+            let surplus = ended.len() - KEPT_ENDED;
+            for (_, _, id) in ended.into_iter().take(surplus) {
+                self.tasks.remove(&id);
+            }
+        }
+    }
+
+    /// A STOP; answered when the process is gone.
+    pub(super) fn stop(
+        &mut self,
+        id: &TaskId,
+        force: bool,
+        done: Sender<Result<StreamTask, Fault>>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            reply(&done, Err(unknown(id)));
+            return;
+        };
+        if let Some(waiting) = entry.behind.take() {
+            refuse_waiting(id, waiting.first_try);
+        }
+        if entry.task.status.is_terminal() {
+            reply(&done, Ok(entry.task.clone()));
+            return;
+        }
+        entry.stop_waiters.push(done);
+        match &mut entry.run {
+            Some(run) => {
+                if let Some(signal) = run.end(EndWhy::Stop, force, &self.policy, now.mono) {
+                    out.push(signal_effect(signal, run.id));
+                }
+            }
+            None => self.stopped(id, StopReason::Command, now, out),
+        }
+    }
+
+    /// The daemon ends: every run gets its SIGTERM at once, and all share one `stop_timeout`.
+    pub fn shut_down(&mut self, now: Now) -> Vec<Effect> {
+        self.stopping = true;
+        let mut out = Vec::new();
+        let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
+        for id in ids {
+            let Some(entry) = self.tasks.get_mut(&id) else {
+                continue;
+            };
+            if let Some(waiting) = entry.behind.take() {
+                refuse_waiting(&id, waiting.first_try);
+            }
+            if entry.task.status.is_terminal() {
+                continue;
+            }
+            match &mut entry.run {
+                Some(run) => {
+                    let why = match run.ending() {
+                        Some(EndWhy::Stop) => EndWhy::Stop,
+                        _ => EndWhy::Shutdown,
+                    };
+                    if let Some(signal) = run.end(why, false, &self.policy, now.mono) {
+                        out.push(signal_effect(signal, run.id));
+                    }
+                }
+                None => self.stopped(&id, StopReason::NodeShutdown, now, &mut out),
+            }
+        }
+        out
+    }
+
+    /// No more grace: SIGKILL to what still runs.
+    pub fn kill_all(&mut self, now: Now) -> Vec<Effect> {
+        let mut out = self.shut_down(now);
+        for entry in self.tasks.values_mut() {
+            if let Some(run) = &mut entry.run
+                && let Some(signal) = run.kill(now.mono)
+            {
+                out.push(signal_effect(signal, run.id));
+            }
+        }
+        out
+    }
+}
+
+/// Why a run has ended, by what the process said and by why it was ended; `None` = it was to end.
+fn why_ended(
+    run: &Run,
+    exit: &ChildExit,
+    ends_by_nature: bool,
+    policy: &Policy,
+) -> Option<Diagnosis> {
+    let said = exit.diagnosis.clone().or_else(|| run.failing.clone());
+    match run.ending() {
+        Some(EndWhy::Stop | EndWhy::Shutdown) => None,
+        Some(EndWhy::Stall) => Some(classified(said).unwrap_or_else(|| Diagnosis {
+            cause: Cause::SourceStream,
+            detail: format!(
+                "no progress for {} s: the source has stalled",
+                policy.stall_timeout.as_secs()
+            ),
+        })),
+        Some(EndWhy::StartTimeout) => Some(classified(said).unwrap_or_else(|| Diagnosis {
+            cause: Cause::EngineTimeout,
+            detail: format!(
+                "no media within {} s of the start",
+                policy.start_timeout.as_secs()
+            ),
+        })),
+        Some(EndWhy::Failing) => Some(run.failing.clone().or(said).unwrap_or_else(crash)),
+        None if said.is_none() && ends_by_nature && exit.code == Some(0) => None,
+        None => Some(said.unwrap_or_else(crash)),
+    }
+}
