@@ -21,13 +21,21 @@ pub fn wait_for<T>(what: &str, within: Duration, mut check: impl FnMut() -> Opti
     }
 }
 
-/// A port nobody listens on at the moment.
+/// A port nobody listens on at the moment. Below those that the kernel hands out by itself, to
+/// clients too: hundreds of them must not take it by chance before its owner does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let lowest = range.ok().and_then(|text| {
+        let word = text.split_whitespace().next()?;
+        word.parse::<u16>().ok()
+    });
+    let below = lowest.unwrap_or(32_768).max(16_000);
+    loop {
+        let port = fastrand::u16(12_000..below);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The stand-in for FFmpeg.

@@ -18,6 +18,7 @@ use super::service::CameraReply;
 use super::wires::Wires;
 use super::{Lane, LanePolicy};
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::CameraObserver;
 use crate::domain::ptz::Drives;
 use crate::domain::stream::CameraId;
 use crate::util::time::Now;
@@ -250,7 +251,15 @@ impl Running {
 
     fn moves_for_cloud(&self, moves: bool) {
         if self.flags.moves_for_cloud.swap(moves, Ordering::Relaxed) != moves {
-            self.contact.observer().moves_for_cloud(moves);
+            self.tell(|observer| observer.moves_for_cloud(moves));
+        }
+    }
+
+    /// Whoever is told must not be able to end the thread that stops the camera.
+    fn tell(&self, what: impl FnOnce(&dyn CameraObserver)) {
+        let observer = self.contact.observer();
+        if catch_unwind(AssertUnwindSafe(|| what(observer.as_ref()))).is_err() {
+            log::error!("an event of a camera could not be told by a fault of lss itself");
         }
     }
 
@@ -281,7 +290,6 @@ impl Running {
     }
 
     fn perform(&mut self, out: Vec<Output<QueryData>>) {
-        let observer = self.contact.observer();
         for each in out {
             match each {
                 Output::Send(send) => self.wires.send(send),
@@ -306,7 +314,7 @@ impl Running {
                         camera = event.camera.as_str(), event = event.kind.name();
                         "{}", event.reason
                     );
-                    observer.ptz_event(&event, Now::read().wall);
+                    self.tell(|observer| observer.ptz_event(&event, Now::read().wall));
                 }
                 Output::Patrol(event) => {
                     log::info!(
@@ -315,7 +323,7 @@ impl Running {
                         reason = event.reason.as_deref().unwrap_or("");
                         "patrol"
                     );
-                    observer.patrol_event(&event, Now::read().wall);
+                    self.tell(|observer| observer.patrol_event(&event, Now::read().wall));
                 }
             }
         }

@@ -253,3 +253,31 @@ fn names_that_lead_where_no_camera_is() {
         assert_eq!(cameras.lanes(), 0);
     }
 }
+
+/// The camera that a bug of ours is met with, on its wire and wherever it is told of.
+#[test]
+fn a_bug_of_ours_costs_one_answer_and_leaves_nothing_moving() {
+    let (cameras, asked, _told) = fakes::cameras();
+    let number = fakes::BUGGY[3];
+    let stops = || {
+        let line = format!("192.168.7.{number}:80 PanTiltZoom stop");
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|each| **each == line).count()
+    };
+    let reply = send(&cameras, number, Origin::Ably, PtzAction::PanLeft).unwrap();
+    let fault = reply.result.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::InternalError, "{fault:?}");
+    wait_for("a stop of what may have begun", || stops() > 0);
+
+    let before = stops();
+    let reply = send(&cameras, number, Origin::Ably, PtzAction::PanLeft).unwrap();
+    assert!(reply.result.is_ok(), "{:?}", reply.result);
+    wait_for("the link to count", || cameras.moves_for_cloud());
+    // Whoever is told of this stop panics.
+    cameras.link_lost();
+    wait_for("the stop all the same", || stops() > before);
+    let reply = send(&cameras, number, Origin::Rest, PtzAction::PanRight).unwrap();
+    assert!(reply.result.is_ok(), "{:?}", reply.result);
+    let reply = send(&cameras, number, Origin::Rest, PtzAction::Stop).unwrap();
+    assert!(reply.result.is_ok(), "{:?}", reply.result);
+}

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,11 +138,12 @@ impl Children {
             events: self.events.clone(),
             release: Arc::clone(&self.tools.release),
             bearer: launch.whip_bearer.clone(),
+            told: false,
         };
         let thread = std::thread::Builder::new()
             .name(format!("child-{run}"))
             .stack_size(256 * 1024)
-            .spawn(move || watcher.run());
+            .spawn(move || watcher.live());
         match thread {
             Ok(handle) => self.watchers.push(handle),
             Err(why) => {
@@ -283,10 +285,50 @@ struct Watcher {
     events: Sender<RunEvent>,
     release: Release,
     bearer: Option<Secret>,
+    /// The exit has been told.
+    told: bool,
 }
 
 impl Watcher {
-    fn run(mut self) {
+    /// Follows the child to its end, whatever happens: an end that nobody tells of would leave its
+    /// task waiting for ever.
+    fn live(mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() && !self.told {
+            self.give_up();
+        }
+    }
+
+    /// After a fault of lss itself: a child that nobody understands any more is ended.
+    fn give_up(&mut self) {
+        log::error!(
+            run = self.run.0, pid = self.pid.as_raw();
+            "a child can't be followed any more by a fault of lss itself; it is ended"
+        );
+        (self.stdout, self.stderr) = (None, None);
+        // Not reaped, so the group is still its own.
+        let _ = killpg(self.pid, Signal::SIGKILL);
+        let status = loop {
+            if let Some(status) = self.exited() {
+                break status;
+            }
+            self.wait();
+        };
+        // The judge is what may have failed.
+        let judge = &self.judge;
+        let left = catch_unwind(AssertUnwindSafe(|| judge.session_left()));
+        self.tell_exit(
+            status,
+            Some(Diagnosis {
+                cause: Cause::EngineCrash,
+                detail: "lss failed inside while it followed the process; its log says more".into(),
+            }),
+        );
+        if let Ok(Some(session)) = left {
+            (self.release)(&session, self.bearer.as_ref());
+        }
+    }
+
+    fn run(&mut self) {
         let mut lines = LineSplitter::new();
         let mut progress = ProgressParser::new();
         for pipe in [&self.stdout, &self.stderr].into_iter().flatten() {
@@ -309,21 +351,26 @@ impl Watcher {
             self.line(&rest);
         }
         let (code, signal) = (status.code(), status.signal());
-        // The zombie still tells.
-        let cpu =
-            process::figures(self.pid.as_raw().unsigned_abs()).map_or(Duration::ZERO, |f| f.cpu);
         let asked = self.asked.load(Ordering::Relaxed);
         let diagnosis = self.judge.verdict(code, signal, asked);
         let left = self.judge.session_left();
-        self.send(ChildEvent::Exited(ChildExit {
-            code,
-            signal,
-            diagnosis,
-            cpu,
-        }));
+        self.tell_exit(status, diagnosis);
         if let Some(session) = left {
             (self.release)(&session, self.bearer.as_ref());
         }
+    }
+
+    fn tell_exit(&mut self, status: ExitStatus, diagnosis: Option<Diagnosis>) {
+        self.told = true;
+        // The zombie still tells.
+        let cpu =
+            process::figures(self.pid.as_raw().unsigned_abs()).map_or(Duration::ZERO, |f| f.cpu);
+        self.send(ChildEvent::Exited(ChildExit {
+            code: status.code(),
+            signal: status.signal(),
+            diagnosis,
+            cpu,
+        }));
     }
 
     /// Waits for output or the end.

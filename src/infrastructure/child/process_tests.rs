@@ -14,6 +14,7 @@ struct Echo {
 
 impl OutputJudge for Echo {
     fn line(&mut self, line: &str) -> Option<Said> {
+        assert!(line != "bug", "a bug of ours");
         (line == "up").then_some(Said::SessionUp(None))
     }
     fn asked_to_end(&mut self) {
@@ -184,4 +185,28 @@ fn dropped_children_are_killed() {
         .unwrap();
     drop(bench.children);
     assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
+}
+
+#[test]
+fn a_watcher_that_panics_ends_its_child_and_tells() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let started = bench
+        .children
+        .start(run, &sh("echo bug >&2; exec sleep 600"))
+        .unwrap();
+    let exit = bench.exit();
+    assert_eq!(exit.signal, Some(libc::SIGKILL));
+    let diagnosis = exit.diagnosis.unwrap();
+    assert_eq!(diagnosis.cause, Cause::EngineCrash);
+    assert!(diagnosis.detail.contains("lss failed"), "{diagnosis:?}");
+    // Its session is not left behind either.
+    let soon = Duration::from_secs(10);
+    assert!(bench.released.recv_timeout(soon).is_ok());
+    bench.children.reap(run);
+    assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
+    // The next one is as good as ever.
+    bench.children.start(RunId(2), &sh("exit 3")).unwrap();
+    assert_eq!(bench.exit().code, Some(3));
+    bench.children.reap(RunId(2));
 }

@@ -472,3 +472,7 @@ fn timeout(deadline: Option<Instant>, now: Instant) -> PollTimeout {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;
