@@ -125,8 +125,16 @@ impl Guard {
             return Ok(());
         }
         if refusals + out >= room {
-            let until = soonest.unwrap_or(now.mono + TRY_LASTS);
-            let why = "the camera has refused this user's logins too often";
+            // With room for refusals it is the tries under way that fill it, and they end soon.
+            let (until, why) = match soonest {
+                Some(until) if refusals >= room => {
+                    (until, "the camera has refused this user's logins too often")
+                }
+                _ => (
+                    now.mono + TRY_LASTS,
+                    "as many tries of this user's logins as it may refuse are under way",
+                ),
+            };
             return Err(guarded(ip, why, until, now));
         }
         match &mut known.refused {
