@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut take = |line: &str| {
         tail.push(line);
         match classifier.line(line) {
-            Some(Signal::SessionUp) => up += 1,
+            Some(Signal::SessionUp(_)) => up += 1,
             Some(Signal::Failing(found)) => {
                 failing += 1;
                 assert!(!found.detail.is_empty());
