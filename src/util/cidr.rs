@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use super::address;
+
 /// Largest network that is taken at all: a /16.
 pub const WIDEST: u8 = 16;
 
@@ -28,12 +30,6 @@ pub enum CidrError {
 }
 
 impl Cidr {
-    /// Where clouds keep their machines' credentials.
-    pub const METADATA: Self = Self {
-        network: Ipv4Addr::new(169, 254, 169, 254),
-        prefix: 32,
-    };
-
     /// The network of `ip` with this prefix; 32 for anything beyond.
     pub fn around(ip: Ipv4Addr, prefix: u8) -> Self {
         let prefix = prefix.min(32);
@@ -93,6 +89,11 @@ impl Cidr {
     /// neither (RFC 3021).
     pub fn is_edge(self, ip: Ipv4Addr) -> bool {
         self.prefix <= 30 && (ip == self.first() || ip == self.last())
+    }
+
+    /// Whether it is one address alone, at which nobody may be.
+    pub fn is_nobody(self) -> bool {
+        self.size() == 1 && address::objection(self.first().into()).is_some()
     }
 
     /// Whether it lies in a range that never is a stranger's (RFC 1918, 3927, 6598, loopback).

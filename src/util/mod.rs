@@ -1,5 +1,6 @@
-//! Small tools that know nothing of lss: secrets, URLs, time, networks.
+//! Small tools that know nothing of lss: secrets, URLs, time, networks, addresses.
 
+pub mod address;
 pub mod cidr;
 pub mod secret;
 pub mod time;

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use super::address;
+
 /// What stands where a secret was.
 pub const MASK: &str = "***";
 
@@ -196,18 +198,10 @@ pub fn literal_ip(host: &str) -> Option<std::net::IpAddr> {
 }
 
 /// Whether a host is an address that no media source has: multicast, broadcast, unspecified, or
-/// the cloud's metadata service (contract 3). Names are not resolved here.
+/// a cloud's metadata service (contract 3), by the same rules as a camera's own
+/// ([`address::objection`]). Names are not resolved here.
 pub fn is_no_source_host(host: &str) -> bool {
-    match literal_ip(host) {
-        Some(std::net::IpAddr::V4(v4)) => {
-            v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.is_unspecified()
-                || v4.octets() == [169, 254, 169, 254]
-        }
-        Some(std::net::IpAddr::V6(v6)) => v6.is_multicast() || v6.is_unspecified(),
-        None => false,
-    }
+    literal_ip(host).is_some_and(|ip| address::objection(ip).is_some())
 }
 
 /// Percent-decodes; a `%` that is not followed by two hex digits stays as it is, so that raw
@@ -385,18 +379,14 @@ mod tests {
             "0xa9fea9fe",
             "0251.0376.0251.0376",
             "169.254.43518",
-            "::ffff:169.254.169.254",
-        ] {
+            "fd00:ec2::254%eth0",
+        ]
+        .into_iter()
+        .chain(address::tests::NOWHERE)
+        {
             assert!(is_no_source_host(metadata), "{metadata}");
         }
-        for bad in [
-            "224.0.0.1",
-            "255.255.255.255",
-            "0.0.0.0",
-            "0",
-            "::",
-            "ff02::1%eth0",
-        ] {
+        for bad in ["0", "ff02::1%eth0"] {
             assert!(is_no_source_host(bad), "{bad}");
         }
         for good in [

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::application::camera::AddressRules;
 use crate::domain::discovery::{AddressRange, SweepOrder};
 use crate::domain::error::{ErrorCode, Fault};
+use crate::util::address;
 use crate::util::cidr::{Cidr, CidrError, WIDEST};
 
 /// Of `auto`, at most this much of each network: a /22 (contract 9).
@@ -88,7 +89,7 @@ fn parse_one(field: &str, text: &str, allow_loopback: bool) -> Result<Cidr, Faul
             field,
             format!("{cidr} is not a private network: strangers are not knocked at"),
         ));
-    } else if cidr == Cidr::METADATA {
+    } else if cidr.is_nobody() {
         return Err(refused(
             field,
             format!("{cidr} is where clouds keep their machines' credentials"),
@@ -227,7 +228,7 @@ fn left_out(networks: &[Cidr], rules: &AddressRules, ranges: &[AddressRange]) ->
     let no_camera = own
         .iter()
         .flat_map(|(ip, c)| [*ip, c.first(), c.last()])
-        .chain([Cidr::METADATA.first()])
+        .chain(address::METADATA_V4)
         .filter(|ip| rules.check(IpAddr::V4(*ip)).is_err());
     let mut out: Vec<Ipv4Addr> = ends
         .chain(no_camera)

@@ -7,7 +7,6 @@ use crate::config::fault::Place;
 use crate::config::reader::{Reader, Section};
 use crate::config::value::{self, Wrong};
 use crate::config::{Camera, CameraCredential};
-use crate::util::cidr::Cidr;
 use crate::util::secret::Secret;
 
 /// Addresses that one sweep takes at most: a /16.
@@ -89,7 +88,7 @@ fn subnets<'a>(
                 &item.place,
                 "is not a private network: strangers are not knocked at",
             );
-        } else if subnet == Cidr::METADATA {
+        } else if subnet.is_nobody() {
             r.fault(
                 &item.place,
                 "is where clouds keep their machines' credentials",

@@ -10,6 +10,7 @@ use super::words::words;
 use crate::infrastructure::onvif::address::Place;
 use crate::infrastructure::onvif::answer::device::normal_mac;
 use crate::infrastructure::onvif::discovery::{self, ProbeMatch};
+use crate::util::address;
 
 /// Datagrams of one source that are read: three kinds of probe, three times, and a few more.
 const MAX_FROM_ONE: u32 = 16;
@@ -52,10 +53,7 @@ impl Reach {
             return self.loopback;
         }
         let [first, second, ..] = ip.octets();
-        let never = ip.is_unspecified()
-            || first == 0
-            || ip.is_multicast()
-            || first >= 240
+        let never = address::objection(ip.into()).is_some()
             || ip.is_link_local()
             || self.own.iter().any(|(own, _)| *own == ip);
         let shared = first == 100 && second & 0xc0 == 64;

@@ -24,6 +24,7 @@ use super::talk::Talk;
 use crate::domain::discovery::{SweepOrder, SweepReport};
 use crate::infrastructure::onvif::discovery::MAX_ANSWER;
 use crate::infrastructure::system;
+use crate::util::address;
 
 /// What is due is done together with what is due a little later.
 const TOGETHER: Duration = Duration::from_millis(5);
@@ -257,9 +258,7 @@ fn addresses(order: &SweepOrder) -> Vec<Ipv4Addr> {
                 return all;
             }
             let ip = Ipv4Addr::from_bits(bits);
-            let never = ip.is_multicast()
-                || ip.is_unspecified()
-                || ip.is_broadcast()
+            let never = address::objection(IpAddr::V4(ip)).is_some()
                 || (ip.is_loopback() && !order.loopback);
             if !never && !order.except.contains(&ip) {
                 all.push(ip);

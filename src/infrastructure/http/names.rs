@@ -19,6 +19,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::util::address;
+
 /// How long an answer is used without asking again.
 const FRESH: Duration = Duration::from_secs(60);
 /// Lookups that hang at a time; the system gives each up after half a minute or so.
@@ -176,18 +178,14 @@ impl Names {
     }
 }
 
-/// A cloud's metadata service answers whoever is on the machine (169.254.169.254, fd00:ec2::254);
-/// a name that somebody else controls must not lead us there.
+/// A cloud's metadata service answers whoever is on the machine; a name that somebody else controls
+/// must not lead us there, nor to a link-local address, where no cloud is.
 fn may_be_a_peer(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            !(ip.is_link_local() || ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified())
-        }
-        IpAddr::V6(ip) => {
-            let metadata = ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
-            !(ip.is_unicast_link_local() || ip.is_multicast() || ip.is_unspecified() || metadata)
-        }
-    }
+    let link_local = match address::plain(ip) {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !link_local && address::objection(ip).is_none()
 }
 
 /// Counts a lookup for as long as it lives.
@@ -281,15 +279,15 @@ mod tests {
                 _ => SocketAddr::from(([169, 254, 169, 254], 80)),
             }])
         });
-        for refused in [
-            "169.254.169.254:80",
-            "[::ffff:169.254.169.254]:80",
-            "[fd00:ec2::254]:80",
-            "[fe80::1]:80",
-            "224.0.0.1:80",
-            "0.0.0.0:80",
-            "metadata.test:80",
-        ] {
+        for refused in ["[fe80::1]:80", "[64:ff9b::a9fe:1]:80", "metadata.test:80"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(
+                address::tests::NOWHERE
+                    .map(|ip| SocketAddr::new(ip.parse().unwrap(), 80).to_string()),
+            )
+        {
+            let refused = refused.as_str();
             let why = names.addresses(refused, SECOND);
             assert!(
                 matches!(&why, Err(Failure::Io(e)) if e.kind() == io::ErrorKind::PermissionDenied),
