@@ -58,16 +58,16 @@ fn has_functions(camera: &OnvifCamera, all: &[Preset]) -> bool {
     vendor || (all.len() >= MANY && all.iter().all(|p| p.token.parse::<u32>().is_ok()))
 }
 
-/// The preset that is meant: by token, else by name. What is not known is looked up once more,
-/// for somebody may have added it since.
+/// The preset that is meant: by token, else by name. Only a token is taken from what is
+/// remembered, for the camera itself refuses one that is gone; a name may have moved to another
+/// position since, and what is not known may have been added.
 fn resolve(
     camera: &mut OnvifCamera,
     wanted: &str,
     deadline: Instant,
 ) -> Result<Option<Preset>, Trouble> {
-    if let Some(known) = camera.memory().with(|m| m.presets.clone())
-        && let Some(hit) = find(&known, wanted)
-    {
+    let known = camera.memory().with(|m| m.presets.clone());
+    if let Some(hit) = known.and_then(|all| all.into_iter().find(|p| p.token == wanted)) {
         return Ok(Some(hit));
     }
     let all = fetch(camera, deadline)?;
