@@ -269,6 +269,24 @@ fn basic_only_where_it_is_allowed_and_never_after_digest() {
 }
 
 #[test]
+fn what_is_asked_for_next_hides_no_refusal() {
+    for next in [vec![Offer::Basic], vec![]] {
+        let server = serve(GateRules::default());
+        let mut client = good(server.addr);
+        client.send(&request("GET", "/"), soon()).unwrap();
+        server.with(|page| {
+            page.0.rules.password = "new".to_owned();
+            page.0.rules.offers.clone_from(&next);
+        });
+        let error = client.send(&request("GET", "/"), soon()).unwrap_err();
+        assert!(
+            matches!(error, LoginError::Refused { tried: true, .. }),
+            "{next:?}: {error:?}"
+        );
+    }
+}
+
+#[test]
 fn a_definite_403_is_no_old_nonce() {
     let server = serve(GateRules::default());
     let mut client = good(server.addr);

@@ -120,7 +120,8 @@ fn the_camera_s_time_is_kept() {
     open(&camera).check(soon()).unwrap();
     no_violations(&camera);
 
-    // The camera restarts with another clock: one refusal, one reading, one more try.
+    // The camera restarts with another clock, right after we have read it: one refusal, one reading,
+    // one more try.
     let camera = on(OnvifModel::default());
     let memory = Memory::default();
     let open = || {
@@ -132,16 +133,6 @@ fn the_camera_s_time_is_kept() {
     };
     open().check(soon()).unwrap();
     camera.with(|device| device.model.clock_ahead = 86_400 * 365);
-    // The reading must be old enough to be worth another one.
-    memory.with(|m| {
-        let past = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        m.clock = Some(lss::infrastructure::onvif::clock::CameraClock::new(
-            Some(std::time::SystemTime::now() - Duration::from_secs(60)),
-            None,
-            std::time::SystemTime::now(),
-            past,
-        ));
-    });
     camera.take_operations();
     let mut device = open();
     device.check(soon()).unwrap();
@@ -573,6 +564,60 @@ fn presets_by_token_then_by_name() {
     let error = device.goto_preset("1", false, soon()).unwrap_err();
     assert_eq!(error.code().number(), 20004);
     device.goto_preset("new", false, soon()).unwrap();
+}
+
+#[test]
+fn a_name_that_moved_to_another_preset_leads_there() {
+    let (clock, _hand) = Clock::by_hand();
+    let camera = on(OnvifModel {
+        clock,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    let gate = "Gate & <Yard>";
+    device.goto_preset(gate, false, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.5);
+    // Somebody gives the name to the other position, behind our back.
+    let (old, new) = camera.with(|device| {
+        let mut all = device.presets.iter();
+        let old = all.find(|(_, p)| p.0 == gate).unwrap().0.clone();
+        let new = device.presets.keys().find(|t| **t != old).unwrap().clone();
+        device.presets.get_mut(&old).unwrap().0 = "Elsewhere".to_owned();
+        device.presets.get_mut(&new).unwrap().0 = gate.to_owned();
+        (old, new)
+    });
+    device.goto_preset(gate, false, soon()).unwrap();
+    assert_near(camera.position(Axis::Pan), 0.25);
+    // Stored and deleted by name: the same.
+    assert_eq!(device.set_preset(Some(gate), None, soon()).unwrap(), new);
+    device.delete_preset(gate, soon()).unwrap();
+    camera.with(|device| {
+        assert!(device.presets.contains_key(&old) && !device.presets.contains_key(&new));
+    });
+    // By its token: no list is fetched for that.
+    device.presets(soon()).unwrap();
+    camera.take_operations();
+    device.goto_preset(&old, false, soon()).unwrap();
+    assert_eq!(camera.take_operations(), ["GotoPreset"]);
+}
+
+/// It refuses a token whose time it does not like, and asks for Basic beside that.
+#[test]
+fn a_challenge_that_is_not_answered_hides_no_refusal() {
+    let camera = on(OnvifModel {
+        asks_for_basic: true,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    device.check(soon()).unwrap();
+    camera.with(|device| device.model.clock_ahead = 86_400 * 365);
+    device.check(soon()).unwrap();
+    camera.with(|device| assert_eq!(device.refused_tokens, 1));
+    // A wrong password is told as one that was sent.
+    match open_as(&camera, "wrong").check(soon()) {
+        Err(CameraError::LoginRefused(refusal)) => assert!(refusal.tried, "{refusal:?}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct OnvifModel {
     pub may_not_move: bool,
     /// Tells strangers who it is.
     pub open_information: bool,
+    /// Refusals of a login come as 401 and ask for Basic, whatever was sent.
+    pub asks_for_basic: bool,
     /// Faults come with HTTP 200.
     pub faults_in_200: bool,
     /// A byte order mark, no prefixes, numbers with exponents.
@@ -124,6 +126,7 @@ impl Default for OnvifModel {
             tells_motion: true,
             may_not_move: false,
             open_information: false,
+            asks_for_basic: false,
             faults_in_200: false,
             odd_style: false,
             profile: "Profile_2 <PTZ>".to_owned(),
@@ -501,7 +504,9 @@ impl OnvifDevice {
     }
 
     fn fault_reply(&self, Fault(role, subcode, reason): &Fault) -> Outgoing {
+        let basic = self.model.asks_for_basic && *subcode == "NotAuthorized";
         let status = match (self.model.faults_in_200, *role) {
+            _ if basic => 401,
             (true, _) => 200,
             (false, "Receiver") => 500,
             (false, _) => 400,
@@ -513,7 +518,15 @@ impl OnvifDevice {
             "<?xml version=\"1.0\"?><e:Envelope xmlns:e=\"{SOAP}\"><e:Body><e:Fault><e:Code><e:Value>e:{role}</e:Value>{subcodes}</e:Code><e:Reason><e:Text xml:lang=\"en\">{}</e:Text></e:Reason></e:Fault></e:Body></e:Envelope>",
             escape(reason)
         );
-        Outgoing::new(status, "application/soap+xml", text)
+        let mut reply = Outgoing::new(status, "application/soap+xml", text);
+        if basic {
+            let ask = (
+                "WWW-Authenticate".to_owned(),
+                "Basic realm=\"gSOAP\"".to_owned(),
+            );
+            reply.headers.push(ask);
+        }
+        reply
     }
 
     fn picture(&mut self, request: &Incoming) -> Outgoing {

@@ -229,9 +229,17 @@ impl LoginClient {
                     let tried = used != Used::Nothing;
                     return Err(LoginError::Refused { tried, response });
                 }
+                // What it asks for next is no answer to what it was sent, and refused.
                 Err(error) => {
                     self.forget_login();
-                    return Err(error);
+                    return Err(match (used, stale) {
+                        (Used::Nothing, _) => error,
+                        (_, true) => LoginError::StaleForEver,
+                        (_, false) => LoginError::Refused {
+                            tried: true,
+                            response,
+                        },
+                    });
                 }
             }
             match used {

@@ -1,7 +1,7 @@
 //! Sends operations: finds the service's path, logs in as the camera wants it, keeps its time,
 //! reads the answer. Knows no domain command.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::address::{Place, service_places};
 use super::answer::device::{ServiceList, system_time};
@@ -22,8 +22,6 @@ use crate::util::time::rfc3339;
 const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
 /// For users only, whatever they may do besides.
 const WHO_ARE_YOU: &str = "GetDeviceInformation";
-/// A reading of the camera's clock that is younger is not worth another one.
-const CLOCK_FRESH: Duration = Duration::from_secs(5);
 
 /// The connections to one device.
 #[derive(Debug)]
@@ -266,7 +264,7 @@ impl OnvifClient {
             return self.with_http_login(place, operation, deadline);
         }
         let clock = self.clock(deadline)?;
-        let (words, left, response) =
+        let (mut words, left, response) =
             match self.with_token(place, operation, &login, &clock, deadline)? {
                 Outcome::Done(content) => {
                     self.logged_in = true;
@@ -282,7 +280,13 @@ impl OnvifClient {
                 return self.with_http_login(place, operation, deadline);
             }
             Ok(false) => {}
-            Err(error) => return Err(login_error(error)),
+            // It asks for what it does not get. The token was sent and refused all the same, and
+            // that may be for its time.
+            Err(error) => {
+                if let CameraError::LoginRefused(why) = CameraError::from(login_error(error)) {
+                    words = format!("{words}; {}", why.words);
+                }
+            }
         }
         let Some(better) = self.better_clock(&clock, deadline)? else {
             return Err(refusal(true, words, left));
@@ -415,12 +419,9 @@ impl OnvifClient {
         refused: &CameraClock,
         deadline: Instant,
     ) -> Result<Option<BetterClock>, Trouble> {
+        // However young the last reading is: a camera that has just started sets its clock.
+        let fresh = self.read_clock(deadline)?;
         let now = Instant::now();
-        let fresh = if refused.age(now) < CLOCK_FRESH {
-            *refused
-        } else {
-            self.read_clock(deadline)?
-        };
         if fresh.differs(refused, now, SystemTime::now()) {
             return Ok(Some(BetterClock {
                 clock: fresh,

@@ -112,7 +112,7 @@ impl CameraClock {
     }
 
     /// Since it was read.
-    pub fn age(&self, now: Instant) -> Duration {
+    fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.at)
     }
 
