@@ -5,7 +5,7 @@
 //! Exit codes decide nothing here but "0" and "a signal": FFmpeg's are the low byte of its error
 //! numbers, and 8 means 401, 404, 503 and "option not found" alike, on either side. The side is
 //! told by the context in front of a line (`[in#0]` = source, `[out#0/whip]`, `[WHIP muxer]` =
-//! WHIP). The table of causes is in `docs/ffmpeg.md`; `tests` below replays recorded runs.
+//! WHIP), or by the words themselves where an FFmpeg prints neither contexts nor levels. The table of causes is in `docs/ffmpeg.md`; `tests` below replays recorded runs.
 //!
 //! Lines are text from outside: a camera's session description is printed raw, so a camera can
 //! forge lines. The worst a forged line does is a wrong cause for that very task; what lss would
@@ -59,6 +59,9 @@ pub struct Classifier {
     session_up: bool,
     found: Option<(Weight, Diagnosis)>,
     frozen: bool,
+    /// A line has told how loud it is. One that has not been told to (another log level, a wrapper
+    /// around it) tells of nothing: then the words alone decide.
+    levels: bool,
     /// The last line of the network layer, which names no side: the line after it does.
     network: Option<&'static str>,
     /// What the RTSP reader complained of; decisive only with what follows.
@@ -85,6 +88,7 @@ impl Classifier {
             session_up: false,
             found: None,
             frozen: false,
+            levels: false,
             network: None,
             rtsp: None,
             http_status: None,
@@ -107,7 +111,8 @@ impl Classifier {
     pub fn line(&mut self, line: &str) -> Option<Signal> {
         let line = Line::parse(line);
         self.session.line(&line);
-        if line.is_whip() && line.text.contains("Muxer state=") {
+        self.levels |= line.has_level();
+        if (line.is_whip() || self.is_bare(&line)) && line.text.contains("Muxer state=") {
             let first = !self.session_up;
             self.session_up = true;
             return first.then(|| Signal::SessionUp(elapsed(line.text)));
@@ -119,7 +124,7 @@ impl Classifier {
         if self.frozen {
             return None;
         }
-        if line.is_error() {
+        if self.is_loud(&line) {
             self.last_error = Some(line.text.to_owned());
         }
         let (weight, cause, detail) = self.judge(&line)?;
@@ -196,21 +201,32 @@ impl Classifier {
         self.session_up
     }
 
+    /// An error by its level; where no line has one, any line.
+    fn is_loud(&self, line: &Line<'_>) -> bool {
+        line.is_error() || (!self.levels && !line.has_level())
+    }
+
+    /// Without a name in front, from an FFmpeg that names nobody and no level.
+    fn is_bare(&self, line: &Line<'_>) -> bool {
+        !self.levels && line.context.is_empty()
+    }
+
     /// What a line says, if it says something.
     fn judge(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
         // Only as errors: a camera's title could hold such words too.
-        if line.is_error()
+        if self.is_loud(line)
             && let Some(found) = bad_command(line)
         {
             return Some(found);
         }
-        if line.is_source() {
+        let by_words = self.is_loud(line);
+        if line.is_source() || (by_words && line.speaks_of_source()) {
             return self.judge_source(line);
         }
-        if line.is_whip() {
+        if line.is_whip() || (by_words && line.speaks_of_whip()) {
             return self.judge_whip(line);
         }
-        if line.is_network() {
+        if line.is_network() || self.is_bare(line) {
             if line.text.contains("Successfully connected") {
                 self.network = None;
             }
@@ -357,7 +373,7 @@ impl Classifier {
             return Some((Weight::Definite, WhipUnreachable, words.to_owned()));
         }
         if let Some((_, reason)) = text.split_once("Could not write header")
-            && let Some((_, reason)) = reason.split_once("): ")
+            && let Some((_, reason)) = reason.split_once("): ").or_else(|| reason.split_once(": "))
         {
             let (weight, cause, detail) = self.whip_opening(reason.trim());
             return Some((weight, cause, detail));

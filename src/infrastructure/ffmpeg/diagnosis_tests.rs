@@ -130,6 +130,88 @@ fn told(lines: &[&str]) -> Classifier {
     classifier
 }
 
+/// Without the brackets in front; `contexts` = only the levels are taken off.
+fn bare(line: &str, contexts: bool) -> String {
+    let levels = [
+        "[fatal] ",
+        "[error] ",
+        "[warning] ",
+        "[info] ",
+        "[verbose] ",
+        "[panic] ",
+    ];
+    if contexts {
+        return levels
+            .iter()
+            .fold(line.to_owned(), |l, tag| l.replace(tag, ""));
+    }
+    let mut rest = line.trim_start();
+    while let Some((_, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        rest = after.trim_start();
+    }
+    rest.to_owned()
+}
+
+#[test]
+fn an_ffmpeg_without_levels_is_understood_as_well() {
+    for run in recorded() {
+        let lines: Vec<String> = run.lines.iter().map(|l| bare(l, true)).collect();
+        let (classifier, _) = replay(&lines);
+        let found = classifier.finish(&run.end).map(|d| d.cause);
+        assert_eq!(found, expected(&run), "{}: {lines:#?}", run.case);
+    }
+}
+
+#[test]
+fn an_ffmpeg_without_levels_and_contexts_is_known_by_its_words() {
+    for run in recorded() {
+        let wanted = expected(&run);
+        // What has no words of its own (a thread's end) is nobody's without a context.
+        let plain = matches!(
+            wanted,
+            Some(Cause::WhipAuth | Cause::WhipGone | Cause::SourceAuth | Cause::SourceUnreachable)
+        );
+        if !plain {
+            continue;
+        }
+        let lines: Vec<String> = run.lines.iter().map(|l| bare(l, false)).collect();
+        let (classifier, _) = replay(&lines);
+        let found = classifier.finish(&run.end).map(|d| d.cause);
+        assert_eq!(found, wanted, "{}: {lines:#?}", run.case);
+    }
+    for (status, cause) in [
+        ("401 Unauthorized (authorization failed)", Cause::WhipAuth),
+        ("401 Unauthorized", Cause::WhipAuth),
+        ("403 Forbidden (access denied)", Cause::WhipAuth),
+        ("404 Not Found", Cause::WhipGone),
+        ("410 Gone", Cause::WhipGone),
+    ] {
+        for words in [
+            "Could not write header (incorrect codec parameters ?): Server returned",
+            "Could not write header for output file #0 (incorrect codec parameters ?): Server returned",
+            "Could not write header: Server returned",
+        ] {
+            assert_eq!(failed(&[&format!("{words} {status}")], 8).cause, cause);
+        }
+    }
+    let gone = [
+        "HTTP error 410 Gone",
+        "Could not write header (incorrect codec parameters ?): Server returned 4XX Client Error, but not one of 40{0,1,3,4}",
+    ];
+    assert_eq!(failed(&gone, 8).cause, Cause::WhipGone);
+}
+
+#[test]
+fn where_levels_are_printed_a_bare_line_is_a_cameras_text() {
+    let lines = [
+        "[info] Stream mapping:",
+        "Could not write header (incorrect codec parameters ?): Server returned 401 Unauthorized",
+        "Unknown encoder 'x'",
+        "[in#0/rtsp @ 0x1] [error] Error during demuxing: Connection timed out",
+    ];
+    assert_eq!(failed(&lines, 0).cause, Cause::SourceStream);
+}
+
 fn failed(lines: &[&str], code: i32) -> Diagnosis {
     let end = End {
         code: Some(code),

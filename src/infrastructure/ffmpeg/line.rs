@@ -35,6 +35,37 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Whether it says how loud it is, as lss tells FFmpeg to.
+    pub(super) fn has_level(&self) -> bool {
+        !self.level.is_empty()
+    }
+
+    /// Of a line that names nobody: words that only the sending side has.
+    pub(super) fn speaks_of_whip(&self) -> bool {
+        const WORDS: [&str; 8] = [
+            "Could not write header",
+            "Muxer state=",
+            "DTLS handshake timeout=",
+            "DTLS session ",
+            "Consent Freshness expired",
+            "Invalid answer",
+            "Failed to connect udp",
+            "Failed to write packet",
+        ];
+        self.context.is_empty() && WORDS.iter().any(|word| self.text.starts_with(word))
+    }
+
+    /// Of a line that names nobody: words that only the reading side has.
+    pub(super) fn speaks_of_source(&self) -> bool {
+        const WORDS: [&str; 4] = [
+            "method ",
+            "Failed reading RTSP data: ",
+            "Error opening input: ",
+            "Error during demuxing: ",
+        ];
+        self.context.is_empty() && WORDS.iter().any(|word| self.text.starts_with(word))
+    }
+
     pub(super) fn is_error(&self) -> bool {
         matches!(self.level, "error" | "fatal" | "panic")
     }
