@@ -69,6 +69,46 @@ fn start_look_stop() {
 }
 
 #[test]
+fn a_source_that_would_listen_starts_nothing() {
+    let daemon = Daemon::start(&Setup::default());
+    let whip = "https://127.0.0.1:1/whip";
+    let sources = [
+        ("SRT", "srt://127.0.0.1:9/ok?mode=listener"),
+        ("SRT", "127.0.0.1:9/ok?mode=listener"),
+        ("SRT", "srt://127.0.0.1:9/ok?mode=%6Cistener"),
+        ("SRT", "srt://127.0.0.1:9/ok?MODE=LISTENER"),
+        ("RTMP", "rtmp://127.0.0.1:9/live/ok?listen=1"),
+        ("RTSP", "rtsp://127.0.0.1:9/ok?listen"),
+    ];
+    for (at, (kind, source)) in sources.into_iter().enumerate() {
+        let body = json!({ "taskId": format!("s{at}"), "inputType": kind, "sourceUrl": source, "whipUrl": whip });
+        let (status, answer) = daemon.request("POST", "/api/stream/start", Some(&body));
+        assert_eq!(
+            (status, &answer["code"]),
+            (400, &json!(20005)),
+            "{source}: {answer}"
+        );
+        let command = format!("ffmpeg -i '{source}' -c copy -f whip {whip}");
+        if source.contains("://") {
+            let body = json!({ "taskId": format!("c{at}"), "sourceUrl": "rtsp://127.0.0.1:9/ok", "whipUrl": whip, "ffmpegCommand": command });
+            let (status, answer) = daemon.request("POST", "/api/stream/start", Some(&body));
+            assert_eq!(
+                (status, &answer["code"]),
+                (400, &json!(20005)),
+                "{command}: {answer}"
+            );
+        }
+    }
+    let options = format!("ffmpeg -mode listener -i srt://127.0.0.1:9/ok -c copy -f whip {whip}");
+    let body = json!({ "taskId": "o", "sourceUrl": "rtsp://127.0.0.1:9/ok", "whipUrl": whip, "ffmpegCommand": options });
+    let (status, answer) = daemon.request("POST", "/api/stream/start", Some(&body));
+    assert_eq!((status, &answer["code"]), (400, &json!(20005)), "{answer}");
+    // No process was ever there that could have opened a socket.
+    assert_eq!(daemon.get("/api/stream/tasks"), json!([]));
+    assert!(children_of(&daemon.node_id).is_empty());
+}
+
+#[test]
 fn the_ladder_ends_what_does_not_want_to_end() {
     let daemon = Daemon::start(&Setup::default());
     for (mode, signal) in [("need-two", None), ("only-kill", Some(9))] {

@@ -13,6 +13,7 @@ use crate::util::secret::Secret;
 
 use super::level::Level;
 use super::probe::{Abilities, H264_ENCODERS};
+use super::query;
 use super::source::{FILE_FORMATS, file_below, network_url, protocols};
 
 /// The descriptor on which FFmpeg writes its progress: stdout, which the whip muxer leaves alone.
@@ -151,6 +152,7 @@ fn input_args(
 ) -> Result<(), Fault> {
     match &spec.source {
         Source::Network(url) => {
+            query::check("sourceUrl", url.expose())?;
             args.pair("-protocol_whitelist", protocols(url.scheme()));
             network_args(args, url.scheme(), settings, abilities);
             args.plain(["-i"]);

@@ -10,6 +10,7 @@ mod line;
 mod patterns;
 pub mod policy;
 pub mod probe;
+mod query;
 pub mod release;
 mod session;
 mod source;

@@ -9,6 +9,7 @@
 //! each with a note for the log. Nothing of the text reaches FFmpeg that was not looked at.
 
 mod filters;
+pub(super) mod flags;
 mod options;
 mod parts;
 mod values;
@@ -23,6 +24,7 @@ use self::options::{Kind, Place};
 use self::parts::{Command, File, Given, split};
 use super::command::{Args, FfmpegSettings, global_args, whip_args};
 use super::probe::Abilities;
+use super::query;
 use super::source::{FILE_FORMATS, file_below, input_of_scheme, network_url, protocols};
 
 /// A command line that may run.
@@ -225,6 +227,7 @@ impl Judge<'_> {
                 "option -i names a multicast, broadcast or metadata address",
             ));
         }
+        query::check("ffmpegCommand: option -i", input.url)?;
         let scheme = scheme.to_ascii_lowercase();
         let kind = input_of_scheme(&scheme);
         let format = match kind {

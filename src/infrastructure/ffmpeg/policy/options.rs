@@ -25,8 +25,13 @@ pub(super) enum Kind {
     Flag,
     /// Numbers, rates, times, sizes: `2500k`, `30000/1001`, `00:00:10`, `1280x720`, `-2`.
     Number,
-    /// Names and flags: `yuv420p`, `+global_header`, `nobuffer`.
+    /// A name: `yuv420p`, `baseline`.
     Word,
+    /// Flags, each by its name: `+global_header`, `nobuffer`. FFmpeg would take numbers and sums of
+    /// them, too, and among the flags of an encoder is one that writes a file (`pass1`).
+    Flags(&'static [&'static str]),
+    /// One of these words and no other.
+    OneOf(&'static [&'static str]),
     /// Any text that stays inside FFmpeg.
     Text,
     /// The same, and secret.
@@ -86,10 +91,12 @@ const fn per_stream(name: &'static str, place: Place, kind: Kind) -> Rule {
 }
 
 use Kind::{
-    Bearer, Bsf, Codec, Filters, Flag, Format, Map, Number, OurFlag, Ours, Reconnect, Secret, Text,
-    Timeout, Transport, Word, X264,
+    Bearer, Bsf, Codec, Filters, Flag, Flags, Format, Map, Number, OneOf, OurFlag, Ours, Reconnect,
+    Secret, Text, Timeout, Transport, Word, X264,
 };
 use Place::{Both, Global, Input, Output};
+
+use super::flags;
 
 const RULES: &[Rule] = &[
     // Set by lss.
@@ -135,9 +142,9 @@ const RULES: &[Rule] = &[
     rule("rw_timeout", Both, Timeout),
     rule("stimeout", Both, Timeout),
     rule("thread_queue_size", Both, Number),
-    rule("fflags", Both, Word),
+    rule("fflags", Both, Flags(flags::FORMAT)),
     rule("max_delay", Both, Number),
-    rule("avioflags", Both, Word),
+    rule("avioflags", Both, Flags(flags::IO)),
     rule("an", Both, Flag),
     rule("vn", Both, Flag),
     rule("sn", Both, Flag),
@@ -147,12 +154,12 @@ const RULES: &[Rule] = &[
     rule("vcodec", Both, Codec),
     rule("acodec", Both, Codec),
     per_stream("r", Both, Number),
-    per_stream("flags", Both, Word),
-    per_stream("flags2", Both, Word),
+    per_stream("flags", Both, Flags(flags::CODEC)),
+    per_stream("flags2", Both, Flags(flags::CODEC2)),
     per_stream("threads", Both, Number),
-    per_stream("thread_type", Both, Word),
-    per_stream("strict", Both, Word),
-    per_stream("err_detect", Both, Word),
+    per_stream("thread_type", Both, Flags(flags::THREADS)),
+    per_stream("strict", Both, OneOf(flags::STRICT)),
+    per_stream("err_detect", Both, Flags(flags::ERRORS)),
     // Inputs.
     rule("re", Input, Flag),
     rule("readrate", Input, Number),
@@ -166,14 +173,14 @@ const RULES: &[Rule] = &[
     rule("rtbufsize", Input, Number),
     rule("use_wallclock_as_timestamps", Input, Number),
     rule("guess_layout_max", Input, Number),
-    per_stream("discard", Input, Word),
-    per_stream("skip_frame", Input, Word),
-    per_stream("ec", Input, Word),
+    per_stream("discard", Input, OneOf(flags::DISCARD)),
+    per_stream("skip_frame", Input, OneOf(flags::DISCARD)),
+    per_stream("ec", Input, Flags(flags::CONCEALMENT)),
     per_stream("hwaccel", Input, Word),
     per_stream("hwaccel_output_format", Input, Word),
     rule("rtsp_transport", Input, Transport),
-    rule("rtsp_flags", Input, Word),
-    rule("allowed_media_types", Input, Word),
+    rule("rtsp_flags", Input, Flags(flags::RTSP)),
+    rule("allowed_media_types", Input, Flags(flags::MEDIA)),
     rule("reorder_queue_size", Input, Number),
     rule("buffer_size", Input, Number),
     rule("user_agent", Input, Text),
@@ -189,8 +196,8 @@ const RULES: &[Rule] = &[
     rule("connect_timeout", Input, Number),
     rule("recv_buffer_size", Input, Number),
     rule("payload_size", Input, Word),
-    rule("mode", Input, Word),
-    rule("transtype", Input, Word),
+    rule("mode", Input, OneOf(flags::SRT_MODE)),
+    rule("transtype", Input, OneOf(flags::SRT_TYPE)),
     rule("passphrase", Input, Secret),
     rule("pbkeylen", Input, Number),
     rule("srt_streamid", Input, Secret),
@@ -262,7 +269,7 @@ const RULES: &[Rule] = &[
     rule("muxdelay", Output, Number),
     rule("muxpreload", Output, Number),
     rule("authorization", Output, Bearer),
-    rule("whip_flags", Output, Word),
+    rule("whip_flags", Output, Flags(flags::WHIP)),
     rule("handshake_timeout", Output, Number),
     rule("pkt_size", Output, Number),
     rule("ts_buffer_size", Output, Number),
@@ -291,6 +298,12 @@ fn is_specifier(text: &str) -> bool {
     parts.next().is_none()
         && (matches!(kind, "v" | "V" | "a") && index.is_none_or(number)
             || (number(kind) && index.is_none()))
+}
+
+/// The whole list.
+#[cfg(test)]
+pub(super) fn all() -> &'static [Rule] {
+    RULES
 }
 
 #[cfg(test)]

@@ -242,6 +242,11 @@ fn hosts_and_schemes_of_inputs() {
         "/dev/video0",
         "rtsp://",
         "rtsp://h:0/",
+        "srt://10.0.0.9:9000?mode=listener",
+        "SRT://10.0.0.9:9000?MODE=Listener",
+        "srt://10.0.0.9:9000?mode=%6cistener",
+        "rtmp://10.0.0.9/live/x?listen=1",
+        "rtsp://10.0.0.9/x?listen",
     ] {
         let why = why(&format!("ffmpeg -i '{url}' -f whip {WHIP}"));
         assert!(why.contains("-i"), "{url}: {why}");
@@ -323,6 +328,9 @@ fn options_that_are_not_on_the_list() {
         ("--help", "--help"),
         ("-h", "-h"),
         ("-rtsp_flags listen", "-rtsp_flags"),
+        ("-rtsp_flags 2", "-rtsp_flags"),
+        ("-mode listener", "-mode"),
+        ("-mode 1", "-mode"),
         ("-c:v:m:x y", "-c:v:m:x"),
     ] {
         let why = plain(option);
@@ -342,6 +350,9 @@ fn options_that_are_not_on_the_list() {
         ("-f whip -f mp4", "-f"),
         ("-re", "-re"),
         ("-x264-params stats=x", "-x264-params"),
+        ("-flags:v +pass1", "-flags:v"),
+        ("-flags 512", "-flags"),
+        ("-fflags +0x200", "-fflags"),
         ("-map 0:v -f mp4 /tmp/x", "follows"),
         ("/tmp/x.mp4", "follows"),
     ] {

@@ -15,7 +15,9 @@ pub(super) fn check(rule: &Rule, value: &str, output: bool) -> Result<(), String
     }
     let fits = match rule.kind {
         Kind::Number => is_number(value),
-        Kind::Word => is_word(value) && !(rule.name == "rtsp_flags" && value.contains("listen")),
+        Kind::Word => is_word(value),
+        Kind::Flags(names) => is_flags(value, names),
+        Kind::OneOf(words) => words.contains(&value),
         Kind::Text | Kind::Secret => value.len() <= 512,
         Kind::Bearer => {
             !value.is_empty() && value.len() <= 4096 && value.bytes().all(|b| b.is_ascii_graphic())
@@ -56,6 +58,13 @@ fn is_word(value: &str) -> bool {
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'+' | b'-'))
+}
+
+/// `+a+b-c` or `a`: signs separate, as FFmpeg has it, and what stands between them is a name of the
+/// list. A number, or an expression, is none.
+fn is_flags(value: &str, names: &[&str]) -> bool {
+    let unsigned = value.strip_prefix(['+', '-']).unwrap_or(value);
+    value.len() <= 256 && unsigned.split(['+', '-']).all(|one| names.contains(&one))
 }
 
 fn is_whip_codec(value: &str) -> bool {
@@ -156,6 +165,54 @@ mod tests {
     use super::super::options::find;
     use super::*;
 
+    /// One bit of each such option may write a file or listen, so none is known by its number.
+    #[test]
+    fn flags_are_known_by_their_names_alone() {
+        let mut seen = 0;
+        for rule in super::super::options::all() {
+            let Kind::Flags(names) = rule.kind else {
+                continue;
+            };
+            seen += 1;
+            for name in names {
+                for good in [
+                    (*name).to_owned(),
+                    format!("+{name}"),
+                    format!("-{name}+{name}"),
+                ] {
+                    assert!(check(rule, &good, true).is_ok(), "{} {good}", rule.name);
+                }
+            }
+            let some = names[0];
+            for bad in [
+                "pass1".to_owned(),
+                "+pass1".to_owned(),
+                format!("{some}+pass1"),
+                "-pass2".to_owned(),
+                "512".to_owned(),
+                "+512".to_owned(),
+                "0x200".to_owned(),
+                "1e2".to_owned(),
+                "listen".to_owned(),
+                format!("+{some}+listen"),
+                "2".to_owned(),
+                "all".to_owned(),
+                "max".to_owned(),
+                "default".to_owned(),
+                "+".to_owned(),
+                String::new(),
+                format!("{some}+"),
+                format!("{some}|{some}"),
+                some.to_uppercase(),
+                format!("({some})"),
+                format!("{some} "),
+            ] {
+                assert!(check(rule, &bad, true).is_err(), "{} {bad}", rule.name);
+            }
+        }
+        assert_eq!(seen, 10);
+    }
+
     #[test]
     fn values() {
         let ok = |option: &str, value: &str| check(find(option).unwrap(), value, true).is_ok();
@@ -174,6 +231,17 @@ mod tests {
             ("bsf:v", "h264_metadata=level=3.1,dump_extra"),
             ("x264-params", "keyint=30:no-scenecut=1:vbv-maxrate=2500"),
             ("authorization", "abc.DEF-123="),
+        ] {
+            assert!(ok(option, value), "{option} {value}");
+        }
+        for (option, value) in [
+            ("flags", "+global_header-low_delay"),
+            ("fflags", "nobuffer+genpts"),
+            ("err_detect:v", "ignore_err"),
+            ("rtsp_flags", "prefer_tcp"),
+            ("whip_flags", "dtls_active"),
+            ("strict", "experimental"),
+            ("mode", "caller"),
         ] {
             assert!(ok(option, value), "{option} {value}");
         }
@@ -199,6 +267,12 @@ mod tests {
             ("rtsp_transport", "udp_multicast"),
             ("rtsp_transport", "http"),
             ("rtsp_flags", "+listen"),
+            ("flags:v", "+pass1"),
+            ("flags", "512"),
+            ("mode", "listener"),
+            ("mode", "1"),
+            ("mode", "rendezvous"),
+            ("strict", "512"),
             ("authorization", "a\r\nX: y"),
             ("authorization", "a b"),
             ("user_agent", "a\nb"),
