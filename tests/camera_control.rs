@@ -17,6 +17,8 @@ use lss_test::isapi_camera::{self, IsapiStandIn, Model};
 use lss_test::onvif_camera::{self, OnvifModel, OnvifStandIn};
 use serde_json::{Value, json};
 
+#[path = "camera_control/logins.rs"]
+mod logins;
 #[path = "support/mod.rs"]
 mod lss_test;
 #[path = "camera_control/names.rs"]

@@ -242,6 +242,10 @@ impl StreamLogins for Learner {
         Self::source(spec).map_or(Leave::Go, |url| self.0.stream_leave(url))
     }
 
+    fn has_worked(&self, spec: &StreamSpec) -> bool {
+        Self::source(spec).is_some_and(|url| self.0.stream_login_has_worked(url))
+    }
+
     fn ended(&self, spec: &StreamSpec, end: LoginEnd) {
         if let Some(url) = Self::source(spec) {
             self.0.stream_login(url, end);

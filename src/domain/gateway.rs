@@ -176,6 +176,8 @@ pub enum LoginEnd {
 pub trait StreamLogins: Send + Sync {
     /// To be asked before each try.
     fn leave(&self, spec: &StreamSpec) -> Leave;
+    /// Whether the camera has ever taken this login, from whomever: then a refusal is waited out.
+    fn has_worked(&self, spec: &StreamSpec) -> bool;
     /// To be told once for each [`Leave::Go`], and when a camera refuses a login later on.
     fn ended(&self, spec: &StreamSpec, end: LoginEnd);
 }

@@ -66,6 +66,8 @@ pub struct GateRules {
     pub bound_to_target: bool,
     /// Wrong passwords until the account is locked.
     pub lock_after: Option<u32>,
+    /// More accounts: user and password.
+    pub others: Vec<(String, String)>,
 }
 
 impl Default for GateRules {
@@ -84,7 +86,19 @@ impl Default for GateRules {
             bound_to_connection: false,
             bound_to_target: false,
             lock_after: None,
+            others: Vec::new(),
         }
+    }
+}
+
+impl GateRules {
+    /// The password of an account.
+    fn password_of(&self, user: &str) -> Option<&str> {
+        if user == self.user {
+            return Some(&self.password);
+        }
+        let other = self.others.iter().find(|(name, _)| name == user);
+        other.map(|(_, password)| password.as_str())
     }
 }
 
@@ -107,6 +121,8 @@ pub struct Gate {
     pub refused: u32,
     /// Requests without any login.
     pub strangers: u32,
+    /// Who was let in last.
+    pub user: String,
     /// Answers to old nonces.
     pub stale: u32,
     /// Violations of the protocol by the client, in words. A test wants none.
@@ -134,6 +150,7 @@ impl Gate {
             wrong: 0,
             refused: 0,
             strangers: 0,
+            user: String::new(),
             stale: 0,
             violations: Vec::new(),
         }
@@ -175,6 +192,7 @@ impl Gate {
         let expected = base64::engine::general_purpose::STANDARD.encode(expected);
         if encoded == expected {
             self.wrong = 0;
+            self.user = self.rules.user.clone();
             return Verdict::Pass;
         }
         self.refuse(request)
@@ -222,19 +240,22 @@ impl Gate {
         } else if params.contains_key("qop") || params.contains_key("nc") {
             return self.violation(request, "qop where none was offered");
         }
-        let (user, password) = (get("username"), &self.rules.password);
+        let user = get("username");
+        let known = self.rules.password_of(user);
+        let password = known.unwrap_or_default();
         let mut ha1 = offer.hash(&format!("{user}:{}:{password}", self.rules.realm));
         if sess {
             ha1 = offer.hash(&format!("{ha1}:{nonce}:{}", get("cnonce")));
         }
         let ha2 = offer.hash(&format!("{}:{}", request.method, request.target));
         let expected = offer.hash(&format!("{ha1}:{nonce}:{middle}{ha2}"));
-        if user != self.rules.user || get("response") != expected {
+        if known.is_none() || get("response") != expected {
             return self.refuse(request);
         }
         state.uses += 1;
         state.target = Some(request.target.clone());
         self.wrong = 0;
+        user.clone_into(&mut self.user);
         Verdict::Pass
     }
 

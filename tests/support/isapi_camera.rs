@@ -27,6 +27,8 @@ pub struct Model {
     pub tells_position: bool,
     /// The account may not move.
     pub low_privilege: bool,
+    /// Accounts that may look and not move.
+    pub viewers: Vec<String>,
     /// Has `/ISAPI/Security/userCheck`.
     pub user_check: bool,
     /// Takes the size of a picture in the query.
@@ -53,6 +55,7 @@ impl Default for Model {
             ignores_stop: false,
             tells_position: true,
             low_privilege: false,
+            viewers: Vec::new(),
             user_check: true,
             picture_size: true,
             old_picture: false,
@@ -310,7 +313,8 @@ impl Dome {
             return bad_content();
         }
         let now = self.model.clock.now();
-        if method != "GET" && self.model.low_privilege {
+        let views = self.model.viewers.contains(&self.gate.user);
+        if method != "GET" && (self.model.low_privilege || views) {
             return status(403, 4, "Invalid Operation", "lowPrivilege");
         }
         if method == "PUT" && self.model.occupied {

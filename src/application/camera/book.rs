@@ -188,6 +188,11 @@ impl Book {
         }
     }
 
+    /// Whether the camera has ever taken a login.
+    pub fn has_worked(&self, ip: IpAddr, login: &Login) -> bool {
+        self.pages().guard.has_worked(ip, login)
+    }
+
     /// Where a host is, as far as is known.
     pub fn address(&self, host: &Host) -> Option<IpAddr> {
         self.pages().directory.address(host)
@@ -277,15 +282,18 @@ impl Book {
         host: &Host,
         ip: IpAddr,
         login: &Login,
-        stop: bool,
+        purpose: Purpose,
     ) -> Result<(), CameraError> {
-        let purpose = if stop { Purpose::Stop } else { Purpose::Other };
         let pages = &mut *self.pages();
+        let now = Now::read();
         pages
             .guard
-            .may_try(ip, login, purpose, Now::read())
+            .may_try(ip, login, purpose, now)
             .map_err(|fault| {
-                pages.directory.refused(id, host, login);
+                // One that merely waits for its turn is not wrong.
+                if !pages.guard.is_crowded(ip, login, now) {
+                    pages.directory.refused(id, host, login);
+                }
                 CameraError::LoginRefused(LoginRefusal {
                     tried: false,
                     unlock_after: None,

@@ -9,8 +9,9 @@ use super::LanePolicy;
 use super::address::Host;
 use super::book::{Spot, Tried};
 use super::directory::Target;
+use super::guard::Purpose;
 use super::login::Login;
-use super::order::{DeviceRequest, Done, Outcome, Query};
+use super::order::{DeviceRequest, Done, Outcome, Query, Send};
 use super::service::Shared;
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Credentials, Picture,
@@ -144,15 +145,10 @@ impl Contact {
     }
 
     /// Carries one request out. Ends by `deadline`.
-    pub fn perform(
-        &self,
-        seat: &mut Seat,
-        request: &DeviceRequest,
-        deadline: Instant,
-    ) -> Outcome<QueryData> {
+    pub fn perform(&self, seat: &mut Seat, send: &Send, deadline: Instant) -> Outcome<QueryData> {
         let asked = Instant::now();
-        let result = self.attempt(seat, request, deadline);
-        if let DeviceRequest::Query(Query::Check) = request {
+        let result = self.attempt(seat, send, deadline);
+        if let DeviceRequest::Query(Query::Check) = &send.request {
             let report = self.report(result, asked.elapsed());
             return Outcome::Done(Done {
                 data: Some(QueryData::Check(report)),
@@ -207,11 +203,11 @@ impl Contact {
     fn attempt(
         &self,
         seat: &mut Seat,
-        request: &DeviceRequest,
+        send: &Send,
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
         let ip = self.address()?;
-        let result = self.with_protocol(seat, ip, request, deadline);
+        let result = self.with_protocol(seat, ip, send, deadline);
         let online = !matches!(
             result,
             Err(CameraError::Unreachable(_) | CameraError::NoAnswer(_))
@@ -232,14 +228,14 @@ impl Contact {
         &self,
         seat: &mut Seat,
         ip: IpAddr,
-        request: &DeviceRequest,
+        send: &Send,
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
-        if let DeviceRequest::Query(Query::OnvifProbe) = request {
-            return self.with_login(seat, ip, Protocol::Onvif, request, deadline);
+        if let DeviceRequest::Query(Query::OnvifProbe) = send.request {
+            return self.with_login(seat, ip, Protocol::Onvif, send, deadline);
         }
         let protocol = self.choose(ip, deadline)?;
-        let result = self.with_login(seat, ip, protocol, request, deadline);
+        let result = self.with_login(seat, ip, protocol, send, deadline);
         match &result {
             Ok(_) => self.learnt().proven = true,
             Err(
@@ -259,7 +255,7 @@ impl Contact {
                     self.learnt().protocol = Some(other);
                     let camera = self.camera();
                     self.shared.parts.book.learn_protocol(&camera, other);
-                    return self.with_login(seat, ip, other, request, deadline);
+                    return self.with_login(seat, ip, other, send, deadline);
                 }
             }
             Err(_) => {}
@@ -318,13 +314,21 @@ impl Contact {
         seat: &mut Seat,
         ip: IpAddr,
         protocol: Protocol,
-        request: &DeviceRequest,
+        send: &Send,
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
         let book = &self.shared.parts.book;
         let (camera, host) = self.as_named();
         let host = &host;
+        let request = &send.request;
         let stop = matches!(request, DeviceRequest::Stop { .. });
+        // A stop of what stands still is a try like any other: releases of a joystick whose login
+        // is refused must not lock the account.
+        let purpose = if stop && send.may_move {
+            Purpose::Stop
+        } else {
+            Purpose::Other
+        };
         // Who asks whether a login is right does not want to hear of another.
         let asks_of_login = matches!(
             request,
@@ -353,7 +357,7 @@ impl Contact {
                 let device = self.device(seat, ip, protocol, None);
                 return self.ask(device, protocol, request, deadline);
             };
-            let error = match book.may_try(&camera, host, ip, &login, stop) {
+            let error = match book.may_try(&camera, host, ip, &login, purpose) {
                 Err(guarded) => guarded,
                 Ok(()) => {
                     let credentials = Credentials::new(login.user.clone(), login.password.clone())

@@ -33,7 +33,8 @@ const MAX_PASSWORDS: usize = 8;
 /// What a login is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Stopping a camera: goes out with a login that has worked, whatever happened since.
+    /// Stopping a camera where a movement of ours may be running: goes out with a login that has
+    /// worked, whatever happened since.
     Stop,
     /// Anything else.
     Other,
@@ -156,7 +157,10 @@ impl Guard {
         let room = account.room(login);
         let known = account.known(&login.password, now.mono);
         let (passes, guarded) = (known.passes(), known.is_guarded(now.mono));
-        !passes && !locked && !guarded && refusals < room && refusals + out >= room
+        // The one more try of a login that was refused is out: it tells.
+        let again = known.refused.as_ref().is_some_and(|r| r.trying.is_some());
+        let full = refusals < room && refusals + out >= room;
+        !passes && !locked && !guarded && (again || full)
     }
 
     /// The camera has taken the login.

@@ -184,7 +184,9 @@ impl<D> Lane<D> {
         let mut lane = Self::new(policy);
         lane.next_request = first_request.0;
         for drive in moving.iter() {
-            lane.motor(drive).stop(camera, None, now.mono);
+            let motor = lane.motor(drive);
+            motor.sent_on_its_way(camera);
+            motor.stop(camera, None, now.mono);
         }
         lane
     }

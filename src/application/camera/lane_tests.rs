@@ -735,3 +735,60 @@ fn the_limit_that_is_asked_of_the_camera_is_what_is_left() {
         .collect();
     assert_eq!(limits, [ms(1500), secs(30)]);
 }
+
+/// Whether each stop that was sent since last asked may pass by the lock-out guard.
+fn may_move(sim: &mut Sim) -> Vec<bool> {
+    let sent = std::mem::take(&mut sim.sent).into_iter();
+    let stops = sent.filter(|(_, send)| matches!(send.request, DeviceRequest::Stop { .. }));
+    stops.map(|(_, send)| send.may_move).collect()
+}
+
+#[test]
+fn a_stop_knows_whether_something_of_ours_may_be_running() {
+    // Nothing was moved.
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.stop();
+    sim.pass(secs(1));
+    assert_eq!(may_move(&mut sim), [false]);
+    // It moves, or its movement is unanswered, or the answer was lost.
+    for manners in [
+        Manners::Good { rtt: 20 },
+        Manners::Good { rtt: 1_000 },
+        Manners::AnswerLost { after: 20 },
+    ] {
+        let mut sim = Sim::new();
+        warm(&mut sim);
+        sim.manners = manners;
+        sim.act(PtzAction::PanLeft, None);
+        sim.pass(ms(200));
+        sim.manners = Manners::Good { rtt: 20 };
+        sim.stop();
+        sim.pass(secs(10));
+        let told = may_move(&mut sim);
+        assert!(!told.is_empty() && told.iter().all(|may| *may), "{told:?}");
+        // It has obeyed.
+        sim.stop();
+        sim.pass(secs(1));
+        assert_eq!(may_move(&mut sim), [false], "{manners:?}");
+    }
+    // A movement that the camera has refused is none.
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.manners = Manners::Refuses(ErrorCode::Unauthorized);
+    sim.act(PtzAction::PanLeft, None);
+    sim.pass(ms(200));
+    sim.stop();
+    sim.pass(secs(1));
+    assert_eq!(may_move(&mut sim), [false]);
+    // A tour of the camera's own runs until it is stopped.
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.act(PtzAction::StartPatrol, None);
+    sim.pass(secs(60));
+    sim.stop();
+    sim.pass(secs(1));
+    sim.stop();
+    sim.pass(secs(1));
+    assert_eq!(may_move(&mut sim), [true, false]);
+}

@@ -115,6 +115,9 @@ pub(super) struct Motor {
     /// A movement's answer was lost since the drive last stood still.
     lost_move: bool,
     echo: Option<(Instant, CameraId)>,
+    /// Whose order may have sent it on its way without a [`Motion`] that tells of it: by a tour of
+    /// the camera's own, or by what a lane that failed had sent.
+    on_its_way: Option<CameraId>,
     /// The way that has worked.
     way: StopWay,
     /// How it stood when we started is not known, and nobody has asked yet.
@@ -131,6 +134,7 @@ impl Motor {
             halt: None,
             lost_move: false,
             echo: None,
+            on_its_way: None,
             way: StopWay::Stop,
             unknown: true,
             wants_probe: false,
@@ -145,6 +149,19 @@ impl Motor {
     /// Whether it may move, or is not known to have stopped.
     pub(super) fn may_move(&self) -> bool {
         self.moving.is_some() || self.halt.is_some()
+    }
+
+    /// Whether a movement of ours may be running. A stop alone, however long it is tried, is none.
+    pub(super) fn runs_for_us(&self) -> bool {
+        self.moving.is_some()
+            || self.lost_move
+            || self.on_its_way.is_some()
+            || self.halt.as_ref().is_some_and(|h| h.echo)
+    }
+
+    /// Something moves it that has no [`Motion`].
+    pub(super) fn sent_on_its_way(&mut self, by: &CameraId) {
+        self.on_its_way = Some(by.clone());
     }
 
     /// Nothing is to be done here, now or later.
@@ -279,6 +296,7 @@ impl Motor {
                     }
                     self.halt = None;
                     self.moving = None;
+                    self.on_its_way = None;
                     StopEnd::Obeyed { recovered }
                 }
                 Some(request) if unanswered == Some(request) => {

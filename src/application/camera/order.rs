@@ -206,6 +206,8 @@ pub struct Send {
     pub wire: Wire,
     /// For the whole of it, connecting included.
     pub timeout: Duration,
+    /// Of a stop: a movement of ours may be running there. Then it passes by the lock-out guard.
+    pub may_move: bool,
     /// What.
     pub request: DeviceRequest,
 }

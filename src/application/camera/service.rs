@@ -243,6 +243,12 @@ impl CameraService {
         }
     }
 
+    /// Whether the camera has ever taken a stream's login, for whatever it was wanted.
+    pub fn stream_login_has_worked(&self, source: &MediaUrl) -> bool {
+        self.stream_account(source)
+            .is_some_and(|(ip, login)| self.shared.parts.book.has_worked(ip, &login))
+    }
+
     /// What came of it.
     pub fn stream_login(&self, source: &MediaUrl, end: LoginEnd) {
         if let Some((ip, login)) = self.stream_account(source) {

@@ -104,7 +104,7 @@ fn work(contact: &Contact, answers: &Answers, queue: &Receiver<Job>) {
     for (send, since) in queue {
         let deadline = since + send.timeout;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            contact.perform(&mut seat, &send.request, deadline)
+            contact.perform(&mut seat, &send, deadline)
         }))
         .unwrap_or_else(|_| {
             seat = Seat::default();

@@ -43,7 +43,7 @@ pub struct Entry {
     pub retry_for: Option<Cause>,
     /// Its failures.
     pub account: Account,
-    /// It has streamed with these credentials.
+    /// These credentials have worked: this task has streamed with them, or the guard knows.
     pub worked_before: bool,
     /// Runs so far.
     pub runs: u64,

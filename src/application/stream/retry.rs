@@ -52,7 +52,7 @@ impl Account {
         *self = Self::new();
     }
 
-    /// Books a failure. `worked_before`: these credentials have streamed. `uplink_down`: neither
+    /// Books a failure. `worked_before`: these credentials have worked. `uplink_down`: neither
     /// RCS nor Ably can be reached. `jitter` is from 0.0 to 1.0.
     pub fn failed(
         &mut self,

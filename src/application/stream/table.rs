@@ -233,6 +233,7 @@ impl Table {
 
     /// Starts a try, or puts it off; or tells why there may be none.
     fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
+        entry.worked_before |= self.logins.has_worked(&entry.task.spec);
         match self.logins.leave(&entry.task.spec) {
             Leave::Go => {}
             Leave::Later => {

@@ -2,7 +2,7 @@
 #![allow(unused_must_use)] // Many tests look at the task afterwards, not at the first answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ struct Door {
     answers: Mutex<VecDeque<Leave>>,
     asked: AtomicUsize,
     heard: Mutex<Vec<LoginEnd>>,
+    /// The camera has taken this login before, from somebody.
+    has_worked: AtomicBool,
 }
 
 impl Door {
@@ -70,6 +72,10 @@ impl StreamLogins for Door {
             .unwrap()
             .pop_front()
             .unwrap_or(Leave::Go)
+    }
+
+    fn has_worked(&self, _: &StreamSpec) -> bool {
+        self.has_worked.load(Ordering::Relaxed)
     }
 
     fn ended(&self, _: &StreamSpec, end: LoginEnd) {
@@ -443,6 +449,28 @@ fn a_login_that_worked_and_is_guarded_waits_without_a_process() {
     sim.stream();
     assert_eq!(sim.get("t").status, StreamStatus::Streaming);
     assert_eq!(sim.door.heard(), [LoginEnd::Taken]);
+}
+
+#[test]
+fn a_new_task_with_a_login_that_the_guard_knows_as_good_waits() {
+    let mut sim = Sim::new();
+    sim.door.has_worked.store(true, Ordering::Relaxed);
+    sim.door
+        .says([Leave::Guarded("guarded for 10 s".to_owned())]);
+    let (_, first) = sim.start("t");
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::RtspAuthFailed);
+    assert_eq!(task.unwrap().status, StreamStatus::Reconnecting);
+    sim.until_launch();
+    // Refused once more: that is waited out too, and does not count.
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceAuth));
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!(task.retry_count, 0);
+    sim.until_launch();
+    sim.stream();
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
 }
 
 #[test]

@@ -262,6 +262,21 @@ fn crowded_is_what_passes_when_a_try_has_ended() {
     assert!(!crowded(&mut sim) && sim.may("new").is_ok());
 }
 
+#[test]
+fn crowded_too_is_who_waits_for_the_one_more_try() {
+    let mut sim = Sim::new();
+    sim.accepted("good");
+    assert!(sim.wrong("good"));
+    let good = login("admin", "good");
+    assert!(!sim.guard.is_crowded(ip(1), &good, sim.now), "guarded");
+    sim.pass(SECOND_TRY);
+    sim.may("good").unwrap();
+    assert!(sim.guard.is_crowded(ip(1), &good, sim.now));
+    assert!(sim.may("good").is_err());
+    sim.refused("good", None);
+    assert!(!sim.guard.is_crowded(ip(1), &good, sim.now), "guarded");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -59,6 +59,13 @@ impl<D> Lane<D> {
                 _ => MoveEnd::Nothing,
             };
             let motor = self.motor(drive);
+            if flight.runs_on
+                && flight.stops_at.is_none()
+                && !matches!(outcome, Outcome::Refused(_))
+                && let Some(camera) = flight.source.camera()
+            {
+                motor.sent_on_its_way(camera);
+            }
             let halt_is_off =
                 motor.move_ended(flight.request, end, flight.prior, flight.sent_at, now.mono);
             // Nobody knows whether it moves, and the sender is told that it does not. Of a tour

@@ -113,7 +113,22 @@ impl<D> Lane<D> {
         let way = self
             .motor(drive)
             .stop_sent(id, wire, behind, gives_up_at, now.mono);
-        self.request(wire, timeout, DeviceRequest::Stop { drive, way });
+        let may_move = self.may_move(drive);
+        self.post(wire, timeout, may_move, DeviceRequest::Stop { drive, way });
+    }
+
+    /// Whether something that this lane has set in motion may be running: what was taken, what is
+    /// unanswered, and what was given up on.
+    fn may_move(&self, drive: Drive) -> bool {
+        self.motors.get(drive).runs_for_us()
+            || self
+                .control
+                .as_ref()
+                .is_some_and(|f| f.moves == Some(drive))
+            || self
+                .abandoned
+                .iter()
+                .any(|a| a.moves.as_ref().is_some_and(|(d, _)| *d == drive))
     }
 
     pub(super) fn send(&mut self, waiting: Waiting, now: Now) {
@@ -205,12 +220,23 @@ impl<D> Lane<D> {
         timeout: Duration,
         request: DeviceRequest,
     ) -> RequestId {
+        self.post(wire, timeout, false, request)
+    }
+
+    fn post(
+        &mut self,
+        wire: Wire,
+        timeout: Duration,
+        may_move: bool,
+        request: DeviceRequest,
+    ) -> RequestId {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         self.out.push(Output::Send(Send {
             id,
             wire,
             timeout,
+            may_move,
             request,
         }));
         id
