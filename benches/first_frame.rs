@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use daemon::{Daemon, Setup};
 use lab::{Camera, Receiver, Tools};
 use lss::application::stream::{StartCommand, StreamRules};
+use lss::infrastructure::child::launch::Launcher;
 use lss::infrastructure::ffmpeg::command::{FfmpegSettings, build};
 use lss::infrastructure::ffmpeg::probe::probe;
 use lss::util::secret::Secret;
@@ -45,7 +46,7 @@ fn main() {
     daemon::wait_for("readiness", Duration::from_secs(30), || {
         (daemon.request("GET", "/readyz", None).0 == 200).then_some(())
     });
-    let abilities = probe(&tools.ffmpeg, None).unwrap();
+    let abilities = probe(&tools.ffmpeg, &Launcher::of_no_node()).unwrap();
     let settings = FfmpegSettings::new(&tools.ffmpeg);
     let (mut through, mut by_hand) = (Vec::new(), Vec::new());
     for run in 0..=RUNS {

@@ -28,7 +28,7 @@ const SEE_ALL: &[&str] = &["daemon", "main", "lib", "cli"];
 const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system", "xml"];
 /// What else one infrastructure folder may name of another, and why.
 const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
-    // The engine implements the child's OutputJudge and shares the children's environment.
+    // The engine implements the child's OutputJudge, and starts its probes as every child is.
     ("ffmpeg", "child"),
     // What a child has cost, before it is reaped.
     ("child", "process"),
@@ -158,6 +158,7 @@ fn what_a_layer_must_not_contain() {
 #[test]
 fn unsafe_is_allowed_only_where_the_map_says() {
     let allowed = [
+        "infrastructure/child/launch.rs",
         "infrastructure/child/process.rs",
         "infrastructure/child/leftovers.rs",
         // adjtimex(2), which nix does not wrap: whether a time service holds the clock.
@@ -174,6 +175,36 @@ fn unsafe_is_allowed_only_where_the_map_says() {
     }
     let expected: BTreeSet<String> = allowed.iter().map(|s| (*s).to_owned()).collect();
     assert_eq!(found, expected);
+}
+
+/// A child started elsewhere would lack what every child has to have: the mark, the bounds, the
+/// signal at the daemon's end.
+#[test]
+fn children_are_started_in_one_place() {
+    let mut places = BTreeSet::new();
+    for file in sources() {
+        if is_test_file(&file) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or("");
+        let starts = [
+            "Command::new(",
+            "posix_spawn",
+            "fork()",
+            "libc::exec",
+            "execv",
+        ];
+        let has = |line: &str| {
+            let line = line.split("//").next().unwrap_or("");
+            starts.iter().any(|word| line.contains(word))
+        };
+        if code.lines().any(has) {
+            places.insert(place_of(&file).join("/"));
+        }
+    }
+    let one = BTreeSet::from(["infrastructure/child/launch".to_owned()]);
+    assert_eq!(places, one);
 }
 
 #[test]

@@ -333,6 +333,42 @@ fn no_child_survives_a_killed_daemon() {
     again.wait_status("ok", "STREAMING");
 }
 
+/// Killed or asked to end: an FFmpeg that hangs when it is asked for its abilities does not stay.
+#[test]
+fn an_ffmpeg_that_is_being_asked_dies_with_the_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let ffmpeg = dir.path().join("ffmpeg");
+    let written = std::process::Command::new("sh")
+        .args([
+            "-c",
+            r#"printf '#!/bin/sh\nexec sleep 600\n' > "$0" && chmod 755 "$0""#,
+        ])
+        .arg(&ffmpeg)
+        .status()
+        .unwrap();
+    assert!(written.success());
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let setup = Setup {
+            ffmpeg: format!("path: '{}'", ffmpeg.display()),
+            ..Setup::default()
+        };
+        let mut daemon = Daemon::start(&setup);
+        let pids = wait_for("the one that is asked", SOON, || {
+            let pids = children_of(&daemon.node_id);
+            (!pids.is_empty()).then_some(pids)
+        });
+        // A later daemon would know it, and whose it was.
+        let environ = std::fs::read(format!("/proc/{}/environ", pids[0])).unwrap();
+        let mark = format!("LSS_CHILD_OF_PROCESS={}:", daemon.pid());
+        assert!(String::from_utf8_lossy(&environ).contains(&mark));
+        daemon.signal(signal);
+        daemon.wait_exit(SOON);
+        wait_for("its end", SOON, || {
+            children_of(&daemon.node_id).is_empty().then_some(())
+        });
+    }
+}
+
 #[test]
 fn what_a_killed_daemon_left_behind_is_ended_at_the_next_start() {
     let setup = Setup::default();

@@ -49,7 +49,7 @@ pub fn service(
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             config.ffmpeg.path.clone(),
-            config.node.node_id(),
+            super::startup::launcher(config),
         )),
         observer: Arc::new(observer),
         book: Arc::new(Book::new(logins(config), config.camera.allow_loopback, own)),

@@ -19,6 +19,7 @@ use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::PtzEvent;
 use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
+use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
@@ -147,7 +148,7 @@ pub(super) fn cameras() -> CameraService {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
         rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
-        pictures: Arc::new(Pictures::new("ffmpeg".into(), String::new())),
+        pictures: Arc::new(Pictures::new("ffmpeg".into(), Launcher::of_no_node())),
         observer: Arc::new(Nobody),
         book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),
         policy: LanePolicy::default(),

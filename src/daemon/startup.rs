@@ -7,12 +7,18 @@ use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
 use crate::config::Config;
 use crate::domain::health::{Part, PartStatus};
+use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::child::leftovers::end_leftovers;
-use crate::infrastructure::child::marker::{Marker, NODE_VARIABLE};
+use crate::infrastructure::child::marker::Marker;
 use crate::infrastructure::ffmpeg::command::FfmpegSettings;
 use crate::infrastructure::ffmpeg::engine::{FfmpegEngine, ProbeResult};
 use crate::infrastructure::ffmpeg::probe::Abilities;
 use crate::util::time::Now;
+
+/// What starts the children of this node.
+pub fn launcher(config: &Config) -> Launcher {
+    Launcher::new(Marker::of_this_process(&config.node.node_id()))
+}
 
 /// The FFmpeg engine. Each probe's result goes to health and to the node's picture.
 pub fn engine(
@@ -23,7 +29,6 @@ pub fn engine(
     let mut settings = FfmpegSettings::new(&config.ffmpeg.path);
     settings.file_root.clone_from(&config.ffmpeg.file_root);
     settings.whip_hosts.clone_from(&config.ffmpeg.whip_hosts);
-    let marker = Marker::of_this_process(&config.node.node_id());
     let (health, node) = (health.clone(), node.clone());
     let path = config.ffmpeg.path.display().to_string();
     let listener = move |found: &ProbeResult| {
@@ -53,7 +58,7 @@ pub fn engine(
     };
     Arc::new(FfmpegEngine::new(
         settings,
-        Some((NODE_VARIABLE.to_owned(), marker.node_id)),
+        launcher(config),
         Box::new(listener),
     ))
 }

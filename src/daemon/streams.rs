@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::domain::figures::QueueFigure;
 use crate::domain::gateway::{Engine, RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::stream::RetryLimit;
-use crate::infrastructure::child::marker::Marker;
 use crate::infrastructure::child::process::{Children, Tools};
 use crate::infrastructure::ffmpeg::judge::Judge;
 use crate::infrastructure::ffmpeg::release::SessionCloser;
@@ -70,7 +69,7 @@ impl Streams {
             fastrand::u64(..),
         );
         let children = events_tx.clone();
-        let marker = Marker::of_this_process(&config.node.node_id());
+        let launcher = super::startup::launcher(config);
         let closer = SessionCloser::new(Arc::new(TrustStore::new(None)));
         let tools = Tools {
             judge: Arc::new(|launch| Box::new(Judge::new(launch))),
@@ -94,7 +93,7 @@ impl Streams {
                 // Made here: children follow the thread that spawns them.
                 let owner = Owner {
                     table,
-                    gateway: Box::new(Children::new(tools, marker, events_tx)),
+                    gateway: Box::new(Children::new(tools, launcher, events_tx)),
                     observers,
                     control: orders,
                     on_turn: Box::new(on_turn),

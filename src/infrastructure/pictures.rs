@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::domain::camera::{CameraError, PictureLimit, SnapshotMaker};
-use crate::infrastructure::child::marker::NODE_VARIABLE;
+use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::ffmpeg::frame;
 use crate::infrastructure::snapshot::{self, Fit};
 use crate::util::secret::Secret;
@@ -14,17 +14,17 @@ use crate::util::secret::Secret;
 /// See [`SnapshotMaker`].
 pub struct Pictures {
     ffmpeg: PathBuf,
-    node_id: String,
+    launcher: Launcher,
     /// One picture is decoded at a time, for each may take a lot of memory.
     turn: Mutex<()>,
 }
 
 impl Pictures {
-    /// With the FFmpeg of the configuration; its runs carry the node's mark.
-    pub fn new(ffmpeg: PathBuf, node_id: String) -> Self {
+    /// With the FFmpeg of the configuration.
+    pub fn new(ffmpeg: PathBuf, launcher: Launcher) -> Self {
         Self {
             ffmpeg,
-            node_id,
+            launcher,
             turn: Mutex::new(()),
         }
     }
@@ -43,7 +43,6 @@ impl SnapshotMaker for Pictures {
     }
 
     fn frame(&self, url: &Secret, deadline: Instant) -> Result<Vec<u8>, CameraError> {
-        let marker = (NODE_VARIABLE, self.node_id.as_str());
-        frame::take(&self.ffmpeg, Some(marker), url, deadline)
+        frame::take(&self.ffmpeg, &self.launcher, url, deadline)
     }
 }

@@ -30,6 +30,7 @@ use lss::domain::stream::{
 };
 use lss::infrastructure::camera_gateway::Cameras;
 use lss::infrastructure::camera_names::CameraNames;
+use lss::infrastructure::child::launch::Launcher;
 use lss::infrastructure::discovery::Scanner;
 use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::pictures::Pictures;
@@ -509,7 +510,7 @@ fn no_cameras() -> CameraService {
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             "/nonexistent/ffmpeg".into(),
-            "lss-test".into(),
+            Launcher::of_no_node(),
         )),
         observer: Arc::new(Nobody),
         book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),

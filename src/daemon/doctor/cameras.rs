@@ -24,6 +24,7 @@ use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::vendor;
 use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
+use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
@@ -98,7 +99,10 @@ fn tools(config: &Shared) -> Tools {
         gateway: gateway.clone(),
         rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
-        pictures: Arc::new(Pictures::new(config.ffmpeg.path.clone(), String::new())),
+        pictures: Arc::new(Pictures::new(
+            config.ffmpeg.path.clone(),
+            Launcher::of_no_node(),
+        )),
         observer: Arc::new(Nobody),
         book: book.clone(),
         policy: LanePolicy {

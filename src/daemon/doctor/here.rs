@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::daemon::listen_address;
 use crate::daemon::lock::NodeLock;
 use crate::domain::checkup::{FfmpegFacts, FfmpegLook, NodeLook, PortLook, RunningNode};
+use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::ffmpeg::probe::{Abilities, H264_ENCODERS, probe};
 use crate::infrastructure::http::agent::{Timeouts, agent};
 use crate::infrastructure::http::names::Names;
@@ -37,7 +38,7 @@ pub(super) fn machine() -> Vec<Check> {
 
 /// FFmpeg and its encoders.
 pub(super) fn ffmpeg(path: &Path) -> Vec<Check> {
-    let found = probe(path, None)
+    let found = probe(path, &Launcher::of_no_node())
         .map(|abilities| facts(&abilities))
         .map_err(|why| why.to_string());
     doctor::ffmpeg(&FfmpegLook {

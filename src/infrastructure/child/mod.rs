@@ -1,7 +1,8 @@
-//! Child processes that carry tasks, whatever the engine: started, watched, signalled, reaped;
-//! what they print and how far they are.
+//! Child processes: how each is started; those that carry tasks watched, signalled, reaped, what
+//! they print and how far they are.
 
 pub mod env;
+pub mod launch;
 pub mod leftovers;
 pub mod log_tail;
 pub mod marker;

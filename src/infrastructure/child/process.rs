@@ -9,10 +9,11 @@
 //! Knows no task, no retry, no engine: what output means is an [`OutputJudge`]'s.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -22,12 +23,12 @@ use crossbeam_channel::{Sender, TrySendError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use super::launch::Launcher;
 use super::log_tail::{LineSplitter, LogTail};
-use super::marker::Marker;
 use super::progress::ProgressParser;
 use crate::domain::gateway::{
     ChildEvent, ChildExit, Launch, ProcessGateway, RunEvent, RunId, StartedRun,
@@ -90,18 +91,18 @@ struct Running {
 /// The children of one thread.
 pub struct Children {
     tools: Tools,
-    marker: Marker,
+    launcher: Launcher,
     events: Sender<RunEvent>,
     running: BTreeMap<RunId, Running>,
     watchers: Vec<JoinHandle<()>>,
 }
 
 impl Children {
-    /// No children yet. Their events go to `events`; every child carries `marker`.
-    pub fn new(tools: Tools, marker: Marker, events: Sender<RunEvent>) -> Self {
+    /// No children yet. Their events go to `events`.
+    pub fn new(tools: Tools, launcher: Launcher, events: Sender<RunEvent>) -> Self {
         Self {
             tools,
-            marker,
+            launcher,
             events,
             running: BTreeMap::new(),
             watchers: Vec::new(),
@@ -111,18 +112,10 @@ impl Children {
     fn spawn(&mut self, run: RunId, launch: &Launch) -> std::io::Result<StartedRun> {
         let mut argv = launch.argv.iter();
         let program = argv.next().map_or("", |p| p.expose());
-        let mut command = Command::new(program);
-        command
-            .args(argv.map(Secret::expose))
-            .env_clear()
-            .envs(self.marker.environment())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        die_with_us(&mut command);
         leaves_enough()?;
-        let mut child = command.spawn()?;
+        let mut child = self
+            .launcher
+            .spawn(OsStr::new(program), argv.map(Secret::expose))?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let asked = Arc::new(AtomicBool::new(false));
         let log = Arc::new(LogTail::new());
@@ -238,28 +231,6 @@ fn leaves_enough() -> std::io::Result<()> {
         probes.push(null.try_clone()?);
     }
     Ok(())
-}
-
-/// Sets up, in the child before it becomes the program: no blocked signals (a child inherits the
-/// mask, and we block SIGTERM for `sigwait`), and SIGKILL when the thread that spawned it ends.
-#[allow(unsafe_code)]
-fn die_with_us(command: &mut Command) {
-    let parent = nix::unistd::getpid();
-    let setup = move || {
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // The parent may have died before the line above.
-        if nix::unistd::getppid() != parent {
-            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes
-    // three system calls (rt_sigprocmask, prctl, getppid), neither allocates nor locks: its error
-    // values hold an errno.
-    unsafe {
-        command.pre_exec(setup);
-    }
 }
 
 /// A descriptor that becomes readable when the process ends; `None` where the kernel has none.

@@ -6,6 +6,9 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
 use crate::domain::stream::TaskMode;
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+use crate::infrastructure::child::marker::Marker;
 
 /// Says what it saw.
 struct Echo {
@@ -40,6 +43,7 @@ struct Bench {
 fn bench() -> Bench {
     let (tx, events) = bounded(64);
     let (release, released) = bounded(64);
+    let launcher = Launcher::new(Marker::of_this_process("lss-test"));
     let tools = Tools {
         judge: Arc::new(|_| Box::new(Echo { asked: false })),
         release: Arc::new(move |url, _| {
@@ -47,7 +51,7 @@ fn bench() -> Bench {
         }),
     };
     Bench {
-        children: Children::new(tools, Marker::of_this_process("lss-test"), tx),
+        children: Children::new(tools, launcher, tx),
         events,
         released,
     }

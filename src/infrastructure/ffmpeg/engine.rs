@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{Engine, Launch};
 use crate::domain::stream::StreamSpec;
+use crate::infrastructure::child::launch::Launcher;
 
 use super::command::{self, FfmpegSettings};
 use super::policy;
@@ -34,7 +35,7 @@ pub type ProbeListener = Box<dyn Fn(&ProbeResult) + Send + Sync>;
 pub struct FfmpegEngine {
     state: Mutex<State>,
     changed: Condvar,
-    marker: Option<(String, String)>,
+    launcher: Launcher,
     listener: ProbeListener,
 }
 
@@ -101,20 +102,16 @@ impl Identity {
 }
 
 impl FfmpegEngine {
-    /// Not probed yet: [`FfmpegEngine::look`] does that, or the first task. `marker` is an
-    /// environment variable set in probes; `listener` is told of each one's result.
-    pub fn new(
-        settings: FfmpegSettings,
-        marker: Option<(String, String)>,
-        listener: ProbeListener,
-    ) -> Self {
+    /// Not probed yet: [`FfmpegEngine::look`] does that, or the first task. `listener`
+    /// is told of each probe's result.
+    pub fn new(settings: FfmpegSettings, launcher: Launcher, listener: ProbeListener) -> Self {
         Self {
             state: Mutex::new(State {
                 settings: Arc::new(settings),
                 found: Found::Nothing,
             }),
             changed: Condvar::new(),
-            marker,
+            launcher,
             listener,
         }
     }
@@ -193,8 +190,7 @@ impl FfmpegEngine {
             found: Some(before),
         };
         let identity = Identity::read(&settings);
-        let marker = self.marker.as_ref().map(|(n, v)| (n.as_str(), v.as_str()));
-        let found = Arc::new(probe(&settings.path, marker));
+        let found = Arc::new(probe(&settings.path, &self.launcher));
         restore.found = Some(Found::Known(Known {
             found: Arc::clone(&found),
             identity,

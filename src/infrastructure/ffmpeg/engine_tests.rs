@@ -14,7 +14,11 @@ fn engine(path: impl Into<PathBuf>) -> (FfmpegEngine, Arc<AtomicUsize>) {
     let listener = move |_: &ProbeResult| {
         counted.fetch_add(1, Ordering::SeqCst);
     };
-    let engine = FfmpegEngine::new(FfmpegSettings::new(path), None, Box::new(listener));
+    let engine = FfmpegEngine::new(
+        FfmpegSettings::new(path),
+        Launcher::of_no_node(),
+        Box::new(listener),
+    );
     (engine, probes)
 }
 

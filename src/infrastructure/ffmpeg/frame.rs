@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::probe::run_bounded;
 use crate::domain::camera::CameraError;
+use crate::infrastructure::child::launch::Launcher;
 use crate::util::secret::{Secret, mask};
 
 /// Longest picture.
@@ -15,7 +16,7 @@ const MAX_WORDS: usize = 200;
 /// Takes the first frame of an RTSP stream.
 pub fn take(
     ffmpeg: &Path,
-    marker: Option<(&str, &str)>,
+    launcher: &Launcher,
     url: &Secret,
     deadline: Instant,
 ) -> Result<Vec<u8>, CameraError> {
@@ -45,7 +46,7 @@ pub fn take(
         "image2pipe",
         "pipe:1",
     ];
-    let (picture, words) = run_bounded(ffmpeg, &args, marker, deadline, MAX_PICTURE)
+    let (picture, words) = run_bounded(ffmpeg, &args, launcher, deadline, MAX_PICTURE)
         .map_err(|why| CameraError::NoAnswer(why.to_string()))?;
     if picture.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return Ok(picture);

@@ -1,15 +1,14 @@
 //! What the configured FFmpeg can do: asked once, by running it, with deadlines and bounds.
 //!
-//! [`Abilities`] and its parser are pure; [`probe`] runs the program: its own process group, an
-//! environment from the allow list, at most 256 KiB of output, always reaped. Knows no task.
+//! [`Abilities`] and its parser are pure; [`probe`] runs the program: started as every child is, at
+//! most 256 KiB of output, always reaped. Knows no task.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::infrastructure::child::env::child_env;
+use crate::infrastructure::child::launch::Launcher;
 use crate::util::secret::mask;
 
 /// How long the three calls of FFmpeg may take together: a cold start from an SD card reads 70 MB first.
@@ -174,20 +173,20 @@ pub enum ProbeError {
     },
 }
 
-/// Runs `path` three times and reads what it says. Takes milliseconds, at most 10 s. `marker` is set in its environment, so that a leftover of a killed daemon is recognised.
-pub fn probe(path: &Path, marker: Option<(&str, &str)>) -> Result<Abilities, ProbeError> {
-    probe_within(path, marker, DEADLINE)
+/// Runs `path` three times and reads what it says. Takes milliseconds, at most 10 s.
+pub fn probe(path: &Path, launcher: &Launcher) -> Result<Abilities, ProbeError> {
+    probe_within(path, launcher, DEADLINE)
 }
 
 fn probe_within(
     path: &Path,
-    marker: Option<(&str, &str)>,
+    launcher: &Launcher,
     within: Duration,
 ) -> Result<Abilities, ProbeError> {
     let until = Instant::now() + within;
-    let version = run(path, &["-version"], marker, until)?;
-    let muxer = run(path, &["-hide_banner", "-h", "muxer=whip"], marker, until)?;
-    let encoders = run(path, &["-hide_banner", "-encoders"], marker, until)?;
+    let version = run(path, &["-version"], launcher, until)?;
+    let muxer = run(path, &["-hide_banner", "-h", "muxer=whip"], launcher, until)?;
+    let encoders = run(path, &["-hide_banner", "-encoders"], launcher, until)?;
     Abilities::parse(&version.out, &muxer.out, &encoders.out).ok_or_else(|| {
         let words = [&version.err, &version.out]
             .iter()
@@ -212,10 +211,10 @@ struct Printed {
 fn run(
     path: &Path,
     args: &[&str],
-    marker: Option<(&str, &str)>,
+    launcher: &Launcher,
     until: Instant,
 ) -> Result<Printed, ProbeError> {
-    let (out, err) = run_bounded(path, args, marker, until, MAX_OUTPUT)?;
+    let (out, err) = run_bounded(path, args, launcher, until, MAX_OUTPUT)?;
     Ok(Printed {
         out: String::from_utf8_lossy(&out).into_owned(),
         err: String::from_utf8_lossy(&err).into_owned(),
@@ -227,7 +226,7 @@ fn run(
 pub(super) fn run_bounded(
     path: &Path,
     args: &[&str],
-    marker: Option<(&str, &str)>,
+    launcher: &Launcher,
     until: Instant,
     max_output: usize,
 ) -> Result<(Vec<u8>, Vec<u8>), ProbeError> {
@@ -238,19 +237,9 @@ pub(super) fn run_bounded(
             why: e.to_string(),
         },
     };
-    let mut command = Command::new(path);
-    command
-        .args(args)
-        .env_clear()
-        .envs(child_env())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    if let Some((name, value)) = marker {
-        command.env(name, value);
-    }
-    let mut child = command.spawn().map_err(|e| start(&e))?;
+    let mut child = launcher
+        .spawn(path.as_os_str(), args)
+        .map_err(|e| start(&e))?;
     let printed = read_both(&mut child, until, max_output);
     let ended = ends(&mut child, until);
     if !ended || printed.is_err() {
@@ -359,7 +348,9 @@ impl fmt::Display for Abilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infrastructure::child::marker::Marker;
     use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
 
     const MUXER_9: &str = "Muxer whip [WHIP(WebRTC-HTTP ingestion protocol) muxer]:\n    Default video codec: h264.\n    Default audio codec: opus.\nWHIP muxer AVOptions:\n  -handshake_timeout <int>        E.......... Timeout in milliseconds (default 5000)\n  -timeout           <duration>   E.......... Set timeout for socket I/O operations\n  -ts_buffer_size    <int>        E.......... The buffer size\n  -whip_flags        <flags>      E.......... Set flags (default 0)\n     dtls_active                  E.......... Set dtls role as active\n  -authorization     <string>     E.......... The optional Bearer token\n\n\nExiting with exit code 0\n";
     const MUXER_81: &str = "Muxer whip [WHIP(WebRTC-HTTP ingestion protocol) muxer]:\nWHIP muxer AVOptions:\n  -handshake_timeout <int>        E.......... Timeout\n  -whip_flags        <flags>      E.......... Set flags (default 0)\n     dtls_active                  E.......... Set dtls role as active\n";
@@ -427,17 +418,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("none");
         assert_eq!(
-            probe(&missing, None),
+            probe(&missing, &Launcher::of_no_node()),
             Err(ProbeError::Missing(missing.clone()))
         );
         let path = program(
             &dir,
             "echo 'error while loading shared libraries: libx.so' >&2; exit 127",
         );
-        let said = probe(&path, None).unwrap_err().to_string();
+        let said = probe(&path, &Launcher::of_no_node())
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("libx.so"), "{said}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(probe(&path, None), Err(ProbeError::Start { .. })));
+        assert!(matches!(
+            probe(&path, &Launcher::of_no_node()),
+            Err(ProbeError::Start { .. })
+        ));
     }
 
     #[test]
@@ -448,7 +444,7 @@ mod tests {
         let path = program(&dir, &script);
         let within = Duration::from_millis(300);
         assert_eq!(
-            probe_within(&path, None, within),
+            probe_within(&path, &Launcher::of_no_node(), within),
             Err(ProbeError::Silent(path.clone()))
         );
         let text = std::fs::read_to_string(&pids).unwrap();
@@ -480,7 +476,7 @@ mod tests {
             &dir,
             "echo 'ffmpeg version 9.1 x'; head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2",
         );
-        let a = probe(&path, None).unwrap();
+        let a = probe(&path, &Launcher::of_no_node()).unwrap();
         assert_eq!((a.version.as_str(), a.whip), ("9.1", false));
     }
 
@@ -489,9 +485,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = program(
             &dir,
-            "echo \"ffmpeg version $MARKER-${CARGO_MANIFEST_DIR:-none} x\"",
+            "echo \"ffmpeg version $LSS_CHILD_OF_NODE-${CARGO_MANIFEST_DIR:-none} x\"",
         );
-        let a = probe(&path, Some(("MARKER", "node-7"))).unwrap();
-        assert_eq!(a.version, "node-7-none");
+        let launcher = Launcher::new(Marker::of_this_process("lss-7"));
+        let a = probe(&path, &launcher).unwrap();
+        assert_eq!(a.version, "lss-7-none");
     }
 }
