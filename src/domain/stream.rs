@@ -328,6 +328,8 @@ impl TaskMode {
 /// One `-progress` block.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Progress {
+    /// Whether the engine counts pictures: it does so where the output has video.
+    pub has_video: bool,
     /// Frames sent.
     pub frame: u64,
     /// Frames per second, as the engine counts.
@@ -345,9 +347,24 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether media has gone out since `earlier`.
+    /// Whether what the task is for has gone out since `earlier`: pictures, where it has any
+    /// (sound that goes on beside a frozen picture is no progress), else time.
     pub fn advanced_since(&self, earlier: &Self) -> bool {
-        self.out_time_ms > earlier.out_time_ms || self.frame > earlier.frame
+        if self.has_video {
+            self.frame > earlier.frame
+        } else {
+            self.out_time_ms > earlier.out_time_ms
+        }
+    }
+
+    /// The greatest counts of both: counters that go back and forth have not advanced.
+    #[must_use]
+    pub fn furthest(self, other: &Self) -> Self {
+        Self {
+            frame: self.frame.max(other.frame),
+            out_time_ms: self.out_time_ms.max(other.out_time_ms),
+            ..self
+        }
     }
 }
 

@@ -1,7 +1,25 @@
 //! What the table decides, for the owner's thread to do.
 
+use std::time::Duration;
+
+use crate::domain::error::Fault;
 use crate::domain::gateway::{Launch, RunId};
-use crate::domain::stream::TaskEvent;
+use crate::domain::stream::{Cause, TaskEvent, TaskId};
+
+/// A try that has failed and is followed by another.
+#[derive(Debug)]
+pub struct FailedTry {
+    /// Whose.
+    pub task: TaskId,
+    /// What kind of failure.
+    pub cause: Cause,
+    /// The same for people.
+    pub why: Fault,
+    /// When the next one comes.
+    pub next_in: Duration,
+    /// Failures counted so far.
+    pub counted: u32,
+}
 
 /// What the owner's thread has to do, in this order.
 #[derive(Debug)]
@@ -14,6 +32,8 @@ pub enum Effect {
     Kill(RunId),
     /// Collect it.
     Reap(RunId),
+    /// Write it down.
+    FailedTry(Box<FailedTry>),
     /// Tell the observers.
     Event(Box<TaskEvent>),
 }

@@ -47,6 +47,8 @@ pub struct Entry {
     pub worked_before: bool,
     /// Runs so far.
     pub runs: u64,
+    /// Runs since the last failed try that was written down.
+    pub runs_since_told: u64,
     /// Number and log of the last runs, oldest first.
     pub logs: VecDeque<(u64, Arc<dyn RunLog>)>,
     /// Who waits for the end of the first try.
@@ -57,6 +59,8 @@ pub struct Entry {
     pub behind: Option<Box<Waiting>>,
     /// Order of acceptance, for "newest first".
     pub number: u64,
+    /// Order of ending; the clock on the wall may have been set meanwhile.
+    pub ended: Option<u64>,
 }
 
 impl Entry {
@@ -72,20 +76,23 @@ impl Entry {
         self.task.status.is_active()
     }
 
-    /// When a running healthy minute will be over, if that changes anything.
-    pub fn healthy_at(&self) -> Option<Instant> {
-        let run = self.run.as_ref()?;
-        (self.account.counted > 0 && run.ending().is_none())
-            .then_some(run.streaming_since? + HEALTHY)
+    /// After a picture: a healthy minute forgets what failed before. What comes after the last
+    /// picture (a stall, the ladder, the exit) is not part of it.
+    pub fn note_health(&mut self) {
+        if self
+            .run
+            .as_ref()
+            .is_some_and(|r| r.streamed_for() >= HEALTHY)
+        {
+            self.account.reset();
+            self.task.retry_count = 0;
+        }
     }
 
     /// The next moment at which it must be looked at.
     pub fn deadline(&self, policy: &Policy) -> Option<Instant> {
         let run = self.run.as_ref().map(|run| run.deadline(policy));
-        [run, self.retry_at, self.healthy_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        [run, self.retry_at].into_iter().flatten().min()
     }
 
     /// Media leaves.

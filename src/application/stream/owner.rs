@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
-use super::effect::Effect;
+use super::effect::{Effect, FailedTry};
 use super::policy::Policy;
 use super::service::StreamRequest;
 use super::table::Table;
@@ -107,6 +107,7 @@ impl Owner {
                 Effect::Terminate(run) => self.gateway.terminate(run),
                 Effect::Kill(run) => self.gateway.kill(run),
                 Effect::Reap(run) => self.gateway.reap(run),
+                Effect::FailedTry(failed) => tell_failed_try(&failed),
                 Effect::Event(event) => {
                     tell_log(&event);
                     for observer in &self.observers {
@@ -116,6 +117,16 @@ impl Owner {
             }
         }
     }
+}
+
+/// One line a try, so that the log tells of a camera that is away for a day, too.
+fn tell_failed_try(failed: &FailedTry) {
+    log::info!(
+        task = failed.task.as_str(), cause = failed.cause.name(), code = failed.why.code.number(),
+        why = failed.why.message.as_str(), retry = failed.counted,
+        next_in_ms = u64::try_from(failed.next_in.as_millis()).unwrap_or(u64::MAX);
+        "a try has failed"
+    );
 }
 
 /// One line a change, for people.

@@ -18,6 +18,10 @@ const GUARD_PACE: Duration = Duration::from_secs(10);
 /// So long healthy, and the counter starts anew.
 pub const HEALTHY: Duration = Duration::from_secs(60);
 
+/// A run that has shown pictures for so long was no failure to start: sessions that end every half
+/// minute must not leave a site dark.
+pub const PROVEN: Duration = Duration::from_secs(10);
+
 /// What comes after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -27,6 +31,21 @@ pub enum Next {
     Permanent,
     /// Give up: the retries are spent.
     Spent,
+}
+
+/// How a try has failed, as the account looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// From STREAMING to the last picture.
+    pub streamed_for: Duration,
+    /// These credentials have worked.
+    pub login_worked: bool,
+    /// The task has streamed: with this command.
+    pub has_streamed: bool,
+    /// Neither RCS nor Ably can be reached.
+    pub uplink_down: bool,
 }
 
 /// A task's retry account.
@@ -52,27 +71,21 @@ impl Account {
         *self = Self::new();
     }
 
-    /// Books a failure. `worked_before`: these credentials have worked. `uplink_down`: neither
-    /// RCS nor Ably can be reached. `jitter` is from 0.0 to 1.0.
-    pub fn failed(
-        &mut self,
-        cause: Cause,
-        worked_before: bool,
-        uplink_down: bool,
-        limit: RetryLimit,
-        jitter: f64,
-    ) -> Next {
+    /// Books a failure. `jitter` is from 0.0 to 1.0.
+    pub fn failed(&mut self, failure: Failure, limit: RetryLimit, jitter: f64) -> Next {
         let mut pace = None;
-        let counts = match cause {
-            Cause::SourceAuth if worked_before => {
+        let counts = match failure.cause {
+            Cause::SourceAuth if failure.login_worked => {
                 pace = Some(GUARD_PACE);
                 false
             }
             Cause::SourceAuth => return Next::Permanent,
+            // A command that has streamed is not refused for good by a word.
+            Cause::BadCommand if failure.has_streamed => failure.streamed_for < PROVEN,
             cause if cause.is_permanent() => return Next::Permanent,
             // The site is offline: that is not the stream's fault.
-            Cause::WhipUplink => !uplink_down,
-            _ => true,
+            Cause::WhipUplink if failure.uplink_down => false,
+            _ => failure.streamed_for < PROVEN,
         };
         if counts {
             if let RetryLimit::Times(most) = limit
@@ -100,12 +113,22 @@ mod tests {
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
+    fn failure(cause: Cause) -> Failure {
+        Failure {
+            cause,
+            streamed_for: Duration::ZERO,
+            login_worked: false,
+            has_streamed: false,
+            uplink_down: false,
+        }
+    }
+
     #[test]
     fn one_ten_sixty_and_then_every_sixty() {
         let mut account = Account::new();
         let mut delays = Vec::new();
         for _ in 0..5 {
-            match account.failed(Cause::SourceStream, false, false, RetryLimit::Forever, 0.0) {
+            match account.failed(failure(Cause::SourceStream), RetryLimit::Forever, 0.0) {
                 Next::Again(delay) => delays.push(delay),
                 other => panic!("{other:?}"),
             }
@@ -119,43 +142,85 @@ mod tests {
         let limit = RetryLimit::Times(3);
         for _ in 0..3 {
             assert!(matches!(
-                account.failed(Cause::EngineCrash, false, false, limit, 0.5),
+                account.failed(failure(Cause::EngineCrash), limit, 0.5),
                 Next::Again(_)
             ));
         }
         assert_eq!(
-            account.failed(Cause::EngineCrash, false, false, limit, 0.5),
+            account.failed(failure(Cause::EngineCrash), limit, 0.5),
             Next::Spent
         );
         account.reset();
         assert!(matches!(
-            account.failed(Cause::EngineCrash, false, false, limit, 0.5),
+            account.failed(failure(Cause::EngineCrash), limit, 0.5),
             Next::Again(_)
         ));
     }
 
     #[test]
     fn jitter_adds_at_most_a_fifth() {
-        let next =
-            Account::new().failed(Cause::SourceStream, false, false, RetryLimit::Forever, 1.0);
+        let next = Account::new().failed(failure(Cause::SourceStream), RetryLimit::Forever, 1.0);
         assert_eq!(next, Next::Again(Duration::from_millis(1200)));
     }
 
     #[test]
     fn permanent_causes_and_a_refused_first_login() {
         for cause in Cause::ALL {
-            let next = Account::new().failed(cause, false, false, RetryLimit::Forever, 0.0);
+            let next = Account::new().failed(failure(cause), RetryLimit::Forever, 0.0);
             let permanent = cause.is_permanent() || cause == Cause::SourceAuth;
             assert_eq!(next == Next::Permanent, permanent, "{cause:?}");
         }
     }
 
     #[test]
+    fn a_command_that_has_streamed_is_not_refused_for_good() {
+        let worked = Failure {
+            has_streamed: true,
+            ..failure(Cause::BadCommand)
+        };
+        let mut account = Account::new();
+        let limit = RetryLimit::Times(1);
+        assert_eq!(account.failed(worked, limit, 0.0), Next::Again(SECS(1)));
+        assert_eq!(account.failed(worked, limit, 0.0), Next::Spent);
+    }
+
+    #[test]
+    fn runs_that_showed_pictures_are_retried_for_ever() {
+        let mut account = Account::new();
+        for cause in [Cause::WhipStream, Cause::SourceStream, Cause::EngineCrash] {
+            for seconds in [10, 11, 59] {
+                let proven = Failure {
+                    streamed_for: SECS(seconds),
+                    has_streamed: true,
+                    ..failure(cause)
+                };
+                assert!(matches!(
+                    account.failed(proven, RetryLimit::Times(0), 0.0),
+                    Next::Again(_)
+                ));
+            }
+        }
+        assert_eq!(account.counted, 0);
+        let short = Failure {
+            streamed_for: Duration::from_millis(9_999),
+            ..failure(Cause::WhipStream)
+        };
+        assert_eq!(
+            account.failed(short, RetryLimit::Times(0), 0.0),
+            Next::Spent
+        );
+    }
+
+    #[test]
     fn a_login_that_worked_before_is_tried_at_the_guards_pace_uncounted() {
         let mut account = Account::new();
+        let worked = Failure {
+            login_worked: true,
+            ..failure(Cause::SourceAuth)
+        };
         for _ in 0..9 {
             assert_eq!(
-                account.failed(Cause::SourceAuth, true, false, RetryLimit::Times(1), 0.0),
+                account.failed(worked, RetryLimit::Times(1), 0.0),
                 Next::Again(SECS(10))
             );
         }
@@ -165,24 +230,24 @@ mod tests {
     #[test]
     fn a_dead_uplink_is_not_counted() {
         let mut account = Account::new();
+        let limit = RetryLimit::Times(0);
+        let offline = |cause| Failure {
+            has_streamed: true,
+            uplink_down: true,
+            ..failure(cause)
+        };
         for _ in 0..9 {
             assert!(matches!(
-                account.failed(Cause::WhipUplink, true, true, RetryLimit::Times(0), 0.0),
+                account.failed(offline(Cause::WhipUplink), limit, 0.0),
                 Next::Again(_)
             ));
         }
         assert_eq!(
-            account.failed(Cause::WhipUplink, true, false, RetryLimit::Times(0), 0.0),
+            account.failed(failure(Cause::WhipUplink), limit, 0.0),
             Next::Spent
         );
         assert_eq!(
-            account.failed(
-                Cause::WhipUnreachable,
-                true,
-                true,
-                RetryLimit::Times(0),
-                0.0
-            ),
+            account.failed(offline(Cause::WhipUnreachable), limit, 0.0),
             Next::Spent
         );
     }

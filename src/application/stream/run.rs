@@ -67,9 +67,12 @@ pub struct Run {
     handshake: Option<Duration>,
     /// When output first advanced.
     media_at: Option<Instant>,
-    progress: Progress,
+    /// As far as the counters have come.
+    furthest: Progress,
     /// When output last advanced; `None` until it first does.
     advanced_at: Option<Instant>,
+    /// When media of any kind last went out: also sound beside a picture that stands still.
+    any_media_at: Option<Instant>,
     /// When it began to count as streaming.
     pub streaming_since: Option<Instant>,
     give_up_at: Option<Instant>,
@@ -99,8 +102,9 @@ impl Run {
             session_up_at: None,
             handshake: None,
             media_at: None,
-            progress: Progress::default(),
+            furthest: Progress::default(),
             advanced_at: None,
+            any_media_at: None,
             streaming_since: None,
             give_up_at: None,
             ending: None,
@@ -122,11 +126,27 @@ impl Run {
 
     /// A progress block.
     pub fn progress(&mut self, progress: &Progress, now: Instant) {
-        if progress.advanced_since(&self.progress) {
+        if progress.advanced_since(&self.furthest) {
             self.advanced_at = Some(now);
             self.media_at.get_or_insert(now);
         }
-        self.progress = *progress;
+        if progress.out_time_ms > self.furthest.out_time_ms {
+            self.any_media_at = Some(now);
+        }
+        self.furthest = progress.furthest(&self.furthest);
+    }
+
+    /// How long it has streamed: from STREAMING to the last picture, whatever came after that.
+    pub fn streamed_for(&self) -> Duration {
+        match (self.streaming_since, self.advanced_at) {
+            (Some(since), Some(last)) => last.saturating_duration_since(since),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Sound goes out, and pictures do not (any more).
+    pub fn lacks_pictures(&self) -> bool {
+        self.furthest.has_video && self.any_media_at > self.advanced_at
     }
 
     /// The engine said it has failed. The first such word counts.
@@ -313,6 +333,59 @@ mod tests {
             run.judge(&policy, t0 + secs(15)),
             Verdict::End(EndWhy::StartTimeout)
         );
+    }
+
+    #[test]
+    fn where_there_is_video_only_pictures_are_progress() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let picture = |frame, out_time_ms| Progress {
+            has_video: true,
+            frame,
+            out_time_ms,
+            ..Progress::default()
+        };
+        // Sound alone never counts as streaming.
+        let mut run = Run::new(RunId(1), t0);
+        run.session_up(None, t0);
+        for s in 1..15 {
+            run.progress(&picture(0, s * 1000), t0 + secs(s));
+            assert_eq!(run.judge(&policy, t0 + secs(s)), Verdict::Wait);
+        }
+        assert!(run.lacks_pictures());
+        assert_eq!(
+            run.judge(&policy, t0 + secs(15)),
+            Verdict::End(EndWhy::StartTimeout)
+        );
+        // Pictures that end while sound goes on, or whose count goes back and forth, are a stall.
+        let mut run = Run::new(RunId(2), t0);
+        run.session_up(None, t0);
+        run.progress(&picture(60, 2000), t0 + secs(2));
+        assert_eq!(run.judge(&policy, t0 + secs(2)), Verdict::Streaming);
+        assert!(!run.lacks_pictures());
+        for s in 3..12 {
+            let frame = if s % 2 == 0 { 60 } else { 59 };
+            run.progress(&picture(frame, s * 1000), t0 + secs(s));
+            assert_eq!(run.judge(&policy, t0 + secs(s)), Verdict::Wait, "{s}");
+        }
+        assert_eq!(
+            run.judge(&policy, t0 + secs(12)),
+            Verdict::End(EndWhy::Stall)
+        );
+        assert!(run.lacks_pictures());
+        assert_eq!(run.streamed_for(), Duration::ZERO);
+    }
+
+    #[test]
+    fn streamed_until_the_last_picture() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = streaming(&policy, t0);
+        assert_eq!(run.streamed_for(), Duration::ZERO);
+        run.progress(&block(1900), t0 + secs(42));
+        run.progress(&block(1900), t0 + secs(70));
+        run.judge(&policy, t0 + secs(90));
+        assert_eq!(run.streamed_for(), secs(40));
     }
 
     #[test]

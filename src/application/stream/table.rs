@@ -43,6 +43,7 @@ pub struct Table {
     tasks: BTreeMap<TaskId, Entry>,
     next_run: u64,
     next_number: u64,
+    next_end: u64,
     maintenance: bool,
     stopping: bool,
 }
@@ -63,6 +64,7 @@ impl Table {
             tasks: BTreeMap::new(),
             next_run: 1,
             next_number: 1,
+            next_end: 1,
             maintenance: false,
             stopping: false,
         }
@@ -214,11 +216,13 @@ impl Table {
             account: Account::new(),
             worked_before: false,
             runs: 0,
+            runs_since_told: 0,
             logs: VecDeque::new(),
             first_try,
             stop_waiters: Vec::new(),
             behind: None,
             number,
+            ended: None,
         };
         let guarded = self.launch(&mut entry, now, out);
         // After the start, so that the event carries the pid: see `started`.
@@ -226,7 +230,7 @@ impl Table {
         let shown = entry.task.clone();
         self.tasks.insert(id.clone(), entry);
         if let Some(diagnosis) = guarded {
-            self.failed(&id, diagnosis, now, out);
+            self.failed(&id, diagnosis, Duration::ZERO, now, out);
         }
         shown
     }
@@ -251,6 +255,7 @@ impl Table {
         let id = RunId(self.next_run);
         self.next_run += 1;
         entry.runs += 1;
+        entry.runs_since_told += 1;
         entry.retry_at = None;
         if let Some(cause) = entry.retry_for.take() {
             *entry.task.tally.restarts.entry(cause).or_default() += 1;
@@ -291,7 +296,7 @@ impl Table {
                 entry.run = None;
                 self.logins.ended(&entry.task.spec, LoginEnd::Unknown);
                 entry.book_exit(None, None, Some(&diagnosis), now.wall);
-                self.failed(&id, diagnosis, now, &mut out);
+                self.failed(&id, diagnosis, Duration::ZERO, now, &mut out);
             }
         }
         out
@@ -319,6 +324,7 @@ impl Table {
             }
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
+                entry.note_health();
                 entry.task.progress = Some(progress);
                 entry.task.last_heartbeat = Some(now.wall);
             }
@@ -364,12 +370,8 @@ impl Table {
             && let Some(diagnosis) = self.launch(&mut entry, now, out)
         {
             self.tasks.insert(id.clone(), entry);
-            self.failed(id, diagnosis, now, out);
+            self.failed(id, diagnosis, Duration::ZERO, now, out);
             return;
-        }
-        if entry.healthy_at().is_some_and(|at| now.mono >= at) {
-            entry.account.reset();
-            entry.task.retry_count = 0;
         }
         if let Some(run) = &mut entry.run {
             let run_id = run.id;

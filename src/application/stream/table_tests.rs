@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use proptest::prelude::*;
 
-use super::effect::Effect;
+use super::effect::{Effect, FailedTry};
 use super::policy::Policy;
 use super::service::{FirstTryEnd, StreamRequest};
 use super::table::Table;
@@ -106,6 +106,7 @@ struct Sim {
     manners: Manners,
     spawn_fails: Option<Cause>,
     events: Vec<TaskEvent>,
+    failed_tries: Vec<FailedTry>,
     launches: u64,
     max_live: usize,
 }
@@ -127,6 +128,7 @@ impl Sim {
             manners: Manners::Willing,
             spawn_fails: None,
             events: Vec::new(),
+            failed_tries: Vec::new(),
             launches: 0,
             max_live: 0,
         }
@@ -241,6 +243,7 @@ impl Sim {
                     let child = self.children.remove(&run).expect("reaped twice");
                     assert!(child.exited, "reaped alive");
                 }
+                Effect::FailedTry(failed) => self.failed_tries.push(*failed),
                 Effect::Event(event) => self.events.push(*event),
             }
         }
@@ -609,6 +612,131 @@ fn a_healthy_minute_resets_the_counter() {
 }
 
 #[test]
+fn what_comes_after_the_last_picture_is_not_healthy() {
+    let mut sim = Sim::new();
+    sim.manners = Manners::OnlyKill;
+    sim.start("t");
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceUnreachable));
+    sim.pass(Duration::from_secs(2));
+    let run = sim.stream();
+    assert_eq!(sim.get("t").retry_count, 1);
+    // 55 s of pictures, 10 s until that is a stall, 10 s until the process is gone.
+    sim.stream_for(run, 56);
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
+    while sim.children.contains_key(&run) {
+        sim.pass(Duration::from_secs(1));
+        assert_eq!(sim.get("t").retry_count, 1);
+    }
+    assert_eq!(sim.get("t").tally.stalls, 1);
+}
+
+#[test]
+fn sessions_that_end_every_half_minute_never_leave_the_site_dark() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    for _ in 0..20 {
+        let run = sim.stream();
+        sim.stream_for(run, 30);
+        sim.exit(run, 1, Some(Cause::WhipStream));
+        let task = sim.get("t");
+        assert_eq!(task.status, StreamStatus::Reconnecting);
+        assert_eq!(task.retry_count, 0);
+        sim.until_launch();
+    }
+    // But a run without ten seconds of pictures spends a retry.
+    for n in 1..=3 {
+        let run = sim.stream();
+        sim.stream_for(run, 9);
+        sim.exit(run, 1, Some(Cause::WhipStream));
+        assert_eq!(sim.get("t").retry_count, n);
+        sim.until_launch();
+    }
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::WhipStream));
+    assert_eq!(sim.get("t").status, StreamStatus::Error);
+}
+
+#[test]
+fn every_failed_try_is_told_with_the_next_one() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    for _ in 0..4 {
+        let run = sim.live();
+        sim.exit(run, 1, Some(Cause::SourceUnreachable));
+        sim.until_launch();
+    }
+    let told: Vec<(u32, u64)> = sim
+        .failed_tries
+        .iter()
+        .map(|f| (f.counted, f.next_in.as_secs()))
+        .collect();
+    assert_eq!(sim.get("t").status, StreamStatus::Error, "that is an event");
+    assert_eq!(told.len(), 3);
+    for ((counted, next_in), (wanted, at_least)) in told.into_iter().zip([(1, 1), (2, 10), (3, 60)])
+    {
+        assert_eq!(counted, wanted);
+        assert!((at_least..=at_least * 6 / 5).contains(&next_in));
+    }
+    assert!(sim.failed_tries.iter().all(|f| {
+        f.cause == Cause::SourceUnreachable && f.why.code == ErrorCode::RtspConnFailed
+    }));
+}
+
+#[test]
+fn a_guarded_login_is_told_once() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    sim.exit(run, 0, Some(Cause::SourceAuth));
+    let guarded = || Leave::Guarded("guarded".to_owned());
+    sim.door.says(std::iter::repeat_with(guarded).take(50));
+    sim.pass(Duration::from_secs(200));
+    assert!(sim.door.asked() > 10);
+    let told: Vec<&str> = sim
+        .failed_tries
+        .iter()
+        .map(|f| f.why.message.as_str())
+        .collect();
+    assert_eq!(told, ["source_auth", "guarded"]);
+}
+
+#[test]
+fn pictures_that_freeze_beside_sound_are_a_stall_with_words() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.live();
+    let send = |sim: &mut Sim, frame, out_time_ms| {
+        let progress = Progress {
+            has_video: true,
+            frame,
+            out_time_ms,
+            ..Progress::default()
+        };
+        sim.child_event(run, ChildEvent::Progress(progress));
+    };
+    sim.child_event(run, ChildEvent::SessionUp(None));
+    send(&mut sim, 0, 500);
+    sim.pass(Duration::from_secs(3));
+    assert_eq!(sim.get("t").status, StreamStatus::Starting, "sound alone");
+    send(&mut sim, 1, 3_000);
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
+    for s in 4..16 {
+        sim.pass(Duration::from_secs(1));
+        send(&mut sim, 1, s * 1000);
+    }
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    let fault = task.error.unwrap();
+    assert_eq!(fault.code, ErrorCode::RtspStreamError);
+    assert!(
+        fault.message.contains("pictures don't"),
+        "{}",
+        fault.message
+    );
+}
+
+#[test]
 fn permanent_causes_are_errors_at_once() {
     for cause in [
         Cause::WhipGone,
@@ -842,6 +970,28 @@ fn the_last_hundred_ended_tasks_stay_readable() {
     assert_eq!(tasks.len(), 100);
     assert_eq!(tasks[0].spec.task_id.as_str(), "t119");
     assert_eq!(tasks[99].spec.task_id.as_str(), "t20");
+}
+
+#[test]
+fn the_last_ended_are_kept_whatever_the_clock_says() {
+    let mut sim = Sim::new();
+    sim.start("long");
+    for n in 0..100 {
+        let id = format!("t{n}");
+        sim.start(&id);
+        sim.stop(&id, false);
+    }
+    // The clock is set back a day, and the task that began first ends last.
+    sim.now.wall -= Duration::from_secs(86_400);
+    sim.stop("long", false);
+    assert_eq!(sim.get("long").status, StreamStatus::Stopped);
+    let (reply, answer) = bounded(1);
+    let active_only = false;
+    let list = StreamRequest::List { active_only, reply };
+    sim.table.request(list, sim.now);
+    let tasks = answer.try_recv().unwrap();
+    assert_eq!(tasks.len(), 100);
+    assert!(tasks.iter().all(|t| t.spec.task_id.as_str() != "t0"));
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl Block {
         let value = value.trim();
         match key.trim() {
             "frame" => {
+                self.progress.has_video = true;
                 if let Ok(frame) = value.parse() {
                     self.progress.frame = frame;
                     self.counted = true;
@@ -126,6 +127,7 @@ mod tests {
         assert_eq!(
             blocks[0],
             Progress {
+                has_video: true,
                 frame: 56,
                 fps: Some(55.99),
                 bitrate_kbps: None,

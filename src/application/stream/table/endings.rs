@@ -1,17 +1,17 @@
 //! How tasks end: asked to, by themselves or with the daemon; what a try that failed leads to, and
 //! what follows an end.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::Table;
-use crate::application::stream::effect::Effect;
+use crate::application::stream::effect::{Effect, FailedTry};
 use crate::application::stream::entry::{
     classified, crash, ended_by_stop, refuse_waiting, reply, signal_effect, unknown,
 };
 use crate::application::stream::policy::Policy;
-use crate::application::stream::retry::{HEALTHY, Next};
+use crate::application::stream::retry::{Failure, Next};
 use crate::application::stream::run::{EndWhy, Run};
 use crate::domain::error::Fault;
 use crate::domain::gateway::{ChildExit, LoginEnd};
@@ -51,14 +51,8 @@ impl Table {
             _ => self.logins.ended(&entry.task.spec, LoginEnd::Unknown),
         }
         entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
-        if run
-            .streaming_since
-            .is_some_and(|since| now.mono >= since + HEALTHY)
-        {
-            entry.account.reset();
-        }
         match diagnosis {
-            Some(diagnosis) => self.failed(id, diagnosis, now, out),
+            Some(diagnosis) => self.failed(id, diagnosis, run.streamed_for(), now, out),
             None => {
                 let reason = match run.ending() {
                     Some(EndWhy::Shutdown) => StopReason::NodeShutdown,
@@ -70,11 +64,13 @@ impl Table {
         }
     }
 
-    /// A try has failed; its process, if there was one, is gone.
+    /// A try has failed; its process, if there was one, is gone. It had shown pictures for
+    /// `streamed_for`.
     pub(super) fn failed(
         &mut self,
         id: &TaskId,
         diagnosis: Diagnosis,
+        streamed_for: Duration,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -85,24 +81,38 @@ impl Table {
             return;
         };
         let fault = Fault::new(diagnosis.cause.code(), diagnosis.detail);
+        // A guarded login is looked at every few seconds: once is enough to write down.
+        let told_before = entry.runs_since_told == 0 && entry.task.error.as_ref() == Some(&fault);
         entry.task.process_id = None;
         entry.task.error = Some(fault.clone());
         if stopping {
             self.stopped(id, StopReason::NodeShutdown, now, out);
             return;
         }
-        let next = entry.account.failed(
-            diagnosis.cause,
-            entry.worked_before,
+        let failure = Failure {
+            cause: diagnosis.cause,
+            streamed_for,
+            login_worked: entry.worked_before,
+            has_streamed: entry.task.started_at.is_some(),
             uplink_down,
-            entry.task.max_retries,
-            jitter,
-        );
+        };
+        let limit = entry.task.max_retries;
+        let next = entry.account.failed(failure, limit, jitter);
         entry.task.retry_count = entry.account.counted;
         if let Next::Again(delay) = next {
             entry.retry_at = Some(now.mono + delay);
             // A try that may not even begin says nothing new of why the last one ended.
             entry.retry_for.get_or_insert(diagnosis.cause);
+            if !told_before {
+                entry.runs_since_told = 0;
+                out.push(Effect::FailedTry(Box::new(FailedTry {
+                    task: id.clone(),
+                    cause: diagnosis.cause,
+                    why: fault.clone(),
+                    next_in: delay,
+                    counted: entry.account.counted,
+                })));
+            }
             if entry.task.status != StreamStatus::Reconnecting {
                 entry.become_(StreamStatus::Reconnecting, now.wall, out);
             }
@@ -137,7 +147,11 @@ impl Table {
 
     /// A task has become terminal: start what waits behind it, forget the oldest ended ones.
     fn after_end(&mut self, id: &TaskId, now: Now, out: &mut Vec<Effect>) {
-        let waiting = self.tasks.get_mut(id).and_then(|e| e.behind.take());
+        let waiting = self.tasks.get_mut(id).and_then(|entry| {
+            entry.ended = Some(self.next_end);
+            self.next_end += 1;
+            entry.behind.take()
+        });
         if let Some(waiting) = waiting {
             if self.stopping {
                 refuse_waiting(id, waiting.first_try);
@@ -145,22 +159,15 @@ impl Table {
                 self.begin(waiting.spec, waiting.launch, waiting.first_try, now, out);
             }
         }
-        let mut ended: Vec<(SystemTime, u64, TaskId)> = self
+        let mut ended: Vec<(u64, TaskId)> = self
             .tasks
             .iter()
-            .filter(|(_, e)| e.task.status.is_terminal())
-            .map(|(id, e)| {
-                (
-                    e.task.stopped_at.unwrap_or(e.task.created_at),
-                    e.number,
-                    id.clone(),
-                )
-            })
+            .filter_map(|(id, e)| Some((e.ended?, id.clone())))
             .collect();
         if ended.len() > KEPT_ENDED {
             ended.sort();
             let surplus = ended.len() - KEPT_ENDED;
-            for (_, _, id) in ended.into_iter().take(surplus) {
+            for (_, id) in ended.into_iter().take(surplus) {
                 self.tasks.remove(&id);
             }
         }
@@ -252,6 +259,15 @@ fn why_ended(
     let said = exit.diagnosis.clone().or_else(|| run.failing.clone());
     match run.ending() {
         Some(EndWhy::Stop | EndWhy::Shutdown) => None,
+        Some(EndWhy::Stall) if run.lacks_pictures() => {
+            Some(classified(said).unwrap_or_else(|| Diagnosis {
+                cause: Cause::SourceStream,
+                detail: format!(
+                    "sound arrives, pictures don't, for {} s: the picture has frozen",
+                    policy.stall_timeout.as_secs()
+                ),
+            }))
+        }
         Some(EndWhy::Stall) => Some(classified(said).unwrap_or_else(|| Diagnosis {
             cause: Cause::SourceStream,
             detail: format!(
@@ -259,6 +275,15 @@ fn why_ended(
                 policy.stall_timeout.as_secs()
             ),
         })),
+        Some(EndWhy::StartTimeout) if run.lacks_pictures() => {
+            Some(classified(said).unwrap_or_else(|| Diagnosis {
+                cause: Cause::SourceStream,
+                detail: format!(
+                    "sound arrives, pictures don't, within {} s of the start: no key frame?",
+                    policy.start_timeout.as_secs()
+                ),
+            }))
+        }
         Some(EndWhy::StartTimeout) => Some(classified(said).unwrap_or_else(|| Diagnosis {
             cause: Cause::EngineTimeout,
             detail: format!(
