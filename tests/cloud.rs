@@ -67,6 +67,8 @@ fn a_stream_s_life_as_rcs_hears_it() {
     let registered = rcs.wait_nth(Door::Register, 1);
     assert_eq!(registered.text("nodeId"), daemon.node_id);
     assert_eq!(registered.text("ablyClientId"), daemon.node_id);
+    let engine = registered.body["systemInfo"]["ffmpegVersion"].as_str();
+    assert_ne!(engine, Some("not probed yet"));
     daemon.start_task("t1", "zero");
     // It streams, ends with 0 as when a camera closes, comes back, ends again: its one retry is
     // spent.
@@ -179,6 +181,44 @@ fn callbacks_survive_an_outage_in_order() {
             ],
         );
     }
+}
+
+#[test]
+fn tasks_that_rcs_refuses_hold_up_no_other_not_even_at_the_end() {
+    let rcs = Rcs::start();
+    rcs.set_token(Some("rcs-token-canary-7"));
+    rcs.script(|r| {
+        let refused = r.door == Door::Callback && r.text("taskId").starts_with("refused");
+        refused.then_some(Mode::Code(30001))
+    });
+    let mut daemon = Daemon::start(&cloud(&rcs));
+    rcs.wait_nth(Door::Heartbeat, 1);
+    for n in 0..8 {
+        let id = format!("refused-{n}");
+        daemon.start_task(&id, "ok");
+        daemon.stop_task(&id, true);
+    }
+    rcs.wait_for("a second try of each", SOON, |requests| {
+        (0..8).all(|n| {
+            let task = format!("refused-{n}");
+            let tries = requests.iter().filter(|r| r.text("taskId") == task);
+            tries.count() >= 2
+        })
+    });
+    daemon.start_task("t", "ok");
+    let started = &[("STATUS_UPDATE", "STARTING"), ("STARTED", "STREAMING")];
+    expect(&rcs, "t", started);
+    assert!(daemon.stop().success());
+    let told = expect(&rcs, "t", &[started[0], started[1], ("STOPPED", "STOPPED")]);
+    assert_eq!(told[2].text("reason"), "NODE_SHUTDOWN");
+    // Between the two ends of its start, hardly more than the others' turns of a second or so.
+    let all = rcs.at(Door::Callback);
+    let place = |kind: &str| {
+        let ours = |r: &Request| r.text("taskId") == "t" && r.text("callbackType") == kind;
+        all.iter().position(ours).unwrap()
+    };
+    let between = place("STARTED") - place("STATUS_UPDATE");
+    assert!(between <= 10, "{between}");
 }
 
 #[test]

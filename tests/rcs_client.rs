@@ -23,7 +23,7 @@ use lss::domain::stream::{
 use lss::infrastructure::http::tls::TrustStore;
 use lss::infrastructure::rcs::backoff::Pace;
 use lss::infrastructure::rcs::schedule::Rhythm;
-use lss::infrastructure::rcs::{RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings};
+use lss::infrastructure::rcs::{Facts, RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings};
 use lss::infrastructure::system::LinuxSystem;
 use lss::util::secret::Secret;
 use lss::util::time::Now;
@@ -114,7 +114,7 @@ impl Node {
             self.registry.clone(),
             self.board.clone(),
             rhythm(interval),
-            Duration::ZERO,
+            Facts::KNOWN,
         )
         .unwrap()
     }
@@ -420,7 +420,7 @@ fn an_idle_connection_that_rcs_closes_is_no_failure() {
             node.registry.clone(),
             complaints.clone(),
             rhythm(ms(5)),
-            Duration::ZERO,
+            Facts::KNOWN,
         )
         .unwrap();
         rcs.wait_nth(Door::Heartbeat, 40);
@@ -429,29 +429,147 @@ fn an_idle_connection_that_rcs_closes_is_no_failure() {
 }
 
 #[test]
-fn the_registration_waits_for_the_first_scan_but_not_for_ever() {
+fn the_registration_waits_for_scan_and_engine_but_not_for_ever() {
     let start = |node: &Node, rcs: &Rcs, patience| {
+        let awaited = Facts {
+            cameras: true,
+            engine: true,
+            patience,
+        };
         RcsHeartbeat::start(
             client(settings(rcs.base_url())),
             node.registry.clone(),
             node.board.clone(),
             rhythm(ms(20)),
-            patience,
+            awaited,
         )
         .unwrap()
     };
     let (rcs, node) = (Rcs::start(), Node::new());
     let heartbeat = start(&node, &rcs, 10 * SOON);
     node.registry.set_cameras(vec![camera()]);
-    assert!(rcs.requests().is_empty());
     heartbeat.first_scan_done();
+    assert!(rcs.requests().is_empty());
+    node.registry.set_engine("9.0-whip");
+    heartbeat.engine_known();
     let first = rcs.wait_nth(Door::Register, 1);
     assert_eq!(first.body["cameras"].as_array().unwrap().len(), 1);
+    assert_eq!(first.body["systemInfo"]["ffmpegVersion"], "9.0-whip");
 
     let (rcs, node, began) = (Rcs::start(), Node::new(), Instant::now());
     let _heartbeat = start(&node, &rcs, ms(100));
     let first = rcs.wait_nth(Door::Register, 1);
     assert!(first.at - began >= ms(100));
+}
+
+#[test]
+fn what_has_changed_is_registered_again_at_a_distance() {
+    let rcs = Rcs::start();
+    let node = Node::new();
+    node.registry.set_engine("none: there is no FFmpeg");
+    let client = client(settings(rcs.base_url()));
+    let heartbeat = node.beat(&client, ms(20));
+    rcs.wait_nth(Door::Heartbeat, 3);
+    node.registry.set_engine("9.0-whip");
+    node.registry.set_max_tasks(7);
+    let second = rcs.wait_nth(Door::Register, 2);
+    assert_eq!(second.body["systemInfo"]["ffmpegVersion"], "9.0-whip");
+    assert_eq!(second.body["maxTasks"], 7);
+    // Refused: RCS still knows us, beats go on, and it is told again.
+    rcs.set(Door::Register, Mode::Status(500));
+    node.registry.set_cameras(vec![camera()]);
+    rcs.wait_nth(Door::Register, 3);
+    assert!(heartbeat.is_registered());
+    let beats = rcs.at(Door::Heartbeat).len();
+    rcs.wait_nth(Door::Heartbeat, beats + 2);
+    rcs.set(Door::Register, Mode::Ok);
+    rcs.wait_for("the camera", SOON, |requests| {
+        let told = requests.iter().filter(|r| r.door == Door::Register);
+        let mut told = told.filter(|r| r.taken());
+        told.any(|r| r.body["cameras"].as_array().is_some_and(|c| c.len() == 1))
+    });
+    let registrations = rcs.at(Door::Register);
+    for pair in registrations.windows(2) {
+        assert!(pair[1].at - pair[0].at >= ms(295), "too often");
+    }
+    // What changes by itself is no news.
+    let beats = rcs.at(Door::Heartbeat).len();
+    rcs.wait_nth(Door::Heartbeat, beats + 40);
+    assert_eq!(rcs.at(Door::Register).len(), registrations.len());
+}
+
+#[test]
+fn every_shape_in_which_an_rcs_says_yes() {
+    for yes in [
+        "",
+        r#"{"code":"0","message":"success"}"#,
+        r#"{"code":200,"msg":"ok","data":null}"#,
+        r#"{"code":"200"}"#,
+        r#"{"code":0.0}"#,
+    ] {
+        let rcs = Rcs::start();
+        for door in Door::ALL {
+            rcs.set(door, Mode::OkAs(yes));
+        }
+        let node = Node::new();
+        let client = client(settings(rcs.base_url()));
+        let _heartbeat = node.beat(&client, ms(20));
+        let out = callbacks(&client, 10);
+        out.observer().task_changed(&update("t", 0));
+        rcs.wait_nth(Door::Heartbeat, 3);
+        wait_sent(&out);
+        node.wait_health(PartStatus::Up, "");
+        assert_eq!(rcs.at(Door::Register).len(), 1, "{yes}");
+        assert_eq!(rcs.at(Door::Callback).len(), 1, "{yes}");
+    }
+    // And one in which it says no: the number in quotes.
+    let rcs = Rcs::start();
+    let node = Node::new();
+    let client = client(settings(rcs.base_url()));
+    let _heartbeat = node.beat(&client, ms(20));
+    rcs.wait_nth(Door::Heartbeat, 1);
+    let stranger = r#"{"code":"30303","message":"who are you"}"#.to_owned();
+    rcs.set(Door::Heartbeat, Mode::Answer(200, stranger));
+    rcs.wait_nth(Door::Register, 2);
+}
+
+#[test]
+fn an_rcs_that_has_moved_on_its_host_is_followed_once() {
+    for status in [301, 302, 307, 308] {
+        let rcs = Rcs::start();
+        rcs.set_token(Some("tok-moved"));
+        let absolute = format!("{}/lss/heartbeat?moved", rcs.base_url());
+        rcs.script(move |request| {
+            let moved = request.path.ends_with("?moved");
+            (!moved).then(|| match request.door {
+                Door::Heartbeat => Mode::Moved(status, absolute.clone()),
+                _ => Mode::Moved(status, format!("{}?moved", request.path)),
+            })
+        });
+        let node = Node::new();
+        let mut settings = settings(rcs.base_url());
+        settings.token = Some(Secret::new("tok-moved"));
+        let client = client(settings);
+        let _heartbeat = node.beat(&client, ms(20));
+        // As a POST, with its body and its token: the stand-in would complain.
+        rcs.wait_nth(Door::Heartbeat, 4);
+        node.wait_health(PartStatus::Up, "");
+        let registrations = rcs.at(Door::Register);
+        assert_eq!(registrations.len(), 2, "{status}");
+        assert!(registrations[1].taken());
+        assert_eq!(registrations[0].body, registrations[1].body);
+    }
+    // In a circle, and elsewhere: told, not followed.
+    let rcs = Rcs::start();
+    let elsewhere = Rcs::start();
+    let there = format!("{}/lss/register", elsewhere.base_url());
+    for to in ["/lss/register".to_owned(), there] {
+        rcs.set(Door::Register, Mode::Moved(302, to));
+        let node = Node::new();
+        let _heartbeat = node.beat(&client(settings(rcs.base_url())), ms(20));
+        node.wait_health(PartStatus::Down, "a redirect");
+    }
+    assert!(elsewhere.requests().is_empty());
 }
 
 #[test]
@@ -585,7 +703,7 @@ fn a_panic_ends_no_heartbeat_for_good() {
         moody,
         node.board.clone(),
         rhythm(ms(20)),
-        Duration::ZERO,
+        Facts::KNOWN,
     )
     .unwrap();
     logs::wait_for(&["ERROR", "rcs-heartbeat", "provoked by this test"]);
@@ -768,7 +886,7 @@ fn a_callback_that_rcs_chokes_on_holds_up_no_other_task() {
     for mode in [
         Mode::Status(500),
         Mode::Status(404),
-        Mode::Code(30101),
+        Mode::Code(30001),
         Mode::Silence,
         Mode::Status(403),
     ] {
@@ -791,6 +909,101 @@ fn a_callback_that_rcs_chokes_on_holds_up_no_other_task() {
         rcs.unscript();
         rcs.wait_for("the other one", SOON, |r| taken(r, "poison") == [0, 1]);
     }
+}
+
+#[test]
+fn eight_poisoned_tasks_cost_a_healthy_one_nothing() {
+    for mode in [Mode::Code(30001), Mode::Status(500), Mode::Status(403)] {
+        let rcs = Rcs::start();
+        let choke = mode.clone();
+        rcs.script(move |r| {
+            let poisoned = r.text("taskId").starts_with("poison");
+            poisoned.then(|| choke.clone())
+        });
+        let node = Node::new();
+        let client = client(settings(rcs.base_url()));
+        // Pauses that no test could wait for.
+        let long = Pace {
+            first: ms(20),
+            longest: 20 * SOON,
+        };
+        let out =
+            RcsCallbacks::start(client.clone(), "lss-machine_007".to_owned(), 20, long).unwrap();
+        let _heartbeat = node.beat(&client, ms(20));
+        rcs.wait_nth(Door::Heartbeat, 1);
+        let observer = out.observer();
+        for n in 0..8 {
+            let task = format!("poison-{n}");
+            observer.task_changed(&change(&task, TaskEventKind::Started, n));
+            observer.task_changed(&change(&task, TaskEventKind::Stopped, n));
+        }
+        rcs.wait_for("three tries of each", SOON, |requests| {
+            (0..8).all(|n| {
+                let task = format!("poison-{n}");
+                let tries = requests.iter().filter(|r| r.text("taskId") == task);
+                tries.count() >= 3
+            })
+        });
+        for n in 0..20 {
+            let task = format!("sound-{n}");
+            let before = rcs.at(Door::Callback).len();
+            observer.task_changed(&change(&task, TaskEventKind::Started, n));
+            rcs.wait_for("STARTED", SOON, |r| taken(r, &task) == [n]);
+            // One may have been on its way, and one have begun before ours was there.
+            let all = rcs.at(Door::Callback);
+            let at = all.iter().position(|r| r.text("taskId") == task).unwrap();
+            assert!(at <= before + 2, "{mode:?}: {at} after {before}");
+        }
+        // Nor in the last hurry.
+        observer.task_changed(&change("sound-0", TaskEventKind::Stopped, 100));
+        observer.task_changed(&change("sound-1", TaskEventKind::Stopped, 101));
+        assert!(out.stop(Instant::now() + ms(500)) >= 16);
+        let requests = rcs.requests();
+        assert_eq!(taken(&requests, "sound-0"), [0, 100], "{mode:?}");
+        assert_eq!(taken(&requests, "sound-1"), [1, 101], "{mode:?}");
+    }
+}
+
+#[test]
+fn a_poisoned_try_that_hangs_does_not_use_up_the_last_seconds() {
+    let rcs = Rcs::start();
+    rcs.script(|r| (r.text("taskId") == "hangs").then_some(Mode::Silence));
+    let node = Node::new();
+    let mut slow = settings(rcs.base_url());
+    slow.read_timeout = 10 * SOON;
+    let client = client(slow);
+    let out = callbacks(&client, 20);
+    let _heartbeat = node.beat(&client, ms(20));
+    rcs.wait_nth(Door::Heartbeat, 1);
+    let observer = out.observer();
+    observer.task_changed(&change("hangs", TaskEventKind::Started, 0));
+    rcs.wait_nth(Door::Callback, 1);
+    // It has failed once before it hangs again.
+    client.interrupt();
+    rcs.wait_nth(Door::Callback, 2);
+    observer.task_changed(&change("sound", TaskEventKind::Stopped, 1));
+    assert_eq!(out.stop(Instant::now() + ms(3_000)), 1);
+    assert_eq!(taken(&rcs.requests(), "sound"), [1]);
+}
+
+#[test]
+fn callbacks_of_a_task_that_rcs_has_deleted_are_dropped() {
+    let rcs = Rcs::start();
+    rcs.script(|r| {
+        let body = r#"{"code":"30101","message":"task not found"}"#;
+        (r.text("taskId") == "deleted").then(|| Mode::Answer(200, body.to_owned()))
+    });
+    let client = client(settings(rcs.base_url()));
+    let out = callbacks(&client, 10);
+    let observer = out.observer();
+    observer.task_changed(&change("deleted", TaskEventKind::Started, 0));
+    observer.task_changed(&change("deleted", TaskEventKind::Stopped, 1));
+    observer.task_changed(&change("sound", TaskEventKind::Started, 2));
+    wait_sent(&out);
+    assert_eq!(rcs.at(Door::Callback).len(), 3, "each once");
+    assert_eq!(taken(&rcs.requests(), "sound"), [2]);
+    let lost = out.observer().lost();
+    assert_eq!((lost.refused, lost.expired, lost.no_room), (2, 0, 0));
 }
 
 #[test]

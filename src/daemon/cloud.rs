@@ -45,6 +45,8 @@ const PRESENCE_WAITS: Duration = Duration::from_secs(10);
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// A client that has not turned for so long hangs: it never sleeps for more than ten seconds.
 const HANGS: Duration = Duration::from_secs(60);
+/// When it has changed it is told again, at most this often.
+const PRESENCE_AGAIN: Duration = Duration::from_secs(30);
 /// How often it looks whether that has come; only until then.
 const PRESENCE_LOOKS: Duration = Duration::from_millis(250);
 
@@ -197,6 +199,7 @@ impl Line {
             node,
             health,
             entered: None,
+            told_again: None,
         };
         let bridge = std::thread::Builder::new()
             .name("cloud".to_owned())
@@ -250,6 +253,7 @@ impl Uplink for Both {
 /// What of the presence body is worth telling again when it changes.
 #[derive(PartialEq)]
 struct Told {
+    max_tasks: usize,
     engine: String,
     node_ip: Option<String>,
     public_ip: Option<String>,
@@ -259,6 +263,7 @@ struct Told {
 impl Told {
     fn of(node: &LssNode) -> Self {
         Self {
+            max_tasks: node.identity.max_tasks,
             engine: node.system.ffmpeg_version.clone(),
             node_ip: node.node_ip.clone(),
             public_ip: node.public_ip.clone(),
@@ -284,6 +289,8 @@ struct Bridge {
     health: Arc<HealthBoard>,
     /// What presence says; `None` = not entered yet.
     entered: Option<Told>,
+    /// When it was last told again.
+    told_again: Option<Instant>,
 }
 
 impl Bridge {
@@ -398,6 +405,13 @@ impl Bridge {
         if self.entered.as_ref() == Some(&told) {
             return;
         }
+        if self.entered.is_some() {
+            let just_now = |at: Instant| at.elapsed() < PRESENCE_AGAIN;
+            if self.told_again.is_some_and(just_now) {
+                return;
+            }
+            self.told_again = Some(Instant::now());
+        }
         let mut json = heartbeat::presence(&node, true);
         if json.len() > self.room() {
             json = heartbeat::presence(&node, false);
@@ -463,6 +477,7 @@ mod tests {
     #[test]
     fn that_a_camera_was_seen_again_is_no_news_and_that_it_is_gone_is() {
         let told = |online, last_seen: SystemTime| Told {
+            max_tasks: 4,
             engine: String::new(),
             node_ip: None,
             public_ip: None,

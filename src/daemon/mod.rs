@@ -35,7 +35,8 @@ use crate::domain::health::{Part, PartStatus};
 use crate::domain::node::NodeIdentity;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rcs::{
-    FIRST_SCAN, RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace, schedule::Rhythm,
+    FIRST_LOOK, Facts, RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace,
+    schedule::Rhythm,
 };
 use crate::infrastructure::system::{self, LinuxSystem};
 use crate::util::time::Now;
@@ -118,17 +119,17 @@ impl Early {
         health: &Arc<HealthBoard>,
     ) -> Result<Cloud, StartError> {
         let rhythm = Rhythm::new(config.rcs.heartbeat_interval);
-        let wait_for_scan = if config.camera.scan_enabled && !config.camera.scan_subnet.is_empty() {
-            FIRST_SCAN
-        } else {
-            Duration::ZERO
+        let awaited = Facts {
+            cameras: config.camera.scan_enabled && !config.camera.scan_subnet.is_empty(),
+            engine: true,
+            patience: FIRST_LOOK,
         };
         let heartbeat = RcsHeartbeat::start(
             self.client.clone(),
             node.clone(),
             health.clone(),
             rhythm,
-            wait_for_scan,
+            awaited,
         )
         .map_err(|e| format!("thread rcs-heartbeat: {e}"))?;
         let line = self
@@ -161,6 +162,8 @@ struct Running {
     discovery: DiscoveryService,
     /// Ready when the first sweep is over.
     first_scan: Receiver<()>,
+    /// Ready when the engine has said what it is, or that there is none.
+    engine_known: Receiver<()>,
     cloud: Option<Cloud>,
     signals: Receiver<Signal>,
     vital_ends: Receiver<&'static str>,
@@ -232,7 +235,8 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         cloud: early.as_ref().map(Early::figures),
     };
     let rest = rest(config, sources, started)?;
-    startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
+    let engine_known =
+        startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
         None => None,
@@ -247,6 +251,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         cameras,
         discovery,
         first_scan,
+        engine_known,
         cloud,
         signals,
         vital_ends,
@@ -424,6 +429,12 @@ impl Running {
                     self.first_scan = crossbeam_channel::never();
                     if let Some(cloud) = &self.cloud {
                         cloud.heartbeat.first_scan_done();
+                    }
+                }
+                recv(self.engine_known) -> _ => {
+                    self.engine_known = crossbeam_channel::never();
+                    if let Some(cloud) = &self.cloud {
+                        cloud.heartbeat.engine_known();
                     }
                 }
                 recv(self.watchdog.due()) -> _ => self.watchdog.ask(&self.streams),

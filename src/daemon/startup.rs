@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
 use crate::config::Config;
@@ -64,17 +66,19 @@ pub fn engine(
 }
 
 /// Starts the thread `start-up`: leftovers of an earlier run are ended, FFmpeg is probed. It ends
-/// by itself.
-pub fn begin(config: &Config, engine: Arc<FfmpegEngine>) -> io::Result<()> {
+/// by itself. What comes back is ready when the probe is over.
+pub fn begin(config: &Config, engine: Arc<FfmpegEngine>) -> io::Result<Receiver<()>> {
     let node_id = config.node.node_id();
+    let (probing, probed): (Sender<()>, _) = bounded(0);
     std::thread::Builder::new()
         .name("start-up".to_owned())
         .spawn(move || {
             engine.look();
+            drop(probing);
             let ended = end_leftovers(&node_id);
             if ended > 0 {
                 log::warn!(count = ended; "an earlier run of this node had been killed");
             }
         })?;
-    Ok(())
+    Ok(probed)
 }

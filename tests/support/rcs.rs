@@ -35,6 +35,7 @@ impl Door {
     pub const ALL: [Self; 4] = [Self::Register, Self::Heartbeat, Self::Callback, Self::Ip];
 
     fn of(method: &str, path: &str) -> Option<Self> {
+        let path = path.split('?').next().unwrap_or(path);
         Some(match (method, path) {
             ("POST", "/lss/register") => Self::Register,
             ("POST", "/lss/heartbeat") => Self::Heartbeat,
@@ -52,6 +53,10 @@ pub enum Mode {
     Ok,
     /// As `Ok`, and then the connection is closed without having said so.
     OkThenClose,
+    /// As `Ok`, said with this body.
+    OkAs(&'static str),
+    /// This status, and that the request belongs elsewhere.
+    Moved(u16, String),
     /// This status with an empty body.
     Status(u16),
     /// This status and body.
@@ -80,6 +85,8 @@ pub enum Mode {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub door: Door,
+    /// With its query.
+    pub path: String,
     pub body: Value,
     pub authorization: Option<String>,
     /// Numbers the connection it came on.
@@ -97,7 +104,7 @@ impl Request {
 
     /// Whether RCS has said that it took it.
     pub fn taken(&self) -> bool {
-        matches!(self.mode, Mode::Ok | Mode::OkThenClose)
+        matches!(self.mode, Mode::Ok | Mode::OkThenClose | Mode::OkAs(_))
     }
 }
 
@@ -496,6 +503,7 @@ fn read_request(
     shape::shape(door, &body).map_err(|why| format!("{door:?}: {why} in {body}"))?;
     let mut request = Request {
         door,
+        path: path.clone(),
         body,
         authorization,
         connection,
@@ -558,6 +566,14 @@ fn answer(
             respond(stream, 200, "text/plain", &ip)
         }
         Mode::Ok | Mode::OkThenClose => respond(stream, 200, JSON, OK),
+        Mode::OkAs(body) => respond(stream, 200, JSON, body),
+        Mode::Moved(status, to) => {
+            let out = stream.get_mut();
+            let text =
+                format!("HTTP/1.1 {status} Moved\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        }
         Mode::Status(status) => respond(stream, *status, JSON, ""),
         Mode::Answer(status, body) => respond(stream, *status, JSON, body),
         Mode::Html => respond(

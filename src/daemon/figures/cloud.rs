@@ -165,11 +165,15 @@ impl CloudSources {
             "Requests to RCS, and whether it took what they told.",
             requests.collect(),
         ));
-        let (for_room, refused) = self.callbacks.lost();
-        let lost = [("no_room", for_room), ("refused", refused)];
+        let lost = self.callbacks.lost();
+        let lost = [
+            ("no_room", lost.no_room),
+            ("refused", lost.refused),
+            ("expired", lost.expired),
+        ];
         out.push(Figure::counter(
             "lss_rcs_callbacks_lost_total",
-            "Callbacks that RCS will never get: there was no room, or it refuses them for good.",
+            "Callbacks that RCS will never get: there was no room, or it refused them, for good or for an hour.",
             by("reason", lost.map(|(reason, n)| (reason, count(n)))).collect(),
         ));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::backoff::Pace;
 use super::client::{Door, RcsClient};
 use super::error::RcsError;
-use super::outbox::{Callback, Fate, Next, Outbox};
+use super::outbox::{Callback, Fate, Next, Outbox, Outcome};
 use super::wire;
 use super::worker::{Turn, Worker};
 use crate::domain::gateway::TaskObserver;
@@ -48,8 +48,19 @@ struct State {
     dropped_ever: u64,
     /// Refused for good since the start.
     refused: u64,
-    /// The last try failed, and that has been said.
-    troubled: bool,
+    /// Refused for so long that they were given up, since the start.
+    expired: u64,
+}
+
+/// Callbacks that RCS will never get, by why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// There was no room for them.
+    pub no_room: u64,
+    /// RCS refused them for good.
+    pub refused: u64,
+    /// RCS refused them for an hour.
+    pub expired: u64,
 }
 
 impl Shared {
@@ -92,11 +103,14 @@ impl TaskCallbacks {
         self.shared.lock().outbox.limit()
     }
 
-    /// Callbacks that RCS will never get, since the start: those that were dropped for want of
-    /// room, and those that it refused for good.
-    pub fn lost(&self) -> (u64, u64) {
+    /// Callbacks that RCS will never get, since the start.
+    pub fn lost(&self) -> Lost {
         let state = self.shared.lock();
-        (state.dropped_ever, state.refused)
+        Lost {
+            no_room: state.dropped_ever,
+            refused: state.refused,
+            expired: state.expired,
+        }
     }
 }
 
@@ -116,10 +130,17 @@ impl RcsCallbacks {
                 dropped: 0,
                 dropped_ever: 0,
                 refused: 0,
-                troubled: false,
+                expired: 0,
             }),
             work: Condvar::new(),
             empty: Condvar::new(),
+        });
+        let told = Arc::downgrade(&shared);
+        shared.client.on_heartbeat(move |taken| {
+            if let Some(shared) = told.upgrade() {
+                shared.lock().outbox.heartbeat(taken);
+                shared.work.notify_one();
+            }
         });
         let worker = {
             let shared = shared.clone();
@@ -159,6 +180,12 @@ impl RcsCallbacks {
         let mut state = self.shared.lock();
         state.outbox.hurry();
         self.shared.work.notify_all();
+        if state.outbox.is_retrying() {
+            // A try that may hang, of a task that RCS chokes on: the others have no time for it.
+            drop(state);
+            self.shared.client.interrupt();
+            state = self.shared.lock();
+        }
         while !state.outbox.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -213,12 +240,10 @@ fn run(shared: &Shared, turn: &Turn) {
         if turn.is_void() {
             return;
         }
-        let fate = fate(&result);
-        let troubled = matches!(fate, Fate::NotTaken | Fate::Unreachable);
         let mut state = shared.lock();
-        let pause = state.outbox.finish(ticket, fate, Instant::now());
-        state.refused += u64::from(fate == Fate::Refused);
-        let was_troubled = std::mem::replace(&mut state.troubled, troubled);
+        let outcome = state.outbox.finish(ticket, fate(&result), Instant::now());
+        state.refused += u64::from(outcome == Outcome::Refused);
+        state.expired += u64::from(outcome == Outcome::Expired);
         let dropped = match &result {
             Ok(()) => std::mem::take(&mut state.dropped),
             Err(_) => 0,
@@ -228,7 +253,7 @@ fn run(shared: &Shared, turn: &Turn) {
             shared.empty.notify_all();
         }
         drop(state);
-        report(&callback, &result, pause, waiting, was_troubled);
+        report(&callback, &result, outcome, waiting);
         if dropped > 0 {
             log::warn!(dropped = dropped; "RCS takes callbacks again; some had been dropped for want of room");
         }
@@ -265,37 +290,41 @@ fn fate(result: &Result<(), RcsError>) -> Fate {
     match result {
         Ok(()) => Fate::Taken,
         Err(why) if why.is_final() => Fate::Refused,
-        Err(RcsError::Refused(refusal)) if !matches!(refusal.status, 408 | 429) => Fate::NotTaken,
-        Err(_) => Fate::Unreachable,
+        Err(RcsError::Refused(refusal)) if !matches!(refusal.status, 408 | 429 | 500..) => {
+            Fate::NotTaken
+        }
+        Err(_) => Fate::Unwell,
     }
 }
 
-fn report(
-    callback: &Callback,
-    result: &Result<(), RcsError>,
-    pause: Option<Duration>,
-    waiting: usize,
-    was_troubled: bool,
-) {
+fn report(callback: &Callback, result: &Result<(), RcsError>, outcome: Outcome, waiting: usize) {
     let (task, kind) = (callback.task.as_str(), callback.kind.name());
-    match result {
-        Ok(()) if was_troubled => {
+    let Err(why) = result else {
+        if outcome == (Outcome::Taken { recovered: true }) {
             log::info!(task = task, kind = kind, waiting = waiting; "RCS takes callbacks again");
+        } else {
+            log::debug!(task = task, kind = kind; "callback taken");
         }
-        Ok(()) => log::debug!(task = task, kind = kind; "callback taken"),
-        Err(why) if why.is_final() => {
-            log::warn!(task = task, kind = kind, code = why.code().number(), reason:% = why; "RCS refuses this callback for good; it is dropped");
+        return;
+    };
+    let code = why.code().number();
+    match outcome {
+        Outcome::Refused => {
+            log::warn!(task = task, kind = kind, code = code, reason:% = why; "RCS refuses this callback for good; it is dropped");
         }
-        Err(why) => {
+        Outcome::Expired => {
+            log::warn!(task = task, kind = kind, code = code, reason:% = why; "RCS has refused this callback for an hour; it is dropped");
+        }
+        Outcome::Kept { pause, news } => {
             // The first failure is news; that it goes on is not.
-            let level = if was_troubled {
-                log::Level::Debug
-            } else {
+            let level = if news {
                 log::Level::Warn
+            } else {
+                log::Level::Debug
             };
-            let pause = pause.unwrap_or_default();
-            log::log!(level, task = task, kind = kind, code = why.code().number(), reason:% = why, waiting = waiting, retry_in:? = pause; "callback not taken; it is kept and sent again");
+            log::log!(level, task = task, kind = kind, code = code, reason:% = why, waiting = waiting, retry_in:? = pause; "callback not taken; it is kept and sent again");
         }
+        Outcome::Stale | Outcome::Taken { .. } => {}
     }
 }
 
@@ -320,16 +349,20 @@ mod tests {
         assert_eq!(fate(&Ok(())), Fate::Taken);
         assert_eq!(fate(&refused(400, None)), Fate::Refused);
         assert_eq!(fate(&refused(422, Some(1))), Fate::Refused);
-        for status in [404, 500, 503] {
-            assert_eq!(fate(&refused(status, None)), Fate::NotTaken, "{status}");
+        for code in [20003, 20004, 30101, 30199] {
+            assert_eq!(fate(&refused(200, Some(code))), Fate::Refused, "{code}");
         }
-        assert_eq!(fate(&refused(200, Some(50001))), Fate::NotTaken);
-        for status in [401, 403, 408, 429] {
-            assert_eq!(fate(&refused(status, None)), Fate::Unreachable, "{status}");
+        assert_eq!(fate(&refused(404, Some(30101))), Fate::Refused);
+        for code in [500, 30003, 30201, 30303, 50001] {
+            assert_eq!(fate(&refused(200, Some(code))), Fate::NotTaken, "{code}");
         }
-        assert_eq!(
-            fate(&Err(RcsError::Foreign(String::new()))),
-            Fate::Unreachable
-        );
+        assert_eq!(fate(&refused(404, None)), Fate::NotTaken);
+        assert_eq!(fate(&refused(404, Some(20004))), Fate::NotTaken);
+        for status in [401, 403, 408, 429, 500, 503] {
+            assert_eq!(fate(&refused(status, None)), Fate::Unwell, "{status}");
+        }
+        // A server in trouble may say anything.
+        assert_eq!(fate(&refused(500, Some(30101))), Fate::Unwell);
+        assert_eq!(fate(&Err(RcsError::Foreign(String::new()))), Fate::Unwell);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION};
 use zeroize::Zeroizing;
 
 use super::error::{self, RcsError, Refusal};
@@ -95,9 +95,15 @@ pub struct RcsClient {
     /// Some request has come back, so a connection may have been kept.
     may_reuse: AtomicBool,
     public_ip: Option<(String, LazyAgent)>,
+    /// For where RCS sends us from http to https.
+    secure: LazyAgent,
     uplink: Arc<RcsUplink>,
     counts: Counts,
+    on_heartbeat: RwLock<Option<Box<OnHeartbeat>>>,
 }
+
+/// Told whether RCS took the heartbeat, or the registration, that has just ended.
+type OnHeartbeat = dyn Fn(bool) + Send + Sync;
 
 /// Requests that were taken and that failed, by door.
 #[derive(Default)]
@@ -153,8 +159,10 @@ impl RcsClient {
             base_url: settings.base_url.trim_end_matches('/').to_owned(),
             token: RwLock::new(settings.token),
             may_reuse: AtomicBool::new(false),
+            secure: LazyAgent::new(timeouts, Some(trust.clone())),
             uplink: Arc::new(RcsUplink::default()),
             counts: Counts::default(),
+            on_heartbeat: RwLock::default(),
         }
     }
 
@@ -175,14 +183,23 @@ impl RcsClient {
 
     /// How long one request can last at most.
     pub fn longest_request(&self) -> Duration {
-        // A stale connection is tried twice.
-        self.http.timeouts().whole().saturating_mul(2)
+        // A stale connection is tried twice, and so is what RCS sends elsewhere.
+        self.http.timeouts().whole().saturating_mul(3)
+    }
+
+    /// Who wants to hear of each heartbeat and registration whether RCS took it.
+    pub(super) fn on_heartbeat(&self, told: impl Fn(bool) + Send + Sync + 'static) {
+        *self
+            .on_heartbeat
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(told));
     }
 
     /// Requests that wait for an answer right now fail at once. For the end of the daemon's
     /// patience at stop.
     pub fn interrupt(&self) {
         self.http.interrupt();
+        self.secure.interrupt();
         if let Some((_, agent)) = &self.public_ip {
             agent.interrupt();
         }
@@ -214,6 +231,14 @@ impl RcsClient {
             Err(RcsError::Unsent(_)) => {}
             _ => self.uplink.failing.store(false, Ordering::Relaxed),
         }
+        if door != Door::Callback
+            && let Some(told) = &*self
+                .on_heartbeat
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+        {
+            told(result.is_ok());
+        }
         result
     }
 
@@ -232,10 +257,20 @@ impl RcsClient {
             log::debug!(door:? = door; "RCS had closed the connection; sent again on a new one");
             answer = send(&agent, &target, bearer.as_ref(), body);
         }
-        let (status, body) =
-            answer.map_err(|why| error::from_ureq(&why, &self.shown, self.http.timeouts()))?;
+        let failed = |why| error::from_ureq(&why, &self.shown, self.http.timeouts());
+        let mut answer = answer.map_err(failed)?;
         self.may_reuse.store(true, Ordering::Relaxed);
-        judge(status, &body)
+        if let Some(there) = answer.elsewhere(&target) {
+            // Once: whoever sends us on from there sends us in a circle.
+            let agent = if is_https(&there) && !is_https(&target) {
+                let made = self.secure.get();
+                made.map_err(|why| RcsError::Unsent(error::outside(&why.to_string())))?
+            } else {
+                agent
+            };
+            answer = send(&agent, &there, bearer.as_ref(), body).map_err(failed)?;
+        }
+        judge(answer.status, &answer.body)
     }
 
     fn bearer(&self) -> Result<Option<Zeroizing<String>>, RcsError> {
@@ -322,13 +357,52 @@ impl RcsClient {
     }
 }
 
-/// One POST: status and body, whatever they are.
+/// An answer to a POST, whatever it says.
+struct Answered {
+    status: u16,
+    location: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    /// Where a redirect wants the request sent again: to the same host only, so that neither token
+    /// nor body gets to a stranger (a captive portal redirects, too). From http to https is fine.
+    fn elsewhere(&self, target: &str) -> Option<String> {
+        if !matches!(self.status, 301 | 302 | 307 | 308) {
+            return None;
+        }
+        let location = self.location.as_deref()?.trim();
+        let here = url::split(target).ok()?;
+        if location.starts_with('/') && !location.starts_with("//") {
+            let port = here.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let host = here.host_in_url();
+            return Some(format!("{}://{host}{port}{location}", here.scheme));
+        }
+        let there = url::split(location).ok()?;
+        let same_host = there.host.eq_ignore_ascii_case(here.host);
+        let same_door = there.scheme.eq_ignore_ascii_case(here.scheme)
+            && port_of(there.port, there.scheme) == port_of(here.port, here.scheme);
+        let safer = !is_https(target) && is_https(location);
+        (same_host && (same_door || safer)).then(|| location.to_owned())
+    }
+}
+
+fn port_of(port: Option<u16>, scheme: &str) -> u16 {
+    let usual = if scheme.eq_ignore_ascii_case("https") {
+        443
+    } else {
+        80
+    };
+    port.unwrap_or(usual)
+}
+
+/// One POST.
 fn send(
     agent: &Agent,
     target: &str,
     bearer: Option<&Zeroizing<String>>,
     body: &[u8],
-) -> Result<(u16, Vec<u8>), ureq::Error> {
+) -> Result<Answered, ureq::Error> {
     let mut request = agent
         .post(target)
         .header(CONTENT_TYPE, "application/json")
@@ -338,12 +412,18 @@ fn send(
     }
     let response = request.send(body)?;
     let status = response.status().as_u16();
+    let location = response.headers().get(LOCATION);
+    let location = location.and_then(|v| v.to_str().ok()).map(str::to_owned);
     let body = response
         .into_body()
         .into_with_config()
         .limit(MAX_ANSWER)
         .read_to_vec()?;
-    Ok((status, body))
+    Ok(Answered {
+        status,
+        location,
+        body,
+    })
 }
 
 fn is_https(target: &str) -> bool {
@@ -352,7 +432,7 @@ fn is_https(target: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case("https://"))
 }
 
-/// Success = 2xx with an empty body or a JSON object whose `code` is 0 or missing.
+/// Success = 2xx with an empty body or a JSON object whose `code` is 0, 200 or missing.
 fn judge(status: u16, body: &[u8]) -> Result<(), RcsError> {
     let answer = wire::answer(body);
     let refusal = |answer: Answer| match answer {
@@ -374,8 +454,20 @@ fn judge(status: u16, body: &[u8]) -> Result<(), RcsError> {
         ))),
         (300..=399, _) => Err(RcsError::Foreign(format!("HTTP {status}: a redirect"))),
         (401 | 403, answer) => Err(RcsError::Login(refusal(answer))),
+        (
+            200..=299,
+            answer @ Answer::Bad {
+                code: Some(code), ..
+            },
+        ) if refuses_login(code) => Err(RcsError::Login(refusal(answer))),
         (_, answer) => Err(RcsError::Refused(refusal(answer))),
     }
+}
+
+/// Whether a `code` says what the statuses 401 and 403 say.
+fn refuses_login(code: i64) -> bool {
+    let ours = [ErrorCode::Unauthorized, ErrorCode::AccessDenied].map(|c| i64::from(c.number()));
+    matches!(code, 401 | 403) || ours.contains(&code)
 }
 
 /// What an answer to a GET at a door for POST tells.
@@ -394,7 +486,6 @@ fn seen(status: u16, body: &[u8]) -> RcsLook {
         },
     }
     .to_string();
-    let refused = [ErrorCode::Unauthorized, ErrorCode::AccessDenied].map(|c| i64::from(c.number()));
     match (status, &answer) {
         (401 | 403, _) => RcsLook::RefusesLogin(words),
         (
@@ -402,7 +493,7 @@ fn seen(status: u16, body: &[u8]) -> RcsLook {
             Answer::Bad {
                 code: Some(code), ..
             },
-        ) if refused.contains(code) => RcsLook::RefusesLogin(words),
+        ) if refuses_login(*code) => RcsLook::RefusesLogin(words),
         (300..=399, _) => RcsLook::Foreign(format!("HTTP {status}: it sends us elsewhere")),
         (407 | 511, _) => RcsLook::Foreign(format!("HTTP {status}: a proxy wants a login")),
         (200..=299, Answer::Foreign) => {
@@ -489,6 +580,64 @@ mod tests {
             why.to_string(),
             "RCS answered HTTP 200, code 30303: no such node"
         );
+    }
+
+    #[test]
+    fn a_login_refused_by_code_is_a_login_refused() {
+        for code in [401, 403, 10001, 10002] {
+            let body = format!(r#"{{"code":"{code}","msg":"who are you"}}"#);
+            let why = judge(200, body.as_bytes()).unwrap_err();
+            assert!(matches!(why, RcsError::Login(_)), "{why}");
+        }
+        // A failing server may say anything.
+        let why = judge(502, br#"{"code":401}"#).unwrap_err();
+        assert!(matches!(why, RcsError::Refused(_)), "{why}");
+    }
+
+    #[test]
+    fn a_request_is_sent_elsewhere_on_the_same_host_only() {
+        let sent_to = |status, here: &str, location: &str| {
+            let answer = Answered {
+                status,
+                location: Some(location.to_owned()),
+                body: Vec::new(),
+            };
+            answer.elsewhere(here)
+        };
+        let here = "http://rcs.example:8080/lss/register";
+        for (location, there) in [
+            (
+                "/api/lss/register",
+                "http://rcs.example:8080/api/lss/register",
+            ),
+            ("http://RCS.example:8080/x", "http://RCS.example:8080/x"),
+            (
+                "https://rcs.example/lss/register",
+                "https://rcs.example/lss/register",
+            ),
+        ] {
+            for status in [301, 302, 307, 308] {
+                assert_eq!(sent_to(status, here, location).as_deref(), Some(there));
+            }
+            assert_eq!(sent_to(303, here, location), None, "that asks for a GET");
+            assert_eq!(sent_to(200, here, location), None);
+        }
+        for location in [
+            "http://rcs.example:8081/x",
+            "http://portal.example/login",
+            "https://rcs.example.evil.test/x",
+            "https://rcs.example@evil.test/x",
+            "//evil.test/x",
+            "lss/register",
+            "",
+        ] {
+            assert_eq!(sent_to(302, here, location), None, "{location}");
+        }
+        let here = "https://rcs.example/lss/register";
+        assert_eq!(sent_to(308, here, "http://rcs.example/lss/register"), None);
+        assert_eq!(sent_to(308, here, "https://rcs.example:8443/x"), None);
+        let same = "https://rcs.example:443/x";
+        assert_eq!(sent_to(308, here, same).as_deref(), Some(same));
     }
 
     #[test]

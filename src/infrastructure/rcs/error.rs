@@ -24,7 +24,7 @@ pub enum RcsError {
         "what answers is not RCS ({0}); is rcs.base_url right, is there a login page in between?"
     )]
     Foreign(String),
-    /// 401 or 403.
+    /// 401 or 403, as status or as `code`.
     #[error("RCS refuses the login ({0}); check rcs.token")]
     Login(Refusal),
     /// RCS answered and did not take it.
@@ -91,13 +91,19 @@ impl RcsError {
     }
 
     /// A refusal of just this body, which no repetition mends: 4xx but 401, 403, 404, 408 and 429
-    /// (contract 10).
+    /// (contract 10); and where RCS says it by a `code` only, one of 2xxxx (the request is bad) or
+    /// 301xx (there is no such task, or not in that state).
     pub fn is_final(&self) -> bool {
-        match self {
-            Self::Refused(refusal) => {
-                (400..500).contains(&refusal.status) && !matches!(refusal.status, 404 | 408 | 429)
-            }
-            _ => false,
+        let Self::Refused(refusal) = self else {
+            return false;
+        };
+        let code = refusal.code.unwrap_or_default();
+        let of_the_task = (30_100..30_200).contains(&code);
+        match refusal.status {
+            200..=299 => of_the_task || (20_000..30_000).contains(&code),
+            404 => of_the_task,
+            408 | 429 => false,
+            status => (400..500).contains(&status),
         }
     }
 

@@ -21,8 +21,28 @@ const SLACK: Duration = Duration::from_secs(30);
 /// Longest that `lss.node.public_ip_url` is waited for.
 const PUBLIC_IP: Duration = Duration::from_secs(5);
 
-/// The registration waits at most this long for the first scan (contract 13).
-pub const FIRST_SCAN: Duration = Duration::from_secs(5);
+/// The registration waits at most this long for its [`Facts`] (contract 13).
+pub const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// What a registration tells that is not known at once, and how long it waits for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// The cameras that the first scan finds.
+    pub cameras: bool,
+    /// What the engine says of itself.
+    pub engine: bool,
+    /// At most so long.
+    pub patience: Duration,
+}
+
+impl Facts {
+    /// Everything is known.
+    pub const KNOWN: Self = Self {
+        cameras: false,
+        engine: false,
+        patience: Duration::ZERO,
+    };
+}
 
 /// Owner of the heartbeat thread.
 pub struct RcsHeartbeat {
@@ -35,15 +55,19 @@ struct Shared {
     node: Arc<dyn NodeSource>,
     health: Arc<dyn HealthSink>,
     state: Mutex<State>,
-    /// The first scan is done, a token has come, or the thread is to end.
+    /// A fact is known, or the thread is to end.
     changed: Condvar,
 }
 
 struct State {
     /// Survives a panic of the thread.
     schedule: Schedule,
-    /// The registration does not wait for the scan any longer than this.
-    scan_by: Option<Instant>,
+    /// What the registration still waits for.
+    awaited: Facts,
+    /// Not longer than this.
+    facts_by: Instant,
+    /// What RCS was told of us at the last registration that it took.
+    told: Option<Vec<u8>>,
     /// Asked for since the last registration that was taken.
     public_ip_known: bool,
     /// The last try failed, and that has been said.
@@ -57,14 +81,15 @@ impl Shared {
 }
 
 impl RcsHeartbeat {
-    /// Starts the thread. The registration waits `wait_for_scan` at most for
-    /// [`first_scan_done`](Self::first_scan_done): [`FIRST_SCAN`], or zero where nothing is scanned.
+    /// Starts the thread. The registration waits for what `awaited` names, until
+    /// [`first_scan_done`](Self::first_scan_done) and [`engine_known`](Self::engine_known) have
+    /// been called, or patience ends.
     pub fn start(
         client: Arc<RcsClient>,
         node: Arc<dyn NodeSource>,
         health: Arc<dyn HealthSink>,
         rhythm: Rhythm,
-        wait_for_scan: Duration,
+        awaited: Facts,
     ) -> io::Result<Self> {
         let now = Now::read();
         health.report(Part::Rcs, PartStatus::Down, "not registered yet", now.wall);
@@ -74,7 +99,9 @@ impl RcsHeartbeat {
             health,
             state: Mutex::new(State {
                 schedule: Schedule::new(rhythm, now.mono, fastrand::u64(..)),
-                scan_by: Some(now.mono + wait_for_scan),
+                awaited,
+                facts_by: now.mono + awaited.patience,
+                told: None,
                 public_ip_known: false,
                 troubled: false,
             }),
@@ -89,7 +116,13 @@ impl RcsHeartbeat {
 
     /// The first scan has ended: a registration that waits for its cameras goes out.
     pub fn first_scan_done(&self) {
-        self.shared.lock().scan_by = None;
+        self.shared.lock().awaited.cameras = false;
+        self.shared.changed.notify_all();
+    }
+
+    /// The engine has said what it is: a registration that waits for that goes out.
+    pub fn engine_known(&self) {
+        self.shared.lock().awaited.engine = false;
         self.shared.changed.notify_all();
     }
 
@@ -201,12 +234,12 @@ fn next(shared: &Shared, turn: &Turn) -> Option<Action> {
         }
         let now = Instant::now();
         let (action, at) = state.schedule.next();
-        let until = match (action, state.scan_by) {
-            (Action::Register, Some(scan_by)) => at.max(scan_by),
+        let waits = state.awaited.cameras || state.awaited.engine;
+        let until = match action {
+            Action::Register if waits => at.max(state.facts_by),
             _ => at,
         };
         if until <= now {
-            state.scan_by = None;
             return Some(action);
         }
         state = shared
@@ -229,7 +262,8 @@ fn register(shared: &Shared, turn: &Turn) {
     if turn.is_over() {
         return;
     }
-    let body = wire::register(&shared.node.node(Now::read()));
+    let node = shared.node.node(Now::read());
+    let body = wire::register(&node);
     let result = shared.client.post(Door::Register, &body);
     if turn.is_over() {
         // Stopped meanwhile: an interrupted try is nobody's fault. A try that was taken counts, so
@@ -251,6 +285,7 @@ fn register(shared: &Shared, turn: &Turn) {
     if result.is_ok() {
         // The next registration asks again: the uplink may have changed by then.
         state.public_ip_known = false;
+        state.told = Some(wire::registered_facts(node));
     }
     drop(state);
     match result {
@@ -282,6 +317,7 @@ fn beat(shared: &Shared, turn: &Turn) {
         status => status,
     };
     let body = wire::heartbeat(&node, status);
+    let facts = wire::registered_facts(node);
     let result = shared.client.post(Door::Heartbeat, &body);
     if turn.is_over() {
         return;
@@ -294,6 +330,9 @@ fn beat(shared: &Shared, turn: &Turn) {
     let now = Now::read();
     let mut state = shared.lock();
     let again = state.schedule.beat_ended(beat, now.mono);
+    if result.is_ok() && state.told.as_ref().is_some_and(|told| *told != facts) {
+        state.schedule.changed(now.mono);
+    }
     let was_troubled = std::mem::replace(&mut state.troubled, result.is_err());
     drop(state);
     match result {

@@ -15,7 +15,7 @@ pub mod schedule;
 pub mod wire;
 mod worker;
 
-pub use callbacks::{RcsCallbacks, TaskCallbacks};
+pub use callbacks::{Lost, RcsCallbacks, TaskCallbacks};
 pub use client::{Exchanges, RcsClient, RcsSettings, RcsUplink};
 pub use error::{RcsError, Refusal};
-pub use heartbeat::{FIRST_SCAN, RcsHeartbeat};
+pub use heartbeat::{FIRST_LOOK, Facts, RcsHeartbeat};

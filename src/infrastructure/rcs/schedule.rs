@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, Pace};
 
-/// Registrations that an RCS asks for by not knowing us begin at most this often.
+/// Registrations that follow on one that was taken begin at most this often: those that an RCS asks
+/// for by not knowing us, and those that have something new to tell.
 pub const AGAIN: Duration = Duration::from_secs(30);
 
 /// What is to be done.
@@ -39,7 +40,7 @@ pub struct Rhythm {
     pub interval: Duration,
     /// Between registrations that fail.
     pub pace: Pace,
-    /// Registrations that RCS asks for begin at most this often.
+    /// Registrations that follow on one that was taken begin at most this often.
     pub again: Duration,
 }
 
@@ -61,6 +62,8 @@ pub struct Schedule {
     again: Duration,
     backoff: Backoff,
     registered: bool,
+    /// RCS knows us, but not what is new of us.
+    news: bool,
     /// When the last series of registration tries began.
     began: Option<Instant>,
     next: Instant,
@@ -74,6 +77,7 @@ impl Schedule {
             again: rhythm.again,
             backoff: Backoff::new(rhythm.pace, seed),
             registered: false,
+            news: false,
             began: None,
             next: first,
         }
@@ -81,7 +85,7 @@ impl Schedule {
 
     /// What to do next, and when.
     pub fn next(&self) -> (Action, Instant) {
-        let action = if self.registered {
+        let action = if self.registered && !self.news {
             Action::Heartbeat
         } else {
             Action::Register
@@ -94,8 +98,17 @@ impl Schedule {
         self.registered
     }
 
+    /// What the registration told is not true any more: RCS is told again, as soon as it may be.
+    pub fn changed(&mut self, now: Instant) {
+        if self.registered && self.may_register_again() <= now {
+            self.news = true;
+            self.next = now;
+        }
+    }
+
     /// A registration try that began at `began` has ended now. Returns the pause before the next
-    /// try, if it failed.
+    /// try, if it failed. One that only had news to tell is not repeated at that pace: heartbeats
+    /// go on, and whoever sees that there is still news says so again.
     pub fn register_ended(
         &mut self,
         taken: bool,
@@ -104,6 +117,10 @@ impl Schedule {
     ) -> Option<Duration> {
         if self.backoff.failures() == 0 {
             self.began = Some(began);
+        }
+        if std::mem::take(&mut self.news) && !taken {
+            self.next = now + self.interval;
+            return Some(self.interval);
         }
         if taken {
             self.backoff.reset();
@@ -131,7 +148,7 @@ impl Schedule {
         if beat != Beat::Unknown {
             return None;
         }
-        let allowed = self.began.map_or(now, |began| began + self.again);
+        let allowed = self.may_register_again();
         if allowed <= now {
             self.registered = false;
             self.next = now;
@@ -140,6 +157,10 @@ impl Schedule {
             // Beats go on meanwhile: RCS may come to its senses. The tick after that asks again.
             Some(allowed)
         }
+    }
+
+    fn may_register_again(&self) -> Instant {
+        self.began.map_or(self.next, |began| began + self.again)
     }
 }
 
@@ -211,6 +232,34 @@ mod tests {
             plan.beat_ended(Beat::Unknown, now + pause + FIVE),
             Some(now + AGAIN)
         );
+    }
+
+    #[test]
+    fn news_is_told_at_most_each_half_minute_and_never_makes_us_strangers() {
+        let t0 = Instant::now();
+        let mut plan = Schedule::new(Rhythm::new(FIVE), t0, 1);
+        plan.changed(t0);
+        plan.register_ended(true, t0, t0);
+        for tick in 1..6 {
+            let now = t0 + FIVE * tick;
+            plan.changed(now);
+            assert_eq!(plan.next(), (Action::Heartbeat, now));
+            plan.beat_ended(Beat::Taken, now);
+        }
+        let now = t0 + AGAIN;
+        plan.beat_ended(Beat::Taken, now);
+        plan.changed(now);
+        assert_eq!(plan.next(), (Action::Register, now));
+        assert!(plan.is_registered());
+        // Refused: beats go on, and it is tried again after another half minute.
+        assert_eq!(plan.register_ended(false, now, now), Some(FIVE));
+        assert!(plan.is_registered());
+        plan.changed(now + FIVE);
+        assert_eq!(plan.next(), (Action::Heartbeat, now + FIVE));
+        plan.changed(now + AGAIN);
+        assert_eq!(plan.next(), (Action::Register, now + AGAIN));
+        assert_eq!(plan.register_ended(true, now + AGAIN, now + AGAIN), None);
+        assert_eq!(plan.next(), (Action::Heartbeat, now + AGAIN + FIVE));
     }
 
     proptest! {

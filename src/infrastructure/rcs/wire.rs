@@ -127,6 +127,13 @@ pub fn register(node: &LssNode) -> Vec<u8> {
     })
 }
 
+/// What of a registration is worth telling again when it changes: all but what is different each
+/// time one looks.
+pub fn registered_facts(mut node: LssNode) -> Vec<u8> {
+    node.system.available_memory = 0;
+    register(&node)
+}
+
 /// The body of a heartbeat; `status` = the node's own, but OFFLINE in the last one.
 pub fn heartbeat(node: &LssNode, status: NodeStatus) -> Vec<u8> {
     to_json(&Heartbeat {
@@ -190,7 +197,7 @@ fn cut(text: &str, chars: usize) -> &str {
 /// What an answer's body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Nothing, or an object whose `code` is 0 or missing.
+    /// Nothing, or an object whose `code` is 0 or 200, as a number or as text, or missing.
     Good,
     /// An object with another `code`.
     Bad {
@@ -217,15 +224,28 @@ pub fn answer(body: &[u8]) -> Answer {
     };
     let code = match fields.get("code") {
         None | Some(Value::Null) => return Answer::Good,
-        Some(Value::Number(n)) if n.as_f64() == Some(0.0) => return Answer::Good,
-        Some(other) => other.as_i64(),
+        Some(other) => whole_number(other),
     };
+    if matches!(code, Some(0 | 200)) {
+        return Answer::Good;
+    }
     let message = ["message", "msg"]
         .iter()
         .find_map(|key| fields.get(*key).and_then(Value::as_str))
         .unwrap_or("")
         .to_owned();
     Answer::Bad { code, message }
+}
+
+/// A number that is meant as a whole one, in quotes or not.
+fn whole_number(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation)]
+    let of_float = |n: f64| (n.fract() == 0.0 && n.abs() < 1e15).then_some(n as i64);
+    match value {
+        Value::Number(n) => n.as_i64().or_else(|| n.as_f64().and_then(of_float)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
 }
 
 /// The address in an answer of `lss.node.public_ip_url`.
@@ -246,6 +266,9 @@ mod tests {
             "{}",
             r#"{"code":0}"#,
             r#"{"code":0.0}"#,
+            r#"{"code":"0"}"#,
+            r#"{"code":200,"msg":"ok"}"#,
+            r#"{"code":"200"}"#,
             r#"{"code":null,"x":[1]}"#,
             "\u{feff}{\"message\":\"ok\"}",
         ] {
@@ -280,7 +303,10 @@ mod tests {
             bad(Some(30303), "who are you")
         );
         assert_eq!(answer(br#"{"code":500,"msg":"m"}"#), bad(Some(500), "m"));
-        assert_eq!(answer(br#"{"code":"0"}"#), bad(None, ""));
+        assert_eq!(answer(br#"{"code":"30303"}"#), bad(Some(30303), ""));
+        assert_eq!(answer(br#"{"code":"no"}"#), bad(None, ""));
+        assert_eq!(answer(br#"{"code":true}"#), bad(None, ""));
+        assert_eq!(answer(br#"{"code":0.5}"#), bad(None, ""));
         assert_eq!(answer(br#"{"code":-1,"message":7}"#), bad(Some(-1), ""));
     }
 
