@@ -1,4 +1,4 @@
-//! What a camera command costs, in the real release binary against stand-in cameras on loopback:
+//! What a camera command costs, in the real optimised binary against stand-in cameras on loopback:
 //! `cargo bench --bench cameras`. Prints a table; the numbers in docs/performance.md are its.
 #![allow(
     clippy::unwrap_used,

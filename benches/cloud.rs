@@ -1,4 +1,4 @@
-//! What a command over the cloud's line costs, in the real release binary against the strict Ably
+//! What a command over the cloud's line costs, in the real optimised binary against the strict Ably
 //! stand-in on loopback: `cargo bench --bench cloud`. The numbers in docs/performance.md are its.
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What lss costs to run, measured on the real release binary with stand-ins for FFmpeg:
+//! What lss costs to run, measured on the real optimised binary with stand-ins for FFmpeg:
 //! `cargo bench --bench daemon`. Prints a table; the numbers in docs/performance.md are its.
 
 #![allow(

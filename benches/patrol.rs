@@ -1,5 +1,5 @@
 //! How well tours keep their times: 32 at once on 32 stand-in cameras, four of them dead, in the
-//! real release binary: `cargo bench --bench patrol`. And a week of one tour in simulated time.
+//! real optimised binary: `cargo bench --bench patrol`. And a week of one tour in simulated time.
 //!
 //! The greatest lateness is each camera's second waypoint, once: it begins 200 ms after the first
 //! stop, whose proof (two looks at the camera, 250 ms apart) is not over by then.

@@ -2,9 +2,11 @@
 //! cloud that takes every callback, and lss between them.
 //!
 //! ```sh
-//! cargo run --release --example site              # until Ctrl-C
-//! cargo run --release --example site -- --once    # until 100 frames are decoded, then all ends
+//! cargo run --example site              # until Ctrl-C
+//! cargo run --example site -- --once    # until 100 frames are decoded, then all ends
 //! ```
+//!
+//! One build makes both the site and lss: lss is this program, called with one of its commands.
 //!
 //! What is missing on the machine is installed by `tests/e2e/setup` (Debian packages need root or
 //! sudo). Nothing is left behind but `target/`.
@@ -21,6 +23,9 @@
 
 #[path = "site/cloud.rs"]
 mod cloud;
+// The program's own `main`, not a likeness of it.
+#[path = "../src/main.rs"]
+mod program;
 // The tests' own parts; they use more of them than this.
 #[allow(dead_code)]
 #[path = "../tests/e2e/lab.rs"]
@@ -37,6 +42,9 @@ use serde_json::{Value, json};
 /// The one stream's task.
 const TASK: &str = "site-1";
 
+/// What of `tests/e2e/setup` it uses.
+const PARTS: [&str; 3] = ["rtsp", "python", "ffmpeg"];
+
 /// Frames that `--once` waits for, and for how long.
 const ONCE_FRAMES: u64 = 100;
 const ONCE_LIMIT: Duration = Duration::from_secs(180);
@@ -44,6 +52,14 @@ const ONCE_LIMIT: Duration = Duration::from_secs(180);
 const HELP: &str = "usage: site [--once]\n  --once   end with 0 as soon as 100 frames are decoded";
 
 fn main() -> ExitCode {
+    // lss is this program, too, so one build makes all there is: a first word (`run`) is one of its
+    // commands; the site's own arguments begin with a dash.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"))
+    {
+        return program::main();
+    }
     let mut once = false;
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
@@ -58,7 +74,11 @@ fn main() -> ExitCode {
             }
         }
     }
-    let (tools, lss) = match prepare() {
+    let found = prepare().and_then(|tools| {
+        let lss = std::env::current_exe().map_err(|e| e.to_string())?;
+        Ok((tools, lss))
+    });
+    let (tools, lss) = match found {
         Ok(found) => found,
         Err(why) => {
             eprintln!("site: {why}");
@@ -81,35 +101,20 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Installs what is missing and builds lss. Before any signal is blocked, so Ctrl-C ends it.
-fn prepare() -> Result<(lab::Tools, PathBuf), String> {
+/// Installs what is missing. Before any signal is blocked, so Ctrl-C ends it.
+fn prepare() -> Result<lab::Tools, String> {
     let setup = lab::repo().join("tests/e2e/setup");
-    let status = Command::new(&setup).status();
+    let status = Command::new(&setup).args(PARTS).status();
     if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
         return Err(format!("{} failed: {status:?}", setup.display()));
     }
-    let tools = lab::Tools::find()?;
-
-    // target/PROFILE/examples/site → target/PROFILE/lss, built the same way.
-    let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    let profile = own.ancestors().nth(2).ok_or("no target directory")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(lab::repo());
-    build.args(["build", "--locked", "--bin", "lss"]);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    let status = build.status();
-    if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
-        return Err(format!("cargo build --bin lss failed: {status:?}"));
-    }
-    let lss = profile.join("lss");
-    if lss.exists() {
-        Ok((tools, lss))
-    } else {
-        Err(format!("no {} after the build", lss.display()))
-    }
+    Ok(lab::Tools {
+        ffmpeg: lab::tool("ffmpeg")?,
+        python: lab::tool("python")?,
+        rtsp_python: lab::tool("rtsp_python")?,
+        // The camera's picture is made as it goes.
+        clips: PathBuf::new(),
+    })
 }
 
 /// From here on SIGINT, SIGTERM and SIGHUP come as messages. Called before any other thread runs.

@@ -12,7 +12,8 @@ mod cli;
 /// Bad arguments or configuration (contract 1).
 const USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+/// The program. Public for the example that runs it (`examples/site.rs`).
+pub fn main() -> ExitCode {
     logging::install_panic_hook();
     // A panic is a failure while running, exit code 1; Rust's own would be 101.
     std::panic::catch_unwind(run).unwrap_or(ExitCode::FAILURE)
