@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::accounts::Use;
 use super::contact::{CheckReport, Contact, DETECT, QueryData};
 use super::order::{DeviceRequest, Done, PresetOrder, Query};
 use crate::domain::camera::{
@@ -169,7 +170,9 @@ impl Contact {
     fn stream(&self, device: &mut dyn CameraDevice, deadline: Instant) -> Option<Secret> {
         let uri = device.stream_uri(deadline).ok()??;
         // The camera has answered with it just now, so it is no try that could be refused.
-        let login = self.target().ok()?.stop_login;
+        let book = &self.shared.parts.book;
+        let known = book.taken_logins(&self.camera(), self.place.ip, Use::View);
+        let login = known.into_iter().next();
         let rest = uri.strip_prefix("rtsp://")?;
         Some(Secret::url(&match login {
             None => uri,

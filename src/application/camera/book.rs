@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::accounts::Use;
 use super::address::{AddressRules, Host, OwnAddress};
 use super::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
 use super::guard::{Guard, Purpose};
@@ -200,13 +201,12 @@ impl Book {
 
     /// What came of a stream's login.
     pub fn stream_login(&self, ip: IpAddr, login: &Login, end: LoginEnd) {
-        let now = Now::read();
-        let guard = &mut self.pages().guard;
-        match end {
-            LoginEnd::Taken => guard.accepted(ip, login, now),
-            LoginEnd::Refused => guard.refused(ip, login, None, now),
-            LoginEnd::Unknown => guard.unknown(ip, login, now),
-        }
+        let end = match end {
+            LoginEnd::Taken => Tried::Taken,
+            LoginEnd::Refused => Tried::Refused(None),
+            LoginEnd::Unknown => Tried::Unknown,
+        };
+        self.tried(ip, login, Use::Stream, &end);
     }
 
     /// What discovery sees, and where it sees nothing any more.
@@ -264,6 +264,38 @@ impl Book {
         }
     }
 
+    /// The logins for a purpose at an address, best first; see [`Directory::logins`].
+    pub fn logins(&self, id: &CameraId, ip: IpAddr, purpose: Use) -> Vec<Login> {
+        self.pages().directory.logins(id, &Host::Ip(ip), purpose)
+    }
+
+    /// The same, whatever was said last: what the camera has taken comes first.
+    pub fn taken_logins(&self, id: &CameraId, ip: IpAddr, purpose: Use) -> Vec<Login> {
+        let directory = &self.pages().directory;
+        directory.taken_logins(id, &Host::Ip(ip), purpose)
+    }
+
+    /// The login to look at a camera with.
+    pub fn login_for(&self, id: &CameraId, host: &Host) -> Option<Login> {
+        let logins = self.pages().directory.logins(id, host, Use::View);
+        logins.into_iter().next()
+    }
+
+    /// The login that was said last under an id, if it is for that address.
+    pub fn said_login(&self, id: &CameraId, ip: IpAddr) -> Option<Login> {
+        self.pages().directory.said_login(id, &Host::Ip(ip))
+    }
+
+    /// A camera has answered at a port as cameras do, or nothing that could be one has.
+    pub fn answers_at(&self, ip: IpAddr, port: u16, answers: bool) {
+        let directory = &mut self.pages().directory;
+        if answers {
+            directory.proven(ip, port);
+        } else {
+            directory.failed_at(ip, port);
+        }
+    }
+
     /// A name has been found to lead to an address.
     pub fn leads_to(&self, name: &str, ip: IpAddr) {
         self.pages().directory.leads_to(name, ip);
@@ -276,14 +308,7 @@ impl Book {
 
     /// Asks the guard; each pass is followed by one [`tried`](Self::tried). A login that is
     /// guarded is no candidate any more.
-    pub fn may_try(
-        &self,
-        id: &CameraId,
-        host: &Host,
-        ip: IpAddr,
-        login: &Login,
-        purpose: Purpose,
-    ) -> Result<(), CameraError> {
+    pub fn may_try(&self, ip: IpAddr, login: &Login, purpose: Purpose) -> Result<(), CameraError> {
         let pages = &mut *self.pages();
         let now = Now::read();
         pages
@@ -292,7 +317,7 @@ impl Book {
             .map_err(|fault| {
                 // One that merely waits for its turn is not wrong.
                 if !pages.guard.is_crowded(ip, login, now) {
-                    pages.directory.refused(id, host, login);
+                    pages.directory.refused(&Host::Ip(ip), login);
                 }
                 CameraError::LoginRefused(LoginRefusal {
                     tried: false,
@@ -304,17 +329,21 @@ impl Book {
     }
 
     /// How a try ended: taken, refused, or nobody knows.
-    pub fn tried(&self, id: &CameraId, host: &Host, ip: IpAddr, login: &Login, end: &Tried) {
-        let now = Now::read();
+    pub fn tried(&self, ip: IpAddr, login: &Login, purpose: Use, end: &Tried) {
+        let (now, host) = (Now::read(), Host::Ip(ip));
         let pages = &mut *self.pages();
         match end {
             Tried::Taken => {
                 pages.guard.accepted(ip, login, now);
-                pages.directory.accepted(id, host, login);
+                pages.directory.accepted(&host, login, purpose);
+            }
+            Tried::Forbidden => {
+                pages.guard.unknown(ip, login, now);
+                pages.directory.forbidden(&host, login, purpose);
             }
             Tried::Refused(unlock) => {
                 pages.guard.refused(ip, login, *unlock, now);
-                pages.directory.refused(id, host, login);
+                pages.directory.refused(&host, login);
             }
             Tried::Unknown => pages.guard.unknown(ip, login, now),
         }
@@ -409,6 +438,8 @@ impl Book {
 pub enum Tried {
     /// The camera has let us in.
     Taken,
+    /// It knows the login, and does not let it do this.
+    Forbidden,
     /// It has not; locked for so long, where it says.
     Refused(Option<Duration>),
     /// It did not come to that.

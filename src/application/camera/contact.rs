@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LanePolicy;
+use super::accounts::Use;
 use super::address::Host;
 use super::book::{Spot, Tried};
 use super::directory::Target;
 use super::guard::Purpose;
 use super::login::Login;
-use super::order::{DeviceRequest, Done, Outcome, Query, Send};
+use super::login_ladder::{Errand, Ladder, Rung};
+use super::order::{DeviceRequest, Done, Outcome, PresetOrder, Query, Send};
 use super::service::Shared;
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Credentials, Picture,
@@ -21,8 +23,6 @@ use crate::domain::error::Fault;
 use crate::domain::gateway::CameraObserver;
 use crate::domain::stream::CameraId;
 
-/// Logins tried for one request: the one given last, and the one that worked before.
-const LOGINS: usize = 2;
 /// Asking what a camera speaks takes at most so long for each protocol.
 pub(super) const DETECT: Duration = Duration::from_secs(3);
 
@@ -71,11 +71,19 @@ struct Learnt {
     told: Option<Protocol>,
 }
 
+/// By what a camera has taken the last movement: what a stop of it uses first.
+#[derive(Debug, Clone)]
+pub(super) struct InForce {
+    pub login: Login,
+    pub protocol: Protocol,
+}
+
 /// One camera.
 pub(super) struct Contact {
     pub(super) place: Spot,
     pub(super) shared: Arc<Shared>,
     learnt: Mutex<Learnt>,
+    in_force: Mutex<Option<InForce>>,
     /// As the last command named it: what that one said counts first.
     named: Mutex<(CameraId, Host)>,
 }
@@ -86,6 +94,7 @@ impl Contact {
             place,
             shared,
             learnt: Mutex::default(),
+            in_force: Mutex::default(),
             named: Mutex::new((camera, host)),
         }
     }
@@ -234,8 +243,13 @@ impl Contact {
         if let DeviceRequest::Query(Query::OnvifProbe) = send.request {
             return self.with_login(seat, ip, Protocol::Onvif, send, deadline);
         }
-        let protocol = self.choose(ip, deadline)?;
+        let in_force = self.in_force().map(|now| now.protocol);
+        let protocol = match (&send.request, in_force) {
+            (DeviceRequest::Stop { .. }, Some(protocol)) => protocol,
+            _ => self.choose(ip, deadline)?,
+        };
         let result = self.with_login(seat, ip, protocol, send, deadline);
+        self.judge_port(ip, &result);
         match &result {
             Ok(_) => self.learnt().proven = true,
             Err(
@@ -261,6 +275,20 @@ impl Contact {
             Err(_) => {}
         }
         result
+    }
+
+    /// Whether this is the camera's port.
+    fn judge_port(&self, ip: IpAddr, result: &Result<Done<QueryData>, CameraError>) {
+        let answers = match result {
+            Ok(_) => true,
+            Err(CameraError::Unreachable(_)) => false,
+            Err(
+                CameraError::NotSupported(_) | CameraError::BadAnswer(_) | CameraError::NotFound(_),
+            ) if !self.learnt().proven => false,
+            Err(_) => return,
+        };
+        let book = &self.shared.parts.book;
+        book.answers_at(ip, self.place.port, answers);
     }
 
     fn speaks(
@@ -307,8 +335,7 @@ impl Contact {
         Ok(protocol)
     }
 
-    /// With the login that is known, under the guard; where it is refused, with the one that
-    /// worked before.
+    /// With the logins that are known, one after the other, under the guard.
     fn with_login(
         &self,
         seat: &mut Seat,
@@ -317,83 +344,116 @@ impl Contact {
         send: &Send,
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
-        let book = &self.shared.parts.book;
-        let (camera, host) = self.as_named();
-        let host = &host;
-        let request = &send.request;
-        let stop = matches!(request, DeviceRequest::Stop { .. });
+        let mut ladder = self.ladder(ip, &send.request);
+        let mut first = None;
+        while let Some(login) = ladder.next() {
+            let (rung, result) = self.climb(seat, (ip, protocol), &login, send, deadline);
+            ladder.told(rung);
+            match result {
+                Err(error) if rung != Rung::Answered => first.get_or_insert(error),
+                answered => return answered,
+            };
+        }
+        match first {
+            Some(error) => Err(error),
+            None => {
+                let device = self.device(seat, ip, protocol, None);
+                self.ask(device, protocol, &send.request, deadline)
+            }
+        }
+    }
+
+    /// The logins that a request may be sent with.
+    fn ladder(&self, ip: IpAddr, request: &DeviceRequest) -> Ladder {
+        let (book, camera) = (&self.shared.parts.book, self.camera());
+        match request {
+            DeviceRequest::Stop { .. } => {
+                let in_force = self.in_force().map(|now| now.login);
+                let known = book.taken_logins(&camera, ip, Use::Control);
+                Ladder::new(Errand::Stop, in_force, known)
+            }
+            // Who asks whether a login is right does not want to hear of another.
+            DeviceRequest::Query(Query::Check | Query::DeviceInfo | Query::OnvifProbe) => {
+                let said = book.said_login(&camera, ip).map(|login| vec![login]);
+                let known = said.unwrap_or_else(|| book.logins(&camera, ip, Use::View));
+                Ladder::new(Errand::Judge, None, known)
+            }
+            request => {
+                let known = book.logins(&camera, ip, use_of(request));
+                Ladder::new(Errand::Other, None, known)
+            }
+        }
+    }
+
+    /// One try with one login.
+    fn climb(
+        &self,
+        seat: &mut Seat,
+        (ip, protocol): (IpAddr, Protocol),
+        login: &Login,
+        send: &Send,
+        deadline: Instant,
+    ) -> (Rung, Result<Done<QueryData>, CameraError>) {
+        let (book, request) = (&self.shared.parts.book, &send.request);
+        let credentials = match Credentials::new(login.user.clone(), login.password.clone()) {
+            Ok(credentials) => credentials,
+            Err(fault) => {
+                let error = CameraError::NotSupported(fault.message);
+                return (Rung::Answered, Err(error));
+            }
+        };
         // A stop of what stands still is a try like any other: releases of a joystick whose login
         // is refused must not lock the account.
-        let purpose = if stop && send.may_move {
-            Purpose::Stop
-        } else {
-            Purpose::Other
+        let purpose = match request {
+            DeviceRequest::Stop { .. } if send.may_move => Purpose::Stop,
+            _ => Purpose::Other,
         };
-        // Who asks whether a login is right does not want to hear of another.
-        let asks_of_login = matches!(
-            request,
-            DeviceRequest::Query(Query::Check | Query::DeviceInfo | Query::OnvifProbe)
-        );
-        let mut last: Option<(Login, CameraError)> = None;
-        for _ in 0..LOGINS {
-            let target = self.target()?;
-            let mut login = if stop {
-                target.stop_login
-            } else {
-                target.login.clone()
-            };
-            if let Some((tried, _)) = &last
-                && login.as_ref() == Some(tried)
-            {
-                login = target.login.filter(|other| other != tried);
-                if login.is_none() {
-                    break;
-                }
-            }
-            let Some(login) = login else {
-                if last.is_some() {
-                    break;
-                }
-                let device = self.device(seat, ip, protocol, None);
-                return self.ask(device, protocol, request, deadline);
-            };
-            let error = match book.may_try(&camera, host, ip, &login, purpose) {
-                Err(guarded) => guarded,
-                Ok(()) => {
-                    let credentials = Credentials::new(login.user.clone(), login.password.clone())
-                        .map_err(|fault| CameraError::NotSupported(fault.message))?;
-                    let device = self.device(seat, ip, protocol, Some(credentials));
-                    let result = self.ask(device, protocol, request, deadline);
-                    let end = match &result {
-                        Ok(done) if is_proof(done) => Tried::Taken,
-                        Err(CameraError::LoginRefused(refusal)) if refusal.tried => {
-                            log::warn!(
-                                camera:% = self.place, user = login.user.as_str();
-                                "the camera refused a login: {}", refusal.words
-                            );
-                            Tried::Refused(refusal.unlock_after)
-                        }
-                        _ => Tried::Unknown,
-                    };
-                    book.tried(&camera, host, ip, &login, &end);
-                    match result {
-                        Err(error @ CameraError::LoginRefused(_)) => {
-                            seat.device = None;
-                            error
-                        }
-                        other => return other,
-                    }
-                }
-            };
-            if asks_of_login {
-                return Err(error);
-            }
-            last.get_or_insert((login, error));
+        if let Err(guarded) = book.may_try(ip, login, purpose) {
+            return (Rung::Guarded, Err(guarded));
         }
-        Err(last.map_or_else(
-            || CameraError::Unreachable("no login to try".to_owned()),
-            |(_, error)| error,
-        ))
+        let device = self.device(seat, ip, protocol, Some(credentials));
+        let result = self.ask(device, protocol, request, deadline);
+        let (rung, end) = match &result {
+            Ok(done) if is_proof(done) => (Rung::Answered, Tried::Taken),
+            Err(CameraError::LoginRefused(refusal)) if refusal.tried => {
+                log::warn!(
+                    camera:% = self.place, user = login.user.as_str();
+                    "the camera refused a login: {}", refusal.words
+                );
+                (Rung::Refused, Tried::Refused(refusal.unlock_after))
+            }
+            Err(CameraError::LoginRefused(_)) => (Rung::Refused, Tried::Unknown),
+            Err(CameraError::Forbidden(words)) => {
+                log::info!(
+                    camera:% = self.place, user = login.user.as_str();
+                    "the camera does not let this account do it: {words}"
+                );
+                (Rung::Forbidden, Tried::Forbidden)
+            }
+            _ => (Rung::Answered, Tried::Unknown),
+        };
+        book.tried(ip, login, use_of(request), &end);
+        if rung == Rung::Refused {
+            seat.device = None;
+        }
+        let acted = match &result {
+            Ok(_) => true,
+            Err(error) => error.may_have_acted() && self.in_force().is_none(),
+        };
+        if acted && sets_in_motion(request) {
+            let login = login.clone();
+            *self.motion() = Some(InForce { login, protocol });
+        }
+        (rung, result)
+    }
+
+    /// By what the camera has taken the last movement of this lane.
+    pub fn in_force(&self) -> Option<InForce> {
+        self.motion().clone()
+    }
+
+    fn motion(&self) -> std::sync::MutexGuard<'_, Option<InForce>> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn device<'a>(
@@ -418,6 +478,24 @@ impl Contact {
         });
         device.as_mut()
     }
+}
+
+/// What a request wants a login for.
+fn use_of(request: &DeviceRequest) -> Use {
+    match request {
+        DeviceRequest::Query(_) => Use::View,
+        _ => Use::Control,
+    }
+}
+
+/// Whether a request leaves something running that a stop has to end.
+fn sets_in_motion(request: &DeviceRequest) -> bool {
+    matches!(
+        request,
+        DeviceRequest::Move { .. }
+            | DeviceRequest::Preset(PresetOrder::Goto { .. })
+            | DeviceRequest::CameraPatrol { start: true, .. }
+    )
 }
 
 /// Whether a yes shows that the login was taken.

@@ -1,12 +1,14 @@
 //! What is known of cameras: where each is, how to log in, and whose make it is (contract 7).
 //!
 //! Learnt from commands, from stream sources, from the configuration and from discovery; kept in
-//! memory only, bounded, the least recently used forgotten first. A login belongs to the address
-//! it was given for and goes nowhere else.
+//! memory only, bounded, the least recently used forgotten first. Each fact carries how it is known:
+//! what was said is replaced by what is said, a guess by a newer guess, and what has proven itself
+//! stays until it is refuted. A login belongs to the address it was given for and goes nowhere else.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::accounts::{Accounts, Use};
 use super::address::{AddressRules, Host};
 use super::login::Login;
 use crate::domain::camera::Protocol;
@@ -78,16 +80,14 @@ pub struct Target {
     pub host: Host,
     /// Of HTTP.
     pub port: u16,
+    /// A command has said so under this very id; else it is inferred.
+    pub port_is_said: bool,
     /// From 1.
     pub channel: u32,
     /// As far as is known.
     pub vendor: Option<Vendor>,
     /// What has answered before, else what the vendor speaks; none = to be found out.
     pub protocol: Option<Protocol>,
-    /// For all but stops.
-    pub login: Option<Login>,
-    /// The last one that was accepted; where none was, the same as `login`.
-    pub stop_login: Option<Login>,
     /// The port of RTSP, where discovery or a stream has told it.
     pub rtsp_port: Option<u16>,
 }
@@ -103,21 +103,54 @@ pub struct ConfiguredLogin {
     pub vendor: Option<Vendor>,
 }
 
+/// How a fact is known; the greater counts for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    /// From what a path looks like.
+    Guessed,
+    /// A command has it.
+    Said,
+}
+
+#[derive(Debug)]
+struct Fact<T> {
+    value: T,
+    known: Known,
+}
+
+/// Takes a fact down, unless what is known counts for more.
+fn learn_fact<T>(fact: &mut Option<Fact<T>>, value: Option<T>, known: Known) {
+    if let Some(value) = value
+        && fact.as_ref().is_none_or(|old| old.known <= known)
+    {
+        *fact = Some(Fact { value, known });
+    }
+}
+
 #[derive(Debug, Default)]
 struct Camera {
     host: Option<Host>,
+    /// As a command said.
     port: Option<u16>,
-    channel: Option<u32>,
-    vendor: Option<Vendor>,
+    channel: Option<Fact<u32>>,
+    vendor: Option<Fact<Vendor>>,
+    /// What has answered.
     protocol: Option<Protocol>,
-    /// Given, and not accepted yet.
-    candidate: Option<(Host, Login)>,
-    /// The last that was accepted.
-    accepted: Option<(Host, Login)>,
+    /// The last that a command said under this id, and for which host.
+    login: Option<(Host, Login)>,
     /// Of RTSP, as a stream's source has it.
     rtsp_port: Option<u16>,
     /// No command has spoken of it: discovery asks it by its address.
     introduced: bool,
+    used: u64,
+}
+
+/// The port at which the camera of an address has answered.
+#[derive(Debug)]
+struct Proof {
+    port: u16,
+    /// It did not answer there the last time.
+    doubted: bool,
     used: u64,
 }
 
@@ -127,8 +160,10 @@ pub struct Directory {
     rules: AddressRules,
     cameras: BTreeMap<CameraId, Camera>,
     finds: BTreeMap<IpAddr, Find>,
+    accounts: Accounts,
+    proofs: BTreeMap<IpAddr, Proof>,
     /// Where host names have led.
-    names: BTreeMap<String, (IpAddr, u64)>,
+    names: Names,
     configured: Vec<ConfiguredLogin>,
     /// Counts uses.
     clock: u64,
@@ -158,6 +193,16 @@ impl Directory {
     /// Learns what a command says. An address that can't be a camera's is refused (20005), and
     /// then nothing is learnt.
     pub fn learn(&mut self, id: &CameraId, said: Said) -> Result<(), Fault> {
+        let login = said.login.clone();
+        self.take_down(id, said, Known::Said)?;
+        let camera = self.camera(id);
+        if let Some(pair) = camera.host.clone().zip(login) {
+            camera.login = Some(pair);
+        }
+        Ok(())
+    }
+
+    fn take_down(&mut self, id: &CameraId, said: Said, known: Known) -> Result<(), Fault> {
         if let Some(Host::Ip(ip)) = said.host {
             self.rules.check(ip)?;
         }
@@ -181,20 +226,14 @@ impl Directory {
         if let Some(port) = said.port.filter(|p| *p != RTSP && *p != 0) {
             camera.port = Some(port);
         }
-        if let Some(channel) = said.channel {
-            camera.channel = Some(channel);
+        learn_fact(&mut camera.channel, said.channel, known);
+        let before = camera.vendor.as_ref().map(|fact| fact.value.clone());
+        learn_fact(&mut camera.vendor, said.vendor, known);
+        if camera.vendor.as_ref().map(|fact| &fact.value) != before.as_ref() {
+            camera.protocol = None;
         }
-        if let Some(vendor) = said.vendor {
-            if camera.vendor.as_ref() != Some(&vendor) {
-                camera.protocol = None;
-            }
-            camera.vendor = Some(vendor);
-        }
-        if let Some(login) = said.login
-            && let Some(host) = camera.host.clone()
-        {
-            let new = (host, login);
-            camera.candidate = (camera.accepted.as_ref() != Some(&new)).then_some(new);
+        if let Some((host, login)) = camera.host.clone().zip(said.login) {
+            self.accounts.give(&host, &login);
         }
         Ok(())
     }
@@ -214,14 +253,9 @@ impl Directory {
         let login = source
             .credentials()
             .and_then(|(user, password)| Login::parse(&user, &password).ok());
-        let known = self
-            .cameras
-            .get(id)
-            .filter(|c| c.host.as_ref() == Some(&host));
         let said = Said {
-            // What was said outright counts for more than what a path looks like.
-            vendor: vendor.filter(|_| known.is_none_or(|c| c.vendor.is_none())),
-            channel: channel.filter(|_| known.is_none_or(|c| c.channel.is_none())),
+            vendor,
+            channel,
             host: Some(host),
             port: None,
             login,
@@ -230,7 +264,7 @@ impl Directory {
             .ok()
             .and_then(|parts| parts.port);
         // A refused address is a proxy's: not worth a word.
-        if self.learn(id, said).is_ok() {
+        if self.take_down(id, said, Known::Guessed).is_ok() {
             self.camera(id).rtsp_port = Some(port.unwrap_or(RTSP));
         }
     }
@@ -251,18 +285,12 @@ impl Directory {
 
     /// Whether two hosts are one, as far as is known.
     pub fn is_same(&self, one: &Host, other: &Host) -> bool {
-        one == other
-            || self
-                .address(one)
-                .is_some_and(|ip| self.address(other) == Some(ip))
+        is_same(&self.names, one, other)
     }
 
     /// Where a host is, as far as is known.
     pub fn address(&self, host: &Host) -> Option<IpAddr> {
-        match host {
-            Host::Ip(ip) => Some(*ip),
-            Host::Name(name) => self.names.get(name).map(|(ip, _)| *ip),
-        }
+        address(&self.names, host)
     }
 
     /// Learns which protocol a camera really answers.
@@ -270,23 +298,69 @@ impl Directory {
         self.camera(id).protocol = Some(protocol);
     }
 
-    /// A camera at `host` has accepted `login`.
-    pub fn accepted(&mut self, id: &CameraId, host: &Host, login: &Login) {
-        let camera = self.camera(id);
-        let pair = (host.clone(), login.clone());
-        if camera.candidate.as_ref() == Some(&pair) {
-            camera.candidate = None;
-        }
-        camera.accepted = Some(pair);
+    /// The camera at `host` has taken `login`.
+    pub fn accepted(&mut self, host: &Host, login: &Login, purpose: Use) {
+        self.accounts.taken(host, login, purpose);
     }
 
-    /// A camera at `host` has refused `login`: a candidate is dropped, and the last accepted one
-    /// takes its place. What was accepted once is kept: the guard paces it.
-    pub fn refused(&mut self, id: &CameraId, host: &Host, login: &Login) {
-        if let Some(camera) = self.cameras.get_mut(id) {
-            camera
-                .candidate
-                .take_if(|(at, candidate)| at == host && candidate == login);
+    /// The camera at `host` knows `login`, and does not let it do this.
+    pub fn forbidden(&mut self, host: &Host, login: &Login, purpose: Use) {
+        self.accounts.forbidden(host, login, purpose);
+    }
+
+    /// The camera at `host` has refused `login`. One that it has never taken is forgotten; what
+    /// was taken once is kept: the guard paces it.
+    pub fn refused(&mut self, host: &Host, login: &Login) {
+        let names = &self.names;
+        self.accounts
+            .refused(|there| is_same(names, there, host), login);
+    }
+
+    /// The logins for a purpose at `host`, best first. What was said last under `id` comes first
+    /// where it is for there, and not known to be for something else.
+    pub fn logins(&self, id: &CameraId, host: &Host, purpose: Use) -> Vec<Login> {
+        self.ranked(id, host, self.said_login(id, host).as_ref(), purpose)
+    }
+
+    /// The same, whatever was said last: what the camera has taken comes first.
+    pub fn taken_logins(&self, id: &CameraId, host: &Host, purpose: Use) -> Vec<Login> {
+        self.ranked(id, host, None, purpose)
+    }
+
+    fn ranked(&self, id: &CameraId, host: &Host, own: Option<&Login>, purpose: Use) -> Vec<Login> {
+        let configured = self.configured_for(id, host).map(|entry| &entry.login);
+        let is_there = |there: &Host| self.is_same(there, host);
+        self.accounts.for_use(is_there, own, configured, purpose)
+    }
+
+    /// The login that was said last under `id`, if it is for there.
+    pub fn said_login(&self, id: &CameraId, host: &Host) -> Option<Login> {
+        let (at, login) = self.cameras.get(id)?.login.as_ref()?;
+        self.is_same(at, host).then(|| login.clone())
+    }
+
+    /// A camera has answered at a port as cameras do.
+    pub fn proven(&mut self, ip: IpAddr, port: u16) {
+        self.clock += 1;
+        if !self.proofs.contains_key(&ip) && self.proofs.len() >= MAX_CAMERAS {
+            let oldest = self.proofs.iter().min_by_key(|(_, proof)| proof.used);
+            if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
+                self.proofs.remove(&oldest);
+            }
+        }
+        let proof = Proof {
+            port,
+            doubted: false,
+            used: self.clock,
+        };
+        self.proofs.insert(ip, proof);
+    }
+
+    /// Nothing that could be a camera has answered at a port. What has proven itself is doubted
+    /// from then on: what a sweep says is tried, until that fails in turn.
+    pub fn failed_at(&mut self, ip: IpAddr, port: u16) {
+        if let Some(proof) = self.proofs.get_mut(&ip) {
+            proof.doubted = proof.port == port;
         }
     }
 
@@ -311,45 +385,39 @@ impl Directory {
         let known = self.cameras.get(id);
         let find = self.address(&host).and_then(|ip| self.finds.get(&ip));
         let configured = self.configured_for(id, &host);
+        let vendor_of = |c: &Camera| c.vendor.as_ref().map(|fact| fact.value.clone());
         let vendor = known
-            .and_then(|c| c.vendor.clone())
+            .and_then(vendor_of)
             .or_else(|| configured.and_then(|c| c.vendor.clone()))
             .or_else(|| find.and_then(|f| f.vendor.clone()))
-            .or_else(|| self.neighbour(&host, |c| c.vendor.clone()));
-        let of_host = |pair: &Option<(Host, Login)>| {
-            pair.as_ref()
-                .filter(|(at, _)| self.is_same(at, &host))
-                .map(|(_, login)| login.clone())
-        };
-        let accepted = known
-            .and_then(|c| of_host(&c.accepted))
-            .or_else(|| self.neighbour(&host, |c| of_host(&c.accepted)));
-        let candidate = known.and_then(|c| of_host(&c.candidate));
-        let login = candidate
-            .or_else(|| accepted.clone())
-            .or_else(|| self.neighbour(&host, |c| of_host(&c.candidate)))
-            .or_else(|| configured.map(|c| c.login.clone()));
+            .or_else(|| self.neighbour(&host, vendor_of));
+        let said = known.and_then(|c| c.port);
+        let proof = self.address(&host).and_then(|ip| self.proofs.get(&ip));
+        let port = said
+            .or_else(|| self.neighbour(&host, |c| c.port))
+            .or_else(|| proof.filter(|p| !p.doubted).map(|p| p.port))
+            .or_else(|| find.and_then(|f| f.port))
+            .or_else(|| proof.map(|p| p.port))
+            .unwrap_or(HTTP);
+        // Behind one address there may be several cameras, each at a port of its own.
+        let same_port = |c: &Camera| c.protocol.filter(|_| c.port.is_none_or(|p| p == port));
         let protocol = known
             .and_then(|c| c.protocol)
-            .or_else(|| self.neighbour(&host, |c| c.protocol))
+            .or_else(|| self.neighbour(&host, same_port))
             .or_else(|| vendor.as_ref().map(Vendor::protocol));
-        let port = known
-            .and_then(|c| c.port)
-            .or_else(|| self.neighbour(&host, |c| c.port))
-            .or_else(|| find.and_then(|f| f.port))
-            .unwrap_or(HTTP);
         let rtsp_port = find
             .and_then(|f| f.rtsp_port)
             .or_else(|| known.and_then(|c| c.rtsp_port))
             .or_else(|| self.neighbour(&host, |c| c.rtsp_port));
         Ok(Target {
             port,
+            port_is_said: said.is_some(),
             rtsp_port,
-            channel: known.and_then(|c| c.channel).unwrap_or(1),
+            channel: known
+                .and_then(|c| c.channel.as_ref())
+                .map_or(1, |fact| fact.value),
             vendor,
             protocol,
-            stop_login: accepted.or_else(|| login.clone()),
-            login,
             host,
         })
     }
@@ -362,8 +430,10 @@ impl Directory {
         let told = self.cameras.iter().filter(|(_, c)| !c.introduced);
         told.filter_map(|(id, camera)| {
             let host = camera.host.as_ref()?;
-            let port = camera.port.unwrap_or(HTTP);
-            Some((id, host, port, camera.vendor.as_ref(), camera.protocol))
+            let proof = self.address(host).and_then(|ip| self.proofs.get(&ip));
+            let port = camera.port.or(proof.map(|p| p.port)).unwrap_or(HTTP);
+            let vendor = camera.vendor.as_ref().map(|fact| &fact.value);
+            Some((id, host, port, vendor, camera.protocol))
         })
     }
 
@@ -427,6 +497,20 @@ fn unknown(id: &CameraId) -> Fault {
              not 80) with the command"
         ),
     )
+}
+
+/// Where host names have led, and when they were last found to.
+type Names = BTreeMap<String, (IpAddr, u64)>;
+
+fn address(names: &Names, host: &Host) -> Option<IpAddr> {
+    match host {
+        Host::Ip(ip) => Some(*ip),
+        Host::Name(name) => names.get(name).map(|(ip, _)| *ip),
+    }
+}
+
+fn is_same(names: &Names, one: &Host, other: &Host) -> bool {
+    one == other || address(names, one).is_some_and(|ip| address(names, other) == Some(ip))
 }
 
 /// An id that is an address.

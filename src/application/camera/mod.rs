@@ -4,6 +4,7 @@
 //! tour), [`Guard`] (no account is locked by wrong logins), [`Directory`] (where a camera is and how
 //! to log in). The threads around them send what the lane says.
 
+mod accounts;
 mod address;
 mod asking;
 mod book;
@@ -22,6 +23,7 @@ mod lane_tour_tests;
 mod lanes;
 mod latency;
 mod login;
+mod login_ladder;
 mod motor;
 mod motors;
 mod naming;
@@ -38,6 +40,7 @@ mod waiting;
 mod whereabouts;
 mod wires;
 
+pub use accounts::Use;
 pub use address::{AddressRules, Host, OwnAddress};
 pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
 pub use contact::{CheckReport, QueryData};

@@ -144,9 +144,10 @@ impl Tools {
             },
         };
         look.info = self.ask(&ask).map(Box::new);
-        let known = ask.name().and_then(|name| self.book.target(&name, &host));
-        let target = known.ok();
-        let login = target.as_ref().and_then(|t| t.login.clone());
+        let name = ask.name().ok();
+        let known = name.as_ref().map(|name| self.book.target(name, &host));
+        let target = known.and_then(Result::ok);
+        let login = name.and_then(|name| self.book.login_for(&name, &host));
         look.has_login = login.is_some();
         if let Ok(info) = &look.info {
             let deadline = Instant::now() + STEP;

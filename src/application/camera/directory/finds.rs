@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Directory, Vendor};
+use crate::application::camera::accounts::Use;
 use crate::application::camera::address::Host;
 use crate::application::camera::login::Login;
 use crate::domain::error::Fault;
@@ -80,21 +81,10 @@ impl Directory {
     /// one of the configuration.
     pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
         let host = Host::Ip(ip.to_canonical());
-        let of_host = |pair: &Option<(Host, Login)>| {
-            pair.as_ref()
-                .filter(|(at, _)| self.is_same(at, &host))
-                .map(|(_, login)| login.clone())
-        };
-        let configured = || {
-            let address = CameraId::parse("ip", &host.to_string()).ok();
-            self.ids_at(ip)
-                .iter()
-                .chain(&address)
-                .find_map(|id| self.configured_for(id, &host))
-                .map(|entry| entry.login.clone())
-        };
-        self.neighbour(&host, |c| of_host(&c.accepted))
-            .or_else(|| self.neighbour(&host, |c| of_host(&c.candidate)))
-            .or_else(configured)
+        let address = CameraId::parse("ip", &host.to_string()).ok();
+        let ids = self.ids_at(ip).into_iter().chain(address);
+        // The configuration may name the camera by any of its ids.
+        let mut lists = ids.map(|id| self.taken_logins(&id, &host, Use::View));
+        lists.find_map(|logins| logins.into_iter().next())
     }
 }

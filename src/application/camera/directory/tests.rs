@@ -36,14 +36,18 @@ fn empty() -> Directory {
     Directory::new(AddressRules::default(), Vec::new())
 }
 
+/// The password that a movement begins with.
 fn password(directory: &mut Directory, camera: &str) -> Option<String> {
-    let target = directory.resolve(&id(camera)).unwrap();
-    target.login.map(|l| l.password.expose().to_owned())
+    let host = directory.resolve(&id(camera)).unwrap().host;
+    let logins = directory.logins(&id(camera), &host, Use::Control);
+    logins.first().map(|l| l.password.expose().to_owned())
 }
 
+/// The one that a stop begins with where nothing was moved.
 fn stop_password(directory: &mut Directory, camera: &str) -> Option<String> {
-    let target = directory.resolve(&id(camera)).unwrap();
-    target.stop_login.map(|l| l.password.expose().to_owned())
+    let host = directory.resolve(&id(camera)).unwrap().host;
+    let logins = directory.taken_logins(&id(camera), &host, Use::Control);
+    logins.first().map(|l| l.password.expose().to_owned())
 }
 
 #[test]
@@ -73,13 +77,11 @@ fn a_command_teaches_and_a_later_one_need_not_repeat() {
         (host("192.168.0.64"), 8080, 3)
     );
     assert_eq!(target.protocol, Some(Protocol::Isapi));
-    assert_eq!(target.login, Some(login("one-1")));
+    assert_eq!(password(&mut directory, "cam").unwrap(), "one-1");
     // By its address it is the same camera.
     let by_address = directory.resolve(&id("192.168.0.64")).unwrap();
-    assert_eq!(
-        (by_address.port, by_address.login),
-        (8080, Some(login("one-1")))
-    );
+    assert!(!by_address.port_is_said && by_address.port == 8080);
+    assert_eq!(password(&mut directory, "192.168.0.64").unwrap(), "one-1");
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn the_rtsp_port_is_never_the_http_port() {
     directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
     let target = directory.resolve(&id("cam")).unwrap();
     assert_eq!(target.port, 80);
-    assert_eq!(target.login, Some(login("p@ss-1")));
+    assert_eq!(password(&mut directory, "cam").unwrap(), "p@ss-1");
     assert_eq!(target.channel, 2);
     assert_eq!(target.vendor, Vendor::parse("HIKVISION"));
     let said = Said {
@@ -180,20 +182,20 @@ fn a_candidate_is_tried_and_the_accepted_one_stays_the_fallback() {
         .learn(&cam, at("192.168.0.64", Some("old-1")))
         .unwrap();
     assert_eq!(stop_password(&mut directory, "cam").unwrap(), "old-1");
-    directory.accepted(&cam, &there, &login("old-1"));
+    directory.accepted(&there, &login("old-1"), Use::Control);
     directory
         .learn(&cam, at("192.168.0.64", Some("new-1")))
         .unwrap();
     assert_eq!(password(&mut directory, "cam").unwrap(), "new-1");
     assert_eq!(stop_password(&mut directory, "cam").unwrap(), "old-1");
-    directory.refused(&cam, &there, &login("new-1"));
+    directory.refused(&there, &login("new-1"));
     assert_eq!(password(&mut directory, "cam").unwrap(), "old-1");
-    directory.refused(&cam, &there, &login("old-1"));
+    directory.refused(&there, &login("old-1"));
     assert_eq!(password(&mut directory, "cam").unwrap(), "old-1");
     directory
         .learn(&cam, at("192.168.0.64", Some("new-2")))
         .unwrap();
-    directory.accepted(&cam, &there, &login("new-2"));
+    directory.accepted(&there, &login("new-2"), Use::Control);
     assert_eq!(password(&mut directory, "cam").unwrap(), "new-2");
     assert_eq!(stop_password(&mut directory, "cam").unwrap(), "new-2");
 }
@@ -208,7 +210,7 @@ fn stored_logins_go_only_where_they_belong() {
     directory
         .learn(&cam, at("192.168.0.64", Some("one-1")))
         .unwrap();
-    directory.accepted(&cam, &host("192.168.0.64"), &login("one-1"));
+    directory.accepted(&host("192.168.0.64"), &login("one-1"), Use::Control);
     // Somebody says that the camera is elsewhere now.
     directory.learn(&cam, at("203.0.113.9", None)).unwrap();
     assert_eq!(password(&mut directory, "cam"), None);
@@ -276,7 +278,7 @@ fn configured_logins_by_fit() {
         .learn(&cam, at("10.1.2.3", Some("said-1")))
         .unwrap();
     assert_eq!(password(&mut directory, "cam-7").unwrap(), "said-1");
-    directory.refused(&cam, &host("10.1.2.3"), &login("said-1"));
+    directory.refused(&host("10.1.2.3"), &login("said-1"));
     assert_eq!(password(&mut directory, "cam-7").unwrap(), "id-1");
 }
 
@@ -379,7 +381,7 @@ proptest! {
     /// for, or that the configuration names.
     #[test]
     fn a_login_never_goes_elsewhere(
-        steps in proptest::collection::vec((0..4u8, 0..3u8, 0..4u8, 0..3u8), 1..80),
+        steps in proptest::collection::vec((0..5u8, 0..3u8, 0..4u8, 0..3u8), 1..80),
     ) {
         let mut directory = Directory::new(
             AddressRules::default(),
@@ -394,12 +396,15 @@ proptest! {
             match what {
                 0 => directory.learn(camera, at(&address, Some(&address))).unwrap(),
                 1 => directory.learn(camera, at(&address, None)).unwrap(),
-                2 => directory.accepted(camera, &host(&address), &meant),
-                _ => directory.refused(camera, &host(&address), &meant),
+                2 => directory.accepted(&host(&address), &meant, Use::Stream),
+                3 => directory.accepted(&host(&address), &meant, Use::Control),
+                _ => directory.refused(&host(&address), &meant),
             }
             let look = &cameras[usize::from(other)];
             if let Ok(target) = directory.resolve(look) {
-                for login in [target.login, target.stop_login].into_iter().flatten() {
+                let own = directory.logins(look, &target.host, Use::Control);
+                let taken = directory.taken_logins(look, &target.host, Use::View);
+                for login in own.into_iter().chain(taken) {
                     prop_assert_eq!(login.password.expose(), target.host.to_string());
                 }
             }
@@ -430,14 +435,14 @@ fn a_login_goes_to_the_address_it_belongs_to_when_discovery_asks() {
         .unwrap();
     assert_eq!(login_at(&directory, "10.0.0.8").as_deref(), Some("given-2"));
     // A new one is not taken yet: the one that works is the one to use.
-    directory.accepted(&id("cam"), &host("10.0.0.8"), &login("given-2"));
+    directory.accepted(&host("10.0.0.8"), &login("given-2"), Use::Control);
     directory
         .learn(&id("cam"), at("10.0.0.8", Some("given-3")))
         .unwrap();
     assert_eq!(login_at(&directory, "10.0.0.8").as_deref(), Some("given-2"));
-    // The camera is elsewhere now; its login does not go to what stands there.
+    // The id is elsewhere now; its login stays where it was taken, and does not go along.
     directory.learn(&id("cam"), at("10.0.0.9", None)).unwrap();
-    assert_eq!(login_at(&directory, "10.0.0.8"), None);
+    assert_eq!(login_at(&directory, "10.0.0.8").as_deref(), Some("given-2"));
     assert_eq!(login_at(&directory, "10.0.0.9"), None);
 }
 
@@ -533,4 +538,135 @@ fn what_is_known_by_a_name_holds_where_the_name_leads_and_nowhere_else() {
         directory.leads_to(&format!("dome{number}.lan"), ip);
     }
     assert!(!directory.is_same(&host("dome.lan"), &host("192.168.0.65")));
+}
+
+fn source(directory: &mut Directory, camera: &str, url: &str) {
+    let url = MediaUrl::parse("sourceUrl", url).unwrap();
+    directory.learn_source(&id(camera), &url);
+}
+
+#[test]
+fn a_guess_is_replaced_by_a_newer_guess_and_by_what_is_said() {
+    let mut directory = empty();
+    let channel = |directory: &mut Directory| directory.resolve(&id("cam")).unwrap().channel;
+    for (stream, wanted) in [(501, 5), (601, 6), (501, 5)] {
+        let url = format!("rtsp://192.168.0.64/Streaming/Channels/{stream}");
+        source(&mut directory, "cam", &url);
+        assert_eq!(channel(&mut directory), wanted);
+    }
+    // A path that tells nothing changes nothing.
+    source(&mut directory, "cam", "rtsp://192.168.0.64/live");
+    assert_eq!(channel(&mut directory), 5);
+    for (said, wanted) in [(7, 7), (8, 8)] {
+        let said = Said {
+            channel: Some(said),
+            ..Said::default()
+        };
+        directory.learn(&id("cam"), said).unwrap();
+        let url = "rtsp://192.168.0.64/Streaming/Channels/101";
+        source(&mut directory, "cam", url);
+        assert_eq!(channel(&mut directory), wanted);
+    }
+    // The make is one such fact too.
+    let vendor = |directory: &mut Directory| directory.resolve(&id("cam")).unwrap().vendor;
+    assert_eq!(vendor(&mut directory), Vendor::parse("HIKVISION"));
+    let url = "rtsp://192.168.0.64/cam/realmonitor?channel=1";
+    source(&mut directory, "cam", url);
+    assert_eq!(vendor(&mut directory), Vendor::parse("DAHUA"));
+}
+
+#[test]
+fn a_sweep_does_not_move_a_port_that_has_proven_itself() {
+    let mut directory = empty();
+    let ip: IpAddr = "192.168.0.64".parse().unwrap();
+    let sweep = |directory: &mut Directory, port| {
+        directory.learn_find(&Sighting {
+            ip,
+            vendor: None,
+            http_port: Some(port),
+            rtsp_port: None,
+        });
+    };
+    let port = |directory: &mut Directory| {
+        let target = directory.resolve(&id("cam")).unwrap();
+        assert!(!target.port_is_said);
+        target.port
+    };
+    sweep(&mut directory, 8899);
+    directory
+        .learn(&id("cam"), at("192.168.0.64", None))
+        .unwrap();
+    assert_eq!(port(&mut directory), 8899);
+    // A guess gives way to a newer one.
+    sweep(&mut directory, 8000);
+    assert_eq!(port(&mut directory), 8000);
+    sweep(&mut directory, 8899);
+    directory.proven(ip, 8899);
+    sweep(&mut directory, 80);
+    assert_eq!(port(&mut directory), 8899);
+    directory.forget_find(ip);
+    assert_eq!(port(&mut directory), 8899);
+    // Nobody answers there any more: the sweep's word is tried, and is no better.
+    sweep(&mut directory, 80);
+    directory.failed_at(ip, 8899);
+    assert_eq!(port(&mut directory), 80);
+    directory.failed_at(ip, 80);
+    assert_eq!(port(&mut directory), 8899);
+    // It is better: that is where the camera is now.
+    directory.failed_at(ip, 8899);
+    directory.proven(ip, 80);
+    assert_eq!(port(&mut directory), 80);
+    // What is said counts for most.
+    let said = Said {
+        port: Some(8081),
+        ..Said::default()
+    };
+    directory.learn(&id("cam"), said).unwrap();
+    directory.proven(ip, 80);
+    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 8081);
+}
+
+#[test]
+fn cameras_at_several_ports_of_one_address_speak_for_themselves() {
+    let mut directory = empty();
+    for (camera, port, vendor) in [("a", 8081, "DAHUA"), ("b", 8082, "HIKVISION")] {
+        let said = Said {
+            port: Some(port),
+            vendor: Vendor::parse(vendor),
+            ..at("192.168.0.64", None)
+        };
+        directory.learn(&id(camera), said).unwrap();
+    }
+    directory.learn_protocol(&id("a"), Protocol::Onvif);
+    let protocol = directory.resolve(&id("b")).unwrap().protocol;
+    assert_eq!(protocol, Some(Protocol::Isapi));
+}
+
+#[test]
+fn a_viewing_account_of_a_stream_does_not_displace_the_one_that_controls() {
+    let mut directory = empty();
+    let (cam, there) = (id("cam"), host("192.168.0.64"));
+    let first = |directory: &Directory, purpose| {
+        let logins = directory.logins(&cam, &there, purpose);
+        logins.first().map(|login| login.user.clone())
+    };
+    directory
+        .learn(&cam, at("192.168.0.64", Some("admins")))
+        .unwrap();
+    directory.accepted(&there, &login("admins"), Use::Control);
+    source(&mut directory, "cam", "rtsp://viewer:v-1@192.168.0.64/live");
+    let viewer = Login::parse("viewer", &Secret::new("v-1")).unwrap();
+    directory.accepted(&there, &viewer, Use::Stream);
+    assert_eq!(first(&directory, Use::Control).as_deref(), Some("admin"));
+    // Said by a command, and found to be for looking only.
+    let said = Said {
+        login: Some(viewer.clone()),
+        ..Said::default()
+    };
+    directory.learn(&cam, said).unwrap();
+    assert_eq!(first(&directory, Use::Control).as_deref(), Some("admin"));
+    directory.accepted(&there, &viewer, Use::View);
+    assert_eq!(first(&directory, Use::View).as_deref(), Some("viewer"));
+    directory.forbidden(&there, &viewer, Use::Control);
+    assert_eq!(first(&directory, Use::Control).as_deref(), Some("admin"));
 }
