@@ -198,6 +198,25 @@ fn a_refused_login_is_not_tried_again_by_any_task() {
 }
 
 #[test]
+fn a_login_that_has_worked_is_waited_for_by_new_tasks_too() {
+    let daemon = Daemon::start(&Setup::default());
+    daemon.start_task("first", "ok");
+    daemon.wait_status("first", "STREAMING");
+    // Refused once, as a camera does while it restarts: not the end of a task that is new.
+    daemon.start_task("second", "auth");
+    let task = daemon.wait_status("second", "RECONNECTING");
+    assert_eq!(task["errorCode"], 30202, "{task}");
+    daemon.stop_task("second", false);
+    // The guard has the next one wait for some seconds.
+    daemon.start_task("third", "ok");
+    let task = daemon.wait_status("third", "RECONNECTING");
+    let words = task["errorMessage"].as_str().unwrap();
+    assert!(words.contains("guarded until"), "{words}");
+    let task = daemon.wait_status("third", "STREAMING");
+    assert_eq!(task["retryCount"], 0, "{task}");
+}
+
+#[test]
 fn many_streams_of_one_new_login_wait_for_the_first() {
     let daemon = Daemon::start(&Setup::default());
     for n in 0..3 {
