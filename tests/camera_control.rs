@@ -23,6 +23,8 @@ mod logins;
 mod lss_test;
 #[path = "camera_control/names.rs"]
 mod names;
+#[path = "camera_control/repoint.rs"]
+mod repoint;
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -55,6 +55,9 @@ pub struct Place {
     pub port: u16,
     /// From 1.
     pub channel: u16,
+    /// The port was said for this camera; else it is inferred, and the lane that is in use counts
+    /// for more.
+    pub port_is_said: bool,
 }
 
 impl Place {
@@ -171,9 +174,23 @@ impl Book {
         Ok(place_of(&target))
     }
 
-    /// Takes down what a stream's source tells of its camera.
-    pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) {
-        self.fresh_pages().directory.learn_source(id, source);
+    /// Takes down what a stream's source tells of its camera, and tells where that is now.
+    pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) -> Option<Place> {
+        let mut pages = self.fresh_pages();
+        pages.directory.learn_source(id, source);
+        let target = pages.directory.resolve(id).ok();
+        target.as_ref().map(place_of)
+    }
+
+    /// The ids whose cameras are found by a host, and where each is.
+    pub fn places_by(&self, host: &Host) -> Vec<(CameraId, Place)> {
+        let mut pages = self.fresh_pages();
+        let ids = pages.directory.ids_by(host);
+        let place = |id: CameraId| {
+            let target = pages.directory.resolve(&id).ok()?;
+            Some((id, place_of(&target)))
+        };
+        ids.into_iter().filter_map(place).collect()
     }
 
     /// Whether a stream may log in to its camera now.
@@ -450,6 +467,7 @@ fn place_of(target: &Target) -> Place {
     Place {
         host: target.host.clone(),
         port: target.port,
+        port_is_said: target.port_is_said,
         channel: u16::try_from(target.channel).unwrap_or(1),
     }
 }

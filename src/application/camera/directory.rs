@@ -314,6 +314,12 @@ impl Directory {
         let names = &self.names;
         self.accounts
             .refused(|there| is_same(names, there, host), login);
+        // Until somebody says it again.
+        for camera in self.cameras.values_mut() {
+            camera
+                .login
+                .take_if(|(at, said)| said == login && is_same(names, at, host));
+        }
     }
 
     /// The logins for a purpose at `host`, best first. What was said last under `id` comes first
@@ -445,6 +451,13 @@ impl Directory {
             .filter(|(_, c)| c.host.as_ref().is_some_and(|at| self.is_same(at, &host)))
             .map(|(id, _)| id.clone())
             .collect()
+    }
+
+    /// The ids of the cameras that are found by that very host.
+    pub fn ids_by(&self, host: &Host) -> Vec<CameraId> {
+        let by = |(_, c): &(&CameraId, &Camera)| c.host.as_ref() == Some(host);
+        let ids = self.cameras.iter().filter(by);
+        ids.map(|(id, _)| id.clone()).collect()
     }
 
     /// What another id says of the same address: the one used last that says anything.

@@ -247,6 +247,32 @@ impl<D> Lane<D> {
         self.turn(now)
     }
 
+    /// A camera's id leads elsewhere from now on: what was set in motion here under it is ended,
+    /// because no stop by that id comes here any more. What others move goes on.
+    pub fn left(&mut self, camera: &CameraId, now: Now) -> Vec<Output<D>> {
+        self.due(now);
+        self.tour_left(camera, now);
+        let cancelled = self.queue.take_if(|w| {
+            let by_it = w.source.camera() == Some(camera);
+            by_it && w.wanted.moves().is_some()
+        });
+        self.superseded(cancelled);
+        for drive in Drive::ALL {
+            let unanswered = self.control.as_ref().is_some_and(|flight| {
+                flight.moves == Some(drive) && flight.source.camera() == Some(camera)
+            });
+            let motor = self.motor(drive);
+            if (unanswered || motor.runs_for(camera)) && !motor.is_being_stopped() {
+                log::warn!(
+                    camera = camera.as_str(), drive = drive.name();
+                    "the camera's id leads elsewhere now; what it moves where it was is stopped"
+                );
+                motor.stop(camera, None, now.mono);
+            }
+        }
+        self.turn(now)
+    }
+
     /// The cloud's line is back.
     pub fn link_back(&mut self) {
         self.link_down = false;

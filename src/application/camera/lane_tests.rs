@@ -8,6 +8,7 @@ use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Quirks, Sim, camera, ms, secs};
 use crate::domain::error::ErrorCode;
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEventKind};
+use crate::domain::stream::Id;
 use crate::util::time::Now;
 
 /// Lets the first stop of a camera ask how focus and iris stand, and forgets that.
@@ -791,4 +792,58 @@ fn a_stop_knows_whether_something_of_ours_may_be_running() {
     sim.stop();
     sim.pass(secs(1));
     assert_eq!(may_move(&mut sim), [true, false]);
+}
+
+#[test]
+fn an_id_that_leads_elsewhere_ends_what_it_set_in_motion_and_nothing_else() {
+    let other = Id::parse("cameraId", "another").unwrap();
+    // A movement, answered or not.
+    for rtt in [20, 1_000] {
+        let mut sim = Sim::new();
+        warm(&mut sim);
+        sim.manners = Manners::Good { rtt };
+        let moved = sim.act(PtzAction::PanLeft, None);
+        sim.pass(ms(200));
+        sim.left(&other);
+        sim.pass(ms(1));
+        assert!(!sim.log().iter().any(|line| line.contains("stop")));
+        sim.left(&camera());
+        sim.pass(secs(5));
+        assert!(sim.still() && sim.lane.is_quiet());
+        assert!(sim.reply(moved).is_some());
+        assert_eq!(sim.ptz_kinds(), []);
+    }
+    // One that waits is not sent any more.
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.manners = Manners::Good { rtt: 1_000 };
+    sim.act(PtzAction::FocusAuto, None);
+    let waits = sim.act(PtzAction::PanLeft, None);
+    sim.left(&camera());
+    sim.pass(secs(5));
+    assert!(sim.ok(waits).superseded);
+    assert!(sim.position.abs() < 0.001, "{}", sim.position);
+    // A tour of ours, and one of the camera's own.
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.start_patrol(1_000, &[("LEFT", 0, 60_000)]);
+    sim.pass(secs(1));
+    assert!(!sim.still());
+    sim.left(&other);
+    sim.pass(secs(1));
+    assert!(!sim.still() && sim.lane.patrol().is_some());
+    sim.left(&camera());
+    sim.pass(secs(1));
+    assert!(sim.still() && sim.lane.patrol().is_none());
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.act(PtzAction::StartPatrol, None);
+    sim.pass(secs(1));
+    sim.log();
+    sim.left(&other);
+    sim.pass(secs(1));
+    assert_eq!(sim.log(), [""; 0]);
+    sim.left(&camera());
+    sim.pass(secs(1));
+    assert_eq!(sim.log(), ["3000 stop control"]);
 }

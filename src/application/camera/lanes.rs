@@ -2,12 +2,10 @@
 //! which of them goes when another camera wants its place. Starts no thread and knows no command.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::address::Host;
 use super::book::Spot;
 use super::running::{Flags, Input};
 use crate::domain::error::{ErrorCode, Fault};
@@ -16,13 +14,16 @@ use crate::domain::stream::CameraId;
 /// Most cameras that have a lane at a time.
 const MAX_LANES: usize = 64;
 
+/// Most ids of one camera that are remembered.
+const MAX_MOVERS: usize = 16;
+
 /// One lane.
 pub(super) struct LaneHandle {
     pub queue: Sender<Input>,
     pub flags: Arc<Flags>,
     pub generation: u64,
-    /// As the last command named its camera, and the host that it found it by.
-    pub named: (CameraId, Host),
+    /// The ids by which movements and tours were ordered, the last one last.
+    pub movers: Vec<CameraId>,
 }
 
 /// All of them, by the camera's place.
@@ -80,12 +81,54 @@ impl Lanes {
         }
     }
 
-    /// The lanes at an address whose last command found them by that host.
-    pub fn by(&self, ip: IpAddr, host: &Host) -> Vec<(Spot, CameraId)> {
+    /// The lane of a place: that very one; where its port is only inferred, one of that address and
+    /// channel that is in use, if there is one.
+    pub fn find(&self, at: Spot, port_is_said: bool, camera: &CameraId) -> Spot {
+        if port_is_said || self.map.contains_key(&at) {
+            return at;
+        }
         self.map
             .iter()
-            .filter(|(spot, handle)| spot.ip == ip && handle.named.1 == *host)
-            .map(|(spot, handle)| (*spot, handle.named.0.clone()))
+            .filter(|(spot, handle)| {
+                spot.ip == at.ip && spot.channel == at.channel && handle.is_in_use()
+            })
+            .max_by_key(|(_, handle)| (handle.movers.contains(camera), handle.generation))
+            .map_or(at, |(spot, _)| *spot)
+    }
+
+    /// The lanes that a camera's id has moved something in, and that it does not lead to any more.
+    /// Who calls a camera `by_address` alone means the port and channel that he says with it: that
+    /// is no camera that has gone elsewhere.
+    pub fn left_by(
+        &self,
+        camera: &CameraId,
+        by_address: bool,
+        now_at: Option<Spot>,
+    ) -> Vec<Sender<Input>> {
+        let same_ip = |spot: &Spot| now_at.is_some_and(|now| now.ip == spot.ip);
+        self.map
+            .iter()
+            .filter(|(spot, handle)| {
+                let elsewhere = Some(**spot) != now_at && !(by_address && same_ip(spot));
+                elsewhere && handle.movers.contains(camera)
+            })
+            .map(|(_, handle)| handle.queue.clone())
             .collect()
+    }
+}
+
+impl LaneHandle {
+    /// Whether something waits, runs or moves there.
+    fn is_in_use(&self) -> bool {
+        self.flags.quiet_since().is_none() || !self.queue.is_empty()
+    }
+
+    /// An id orders something that moves.
+    pub fn moved_by(&mut self, camera: &CameraId) {
+        self.movers.retain(|known| known != camera);
+        if self.movers.len() >= MAX_MOVERS {
+            self.movers.remove(0);
+        }
+        self.movers.push(camera.clone());
     }
 }

@@ -159,6 +159,17 @@ impl Motor {
             || self.halt.as_ref().is_some_and(|h| h.echo)
     }
 
+    /// Whether what runs here was ordered under this id.
+    pub(super) fn runs_for(&self, camera: &CameraId) -> bool {
+        let moving = self.moving.as_ref().is_some_and(|m| m.camera == *camera);
+        moving || self.on_its_way.as_ref() == Some(camera)
+    }
+
+    /// Whether a stop is under way that no newer movement is to take over from.
+    pub(super) fn is_being_stopped(&self) -> bool {
+        self.halt.as_ref().is_some_and(|h| h.yields_to.is_none())
+    }
+
     /// Something moves it that has no [`Motion`].
     pub(super) fn sent_on_its_way(&mut self, by: &CameraId) {
         self.on_its_way = Some(by.clone());

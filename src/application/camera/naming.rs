@@ -10,12 +10,12 @@ use crossbeam_channel::bounded;
 use super::address::Host;
 use super::book::Place;
 use super::contact::{CheckReport, QueryData};
-use super::order::{Command, CommandResult, Order, Origin, Query, Success};
+use super::order::{Command, CommandResult, Order, Origin, PatrolOrder, Query, Success};
 use super::service::{CameraReply, CameraService};
 use super::whereabouts::{Job, pick};
 use crate::domain::camera::CameraError;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::ptz::Drives;
+use crate::domain::stream::CameraId;
 
 /// Longest that a host name is looked up.
 const LOOKUP: Duration = Duration::from_secs(3);
@@ -46,30 +46,35 @@ impl CameraService {
         }
     }
 
-    /// A name leads elsewhere: what was set in motion by it there is stopped, because no stop by
-    /// that name finds it any more.
-    fn leave(&self, name: &str, before: IpAddr) {
+    /// A stream's source calls a camera by a name that nobody has looked up yet, and its id has set
+    /// something in motion: whether that is elsewhere is to be found out.
+    pub(super) fn look_up_for(&self, camera: &CameraId, name: &str, place: Place) {
+        let job = Job {
+            place,
+            command: Command {
+                id: self.shared.command_id(),
+                camera: camera.clone(),
+                origin: Origin::Internal,
+                age: Duration::ZERO,
+                // Asks the lane for nothing: it is the way there that counts.
+                order: Order::Patrol(PatrolOrder::Status),
+            },
+            reply: bounded(1).0,
+            since: Instant::now(),
+        };
+        let place = job.place.clone();
+        if self.by_name(name, job, false).is_err() {
+            self.settle(camera, &place, None);
+        }
+    }
+
+    /// Where a name leads is known now, or that nobody knows: what the ids of its cameras set in
+    /// motion elsewhere is stopped.
+    fn arrived(&self, name: &str, ip: Option<IpAddr>) {
         let host = Host::Name(name.to_owned());
-        for (spot, camera) in self.shared.lanes_by(before, &host) {
-            log::warn!(camera = camera.as_str(), was:% = spot; "the host name leads elsewhere; what moves there is stopped");
-            let job = Job {
-                place: Place {
-                    host: host.clone(),
-                    port: spot.port,
-                    channel: spot.channel,
-                },
-                command: Command {
-                    id: self.shared.command_id(),
-                    camera,
-                    origin: Origin::Internal,
-                    age: Duration::ZERO,
-                    order: Order::Stop(Drives::ALL),
-                },
-                reply: bounded(1).0,
-                since: Instant::now(),
-            };
-            // Refused where its thread is stuck or the node stops: then it is replaced or stopped.
-            let _ = self.hand_over(job, before);
+        let ip = ip.or_else(|| self.shared.parts.book.address(&host));
+        for (camera, place) in self.shared.parts.book.places_by(&host) {
+            self.settle(&camera, &place, ip);
         }
     }
 }
@@ -97,12 +102,8 @@ impl Asking {
         if let Ok(ip) = found {
             service.shared.parts.book.leads_to(name, ip);
         }
+        service.arrived(name, found.as_ref().ok().copied());
         self.hand_on(&found);
-        if let Some(before) = before
-            && found.is_ok_and(|ip| ip != before)
-        {
-            service.leave(name, before);
-        }
         self.ended = true;
     }
 

@@ -78,6 +78,16 @@ pub enum Order {
 }
 
 impl Order {
+    /// Whether it may set something in motion that has to be ended.
+    pub(super) fn sets_in_motion(&self) -> bool {
+        match self {
+            Self::Move { .. } | Self::Preset(PresetOrder::Goto { .. }) => true,
+            Self::CameraPatrol { start, .. } => *start,
+            Self::Patrol(order) => matches!(order, PatrolOrder::Start(_) | PatrolOrder::Resume(_)),
+            _ => false,
+        }
+    }
+
     /// Whether age makes no difference (contract 5).
     pub(super) fn is_never_stale(&self) -> bool {
         match self {

@@ -32,6 +32,8 @@ const ANSWERS: usize = 16;
 pub(super) enum Input {
     /// A command, the host that it finds its camera by, and who waits for its answer.
     Command(Command, Host, Sender<CameraReply>),
+    /// An id leads elsewhere: what it set in motion here is ended.
+    Left(CameraId),
     /// Look at the [`Flags`]. May be lost where the queue is full: then the thread looks anyway.
     Look,
 }
@@ -113,6 +115,7 @@ struct Waiting {
 enum Event {
     Answer(RequestId, Outcome<QueryData>),
     Command(Command),
+    Left(CameraId),
     Look,
     Time,
 }
@@ -191,6 +194,7 @@ impl Running {
                         self.last_camera = command.camera.clone();
                         Event::Command(command)
                     }
+                    Ok(Input::Left(camera)) => Event::Left(camera),
                     Ok(Input::Look) => Event::Look,
                     // What came before is finished.
                     Err(_) => {
@@ -234,6 +238,7 @@ impl Running {
             out.extend(match event {
                 Event::Answer(request, outcome) => lane.answer(request, outcome, now),
                 Event::Command(command) => lane.command(command, now),
+                Event::Left(camera) => lane.left(&camera, now),
                 Event::Look | Event::Time => lane.tick(now),
             });
             out

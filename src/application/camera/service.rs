@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
 use super::address::Host;
-use super::book::{Book, CameraAsk, KnownCamera, Spot};
+use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
 use super::contact::{Contact, QueryData};
 use super::directory::ConfiguredLogin;
 use super::lanes::{LaneHandle, Lanes};
@@ -148,7 +148,8 @@ impl CameraService {
         match &job.place.host {
             Host::Ip(ip) => {
                 let ip = *ip;
-                if patrol_only.is_some() && !shared.has_lane(&job.place.at(ip)) {
+                self.settle(&camera, &job.place, Some(ip));
+                if patrol_only.is_some() && !shared.has_lane(&job.place, ip, &camera) {
                     return without_lane(camera, patrol_only.as_ref());
                 }
                 self.hand_over(job, ip)?;
@@ -159,8 +160,10 @@ impl CameraService {
                     let names = shared.whereabouts();
                     (names.last(&name), names.is_awaited(&name))
                 };
-                let lane = last.is_some_and(|ip| shared.has_lane(&job.place.at(ip)));
-                if patrol_only.is_some() && !lane && !awaited {
+                let lane = last.is_some_and(|ip| shared.has_lane(&job.place, ip, &camera));
+                // Where the name leads may be where its tour runs, or somewhere else.
+                let idle = !lane && !awaited && !shared.moves_anywhere(&camera);
+                if patrol_only.is_some() && idle {
                     return without_lane(camera, patrol_only.as_ref());
                 }
                 self.by_name(&name, job, lane)?;
@@ -172,26 +175,30 @@ impl CameraService {
     /// Hands a command to the lane of its camera, which is made where there is none.
     pub(super) fn hand_over(&self, job: Job, ip: IpAddr) -> Result<(), Fault> {
         let shared = &self.shared;
-        let place = job.place.at(ip);
+        let wanted = job.place.at(ip);
+        let port_is_said = job.place.port_is_said;
         let (camera, host) = (job.command.camera.clone(), job.place.host.clone());
         let urgent = matches!(job.command.order, Order::Stop(_));
+        let moves = job.command.order.sets_in_motion();
+        self.settle(&camera, &job.place, Some(ip));
         let mut command = job.command;
         command.age = command.age.saturating_add(job.since.elapsed());
         let mut input = Input::Command(command, host.clone(), job.reply);
         let give_up = Instant::now() + STOP_WAITS;
         loop {
-            let (refused, queue) = {
+            let (refused, queue, place) = {
                 let mut lanes = shared.lanes();
+                let place = lanes.find(wanted, port_is_said, &camera);
                 let handle = match lanes.map.get_mut(&place) {
-                    Some(handle) => {
-                        handle.named = (camera.clone(), host.clone());
-                        handle
-                    }
+                    Some(handle) => handle,
                     None => self.start_lane(&mut lanes, place, &camera, &host)?,
                 };
+                if moves {
+                    handle.moved_by(&camera);
+                }
                 match handle.queue.try_send(input) {
                     Ok(()) => return Ok(()),
-                    Err(refused) => (refused, handle.queue.clone()),
+                    Err(refused) => (refused, handle.queue.clone(), place),
                 }
             };
             input = match refused {
@@ -220,6 +227,23 @@ impl CameraService {
         }
     }
 
+    /// A camera's id leads there now (`None` = nobody knows where its host's name leads). What it
+    /// has set in motion anywhere else is stopped and ended there, because no stop by that id comes
+    /// there any more.
+    pub(super) fn settle(&self, camera: &CameraId, place: &Place, ip: Option<IpAddr>) {
+        let left = {
+            let lanes = self.shared.lanes();
+            let now_at = ip.map(|ip| lanes.find(place.at(ip), place.port_is_said, camera));
+            let by_address = camera.as_str() == place.host.to_string();
+            lanes.left_by(camera, by_address, now_at)
+        };
+        for queue in left {
+            // Behind the commands that came before it. The lane's thread takes microseconds for
+            // each; where it is stuck, nothing could be stopped by it anyway.
+            let _ = queue.send_timeout(Input::Left(camera.clone()), STOP_WAITS);
+        }
+    }
+
     /// New limits and other configured logins, after a reload. Moves that run keep their ends.
     pub fn configure(&self, policy: LanePolicy, logins: Vec<ConfiguredLogin>) {
         *self
@@ -232,7 +256,20 @@ impl CameraService {
 
     /// What a stream's source tells of its camera.
     pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) {
-        self.shared.parts.book.learn_source(id, source);
+        let book = &self.shared.parts.book;
+        let Some(place) = book.learn_source(id, source) else {
+            return;
+        };
+        match &place.host {
+            Host::Ip(ip) => self.settle(id, &place, Some(*ip)),
+            Host::Name(name) => {
+                if let Some(ip) = book.address(&place.host) {
+                    self.settle(id, &place, Some(ip));
+                } else if self.shared.moves_anywhere(id) {
+                    self.look_up_for(id, name, place.clone());
+                }
+            }
+        }
     }
 
     /// Whether a stream may log in to its camera now: accounts lock for every protocol at once.
@@ -397,7 +434,7 @@ impl CameraService {
             queue,
             flags,
             generation,
-            named: (camera.clone(), host.clone()),
+            movers: Vec::new(),
         };
         Ok(lanes.map.entry(place).or_insert(handle))
     }
@@ -419,13 +456,15 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lanes at an address whose last command found them by that host.
-    pub(super) fn lanes_by(&self, ip: IpAddr, host: &Host) -> Vec<(Spot, CameraId)> {
-        self.lanes().by(ip, host)
+    fn has_lane(&self, place: &Place, ip: IpAddr, camera: &CameraId) -> bool {
+        let lanes = self.lanes();
+        let at = lanes.find(place.at(ip), place.port_is_said, camera);
+        lanes.map.contains_key(&at)
     }
 
-    fn has_lane(&self, place: &Spot) -> bool {
-        self.lanes().map.contains_key(place)
+    /// Whether an id may have set something in motion anywhere.
+    fn moves_anywhere(&self, camera: &CameraId) -> bool {
+        !self.lanes().left_by(camera, false, None).is_empty()
     }
 
     pub(super) fn command_id(&self) -> CommandId {

@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::fakes::{self, FakeNames, Told};
-use super::{CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PtzAsk, Said};
+use super::sim::plan;
+use super::{
+    CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PatrolOrder, PtzAsk, Said,
+    Sighting,
+};
 use crate::domain::camera::CameraError;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::{PtzAction, PtzEventKind};
-use crate::domain::stream::Id;
+use crate::domain::stream::{Id, MediaUrl};
 use crate::util::secret::Secret;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -280,4 +284,94 @@ fn a_bug_of_ours_costs_one_answer_and_leaves_nothing_moving() {
     assert!(reply.result.is_ok(), "{:?}", reply.result);
     let reply = send(&cameras, number, Origin::Rest, PtzAction::Stop).unwrap();
     assert!(reply.result.is_ok(), "{:?}", reply.result);
+}
+
+/// What a sweep has seen: a camera's HTTP port.
+fn sweep(cameras: &CameraService, ip: &str, port: u16) {
+    let seen = Sighting {
+        ip: ip.parse().unwrap(),
+        vendor: None,
+        http_port: Some(port),
+        rtsp_port: None,
+    };
+    cameras.sighted(&[seen], &[]);
+}
+
+fn patrol(cameras: &CameraService, ask: &CameraAsk, order: PatrolOrder) -> CameraReply {
+    cameras
+        .submit(ask, Origin::Rest, Duration::ZERO, Order::Patrol(order))
+        .unwrap()
+        .recv_timeout(SOON)
+        .unwrap()
+}
+
+#[test]
+fn a_sweep_that_names_another_port_leads_no_stop_astray() {
+    let (cameras, asked, _) = fakes::cameras();
+    let ask = called(Some("cam"), Some("192.168.7.1"), true);
+    sweep(&cameras, "192.168.7.1", 8899);
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    // The camera was slow to answer at its own port.
+    sweep(&cameras, "192.168.7.1", 80);
+    for ask in [
+        called(Some("cam"), None, false),
+        called(None, Some("192.168.7.1"), false),
+    ] {
+        assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+        assert!(done(&cameras, &ask, PtzAction::Stop).result.is_ok());
+    }
+    assert_eq!(cameras.lanes(), 1);
+    let asked = asked.lock().unwrap();
+    let elsewhere = |line: &&String| !line.starts_with("192.168.7.1:8899 ");
+    assert_eq!(asked.iter().find(elsewhere), None);
+}
+
+#[test]
+fn who_does_not_know_the_port_finds_what_runs() {
+    let (cameras, asked, _) = fakes::cameras();
+    // A camera whose port was said under one id; a sweep knows another.
+    let mut known = called(Some("cam"), Some("192.168.7.1"), true);
+    known.said.port = Some(8899);
+    let tour = plan(1_000, &[("LEFT", 0, 60_000)]);
+    let started = patrol(&cameras, &known, PatrolOrder::Start(Box::new(tour)));
+    assert!(started.result.is_ok(), "{:?}", started.result);
+    sweep(&cameras, "192.168.7.1", 80);
+    // The id is told anew, by a name of the same address, so that its port is not said any more.
+    let by_address = called(None, Some("192.168.7.1"), false);
+    let stopped = patrol(&cameras, &by_address, PatrolOrder::Stop(None));
+    assert!(stopped.result.is_ok(), "{:?}", stopped.result);
+    wait_for("the camera to stand", || {
+        let asked = asked.lock().unwrap();
+        asked.last().unwrap() == "192.168.7.1:8899 PanTiltZoom stop"
+    });
+}
+
+#[test]
+fn a_channel_that_was_guessed_gives_way_and_what_moves_there_is_stopped() {
+    let (cameras, asked, _) = fakes::cameras();
+    let id = Id::parse("cameraId", "cam").unwrap();
+    let source = |stream: u32| {
+        let url = format!(
+            "rtsp://admin:{}@192.168.7.1/Streaming/Channels/{stream}",
+            fakes::PASSWORD
+        );
+        let url = MediaUrl::parse("sourceUrl", &url).unwrap();
+        cameras.learn_source(&id, &url);
+    };
+    source(501);
+    let ask = called(Some("cam"), None, false);
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    let stops = || {
+        let asked = asked.lock().unwrap();
+        let stops = asked.iter().filter(|l| l.ends_with("PanTiltZoom stop"));
+        stops.count()
+    };
+    // The same channel once more.
+    source(502);
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    assert_eq!((stops(), cameras.lanes()), (0, 1));
+    source(601);
+    wait_for("the other channel to stand", || stops() == 1);
+    assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
+    assert_eq!(cameras.lanes(), 2);
 }

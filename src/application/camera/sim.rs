@@ -169,6 +169,12 @@ impl Sim {
         self.order(Origin::Ably, Order::Patrol(order))
     }
 
+    /// An id leads elsewhere from now on.
+    pub(super) fn left(&mut self, camera: &CameraId) {
+        let outputs = self.lane.left(camera, self.now);
+        self.perform(outputs);
+    }
+
     pub(super) fn link_lost(&mut self) {
         let outputs = self.lane.link_lost(self.now);
         self.perform(outputs);

@@ -174,6 +174,7 @@ mod tests {
             place: Place {
                 host: Host::Name("cam".into()),
                 port: 80,
+                port_is_said: false,
                 channel: 1,
             },
             command: Command {

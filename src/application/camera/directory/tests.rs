@@ -189,6 +189,7 @@ fn a_candidate_is_tried_and_the_accepted_one_stays_the_fallback() {
     assert_eq!(password(&mut directory, "cam").unwrap(), "new-1");
     assert_eq!(stop_password(&mut directory, "cam").unwrap(), "old-1");
     directory.refused(&there, &login("new-1"));
+    assert_eq!(directory.said_login(&cam, &there), None);
     assert_eq!(password(&mut directory, "cam").unwrap(), "old-1");
     directory.refused(&there, &login("old-1"));
     assert_eq!(password(&mut directory, "cam").unwrap(), "old-1");

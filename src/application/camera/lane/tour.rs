@@ -92,6 +92,14 @@ impl<D> Lane<D> {
         self.superseded(cancelled);
     }
 
+    /// The tour that was started under an id which leads elsewhere now ends.
+    pub(super) fn tour_left(&mut self, camera: &CameraId, now: Now) {
+        if let Some(tour) = self.tour.as_mut().filter(|tour| tour.camera == *camera) {
+            tour.machine.stop("the camera's id leads elsewhere now");
+            self.walk(now);
+        }
+    }
+
     pub(super) fn pause_for_manual(&mut self, now: Now) {
         if let Some(tour) = &mut self.tour {
             tour.machine.pause("a manual PTZ command", now.mono);
