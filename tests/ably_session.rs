@@ -72,6 +72,7 @@ fn quick() -> Timing {
         watch_interval: 50 * MS,
         watch_patience: 300 * MS,
         ack_patience: SEC,
+        token_gap: 50 * MS,
         ..Timing::default()
     }
 }

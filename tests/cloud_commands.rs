@@ -161,6 +161,37 @@ fn a_cut_line_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
+fn a_result_that_the_service_finds_too_large_is_answered_as_an_error() {
+    let site = Site::start();
+    site.send("START_STREAM", start_payload("t", "ok", "r"));
+    assert_eq!(site.result_of("r")["success"], true);
+    // A heartbeat may be what is refused: then another one is asked for.
+    for n in 0.. {
+        site.ably
+            .model(|model| model.faults.nack.push_back((40009, 400)));
+        let request = format!("q{n}");
+        let payload = json!({ "taskId": "t", "requestId": request });
+        site.send("QUERY_STATUS", payload);
+        let result = site.result_of(&request);
+        if result["success"] == true && n < 5 {
+            continue;
+        }
+        assert_eq!(result["success"], false, "{result}");
+        assert_eq!(result["command"], "QUERY_STATUS");
+        assert_eq!(result["data"], Value::Null);
+        let words = result["errorMessage"].as_str().unwrap();
+        assert!(words.contains("40009"), "{words}");
+        break;
+    }
+    wait_for("no result to wait", SOON, || {
+        let health = site.daemon.get("/api/stream/health");
+        let words = health["parts"]["ably"]["reason"].as_str()?.to_owned();
+        words.contains("results waiting 0").then_some(())
+    });
+    site.ably.assert_clean();
+}
+
+#[test]
 fn streams_outlive_the_line_and_the_result_waits_for_it() {
     let site = Site::start();
     let node = site.daemon.node_id.clone();

@@ -363,8 +363,13 @@ impl Bridge {
             AblyEvent::ContinuityLost { rewinding } => {
                 log::warn!(rewinding = rewinding; "commands may have been lost while the line was down; what the service still holds is fetched");
             }
-            AblyEvent::Refused { channel, why, .. } => {
+            AblyEvent::Refused {
+                channel, why, kept, ..
+            } => {
                 log::error!(channel = channel.as_str(); "the cloud's line refused a message: {why}");
+                if let Some(result) = kept {
+                    self.line.speaker.too_large(*result, &why);
+                }
             }
             AblyEvent::ClonedMachineId(true) => {
                 log::error!(node = self.line.node_id.as_str(); "another device uses this machine id (a cloned image?): give each its own lss.node.machine_id");

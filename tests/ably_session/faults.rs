@@ -128,7 +128,9 @@ fn nacks_are_waited_out_or_told() {
         .model(|model| model.faults.nack.push_back((40160, 401)));
     rig.result("never").unwrap();
     rig.event("the refusal", |event| match event {
-        AblyEvent::Refused { id, channel, why } => {
+        AblyEvent::Refused {
+            id, channel, why, ..
+        } => {
             assert_eq!((id.as_str(), channel.as_str()), ("never", STATUS));
             assert!(matches!(why, Refusal::Refused(e) if e.code == 40160));
             Some(())

@@ -17,8 +17,8 @@ use rustls::ClientConfig;
 
 use super::connection::Machine;
 use super::connection::types::{
-    ChannelState, ConnectionState, Credentials, Delivery, Input, Output, Refusal, Settings,
-    StateChange, Timing, TransportId, Urgent,
+    ChannelState, ConnectionState, Credentials, Delivery, Input, Output, Publish, Refusal,
+    Settings, StateChange, Timing, TransportId, Urgent,
 };
 use super::doorbell::Doorbell;
 use super::endpoint::Hosts;
@@ -112,6 +112,8 @@ pub enum AblyEvent {
         channel: String,
         /// Why.
         why: Refusal,
+        /// A kept one that was too large, with its place: an error may go in its stead.
+        kept: Option<Box<Publish>>,
     },
     /// Our presence was refused; it is tried again.
     PresenceRefused(ErrorInfo),
@@ -408,9 +410,17 @@ impl Runner {
             Output::ContinuityLost { rewinding, .. } => {
                 self.tell(AblyEvent::ContinuityLost { rewinding });
             }
-            Output::Refused { id, channel, why } => {
-                self.tell(AblyEvent::Refused { id, channel, why });
-            }
+            Output::Refused {
+                id,
+                channel,
+                why,
+                kept,
+            } => self.tell(AblyEvent::Refused {
+                id,
+                channel,
+                why,
+                kept,
+            }),
             Output::PresenceRefused(error) => self.tell(AblyEvent::PresenceRefused(error)),
             Output::LinkLost => self.tell(AblyEvent::LinkLost),
             Output::ClonedMachineId(cloned) => self.tell(AblyEvent::ClonedMachineId(cloned)),

@@ -164,7 +164,8 @@ impl AblyHandle {
     }
 
     /// Hands a publish over. Does not wait. What is too large for the service, as far as that is
-    /// known now, is refused at once; a refusal that comes later is an event.
+    /// known now, is refused at once; a refusal that comes later is an event, and so is that of
+    /// what must not be lost: it comes back with it.
     pub fn publish(&self, outgoing: Outgoing) -> Result<(), Refusal> {
         let data = outgoing.data.encode();
         let size = message_size(&outgoing.name, &data);
@@ -184,16 +185,23 @@ impl AblyHandle {
             return Err(Refusal::Ended);
         }
         let max = state.status.max_message_size;
-        if size > max {
+        if size > max && !matches!(publish.kind, PublishKind::Kept(_)) {
             return Err(Refusal::TooLarge { size, max });
         }
         let waiting = &mut state.inbox.publishes;
         match &mut publish.kind {
             PublishKind::Kept(place) => place.fill(size),
-            PublishKind::Latest => waiting.retain(|old| {
-                let latest = matches!(old.kind, PublishKind::Latest);
-                !(latest && old.channel == publish.channel && old.name == publish.name)
-            }),
+            PublishKind::Latest => {
+                let replaced = |old: &&mut Publish| {
+                    let latest = matches!(old.kind, PublishKind::Latest);
+                    latest && old.channel == publish.channel && old.name == publish.name
+                };
+                // In its place, so that it gets its turn.
+                if let Some(old) = waiting.iter_mut().find(replaced) {
+                    *old = publish;
+                    return Ok(());
+                }
+            }
             PublishKind::Event => {
                 let is_event = |old: &Publish| matches!(old.kind, PublishKind::Event);
                 if waiting.iter().filter(|old| is_event(old)).count() >= MAX_EVENTS

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::{Value, json};
 
 use super::connection::ledger::{Place, Priority};
-use super::connection::types::{Delivery, PublishKind};
+use super::connection::types::{Delivery, Publish, PublishKind, Refusal};
 use super::data::Data;
 use super::frame::Message;
 use super::handle::{AblyHandle, Outgoing};
@@ -101,6 +101,22 @@ impl AblyLine {
         self.publish(&self.status, HEARTBEAT, json, PublishKind::Latest);
     }
 
+    /// In place of a result that was refused as too large goes an error that says so, under an id
+    /// of its own.
+    pub fn too_large(&self, refused: Publish, why: &Refusal) {
+        let name = refused.name.as_str();
+        let before = refused.data.size;
+        let error = as_error(
+            refused.data.data.as_deref().unwrap_or_default(),
+            &why.to_string(),
+        );
+        if error.len() >= before {
+            log::error!(name = name, bytes = before; "a message is given up: {why}");
+            return;
+        }
+        self.publish(&refused.channel, name, &error, refused.kind);
+    }
+
     /// What a payload may have now, in bytes, its message's name included.
     pub fn max_size(&self) -> usize {
         self.handle().status().max_message_size
@@ -173,7 +189,12 @@ fn fitted(json: String, max: usize) -> String {
     let size = json.len();
     let text = format!("the result of {size} bytes is over the cloud line's limit of {max} bytes");
     log::error!(bytes = size, limit = max; "a result is too large for the cloud; an error is sent instead");
-    let mut result = serde_json::from_str(&json).unwrap_or_else(|_| json!({}));
+    as_error(&json, &text)
+}
+
+/// The same answer as an error, without its data.
+fn as_error(json: &str, text: &str) -> String {
+    let mut result = serde_json::from_str(json).unwrap_or_else(|_| json!({}));
     if let Value::Object(map) = &mut result {
         map.insert("success".to_owned(), Value::Bool(false));
         map.insert("data".to_owned(), Value::Null);
@@ -181,7 +202,7 @@ fn fitted(json: String, max: usize) -> String {
             "errorCode".to_owned(),
             ErrorCode::InternalError.number().into(),
         );
-        map.insert("errorMessage".to_owned(), text.into());
+        map.insert("errorMessage".to_owned(), text.to_owned().into());
     }
     result.to_string()
 }

@@ -15,7 +15,9 @@ pub(super) fn report(output: &Output, machine: &Machine) {
             log::warn!(reason = words(reason.as_ref()).as_str(), rewinding = *rewinding;
                 "Ably did not keep every command for us");
         }
-        Output::Refused { id, channel, why } => {
+        Output::Refused {
+            id, channel, why, ..
+        } => {
             log::warn!(message = id.as_str(), channel = channel.as_str(),
                 reason = why.to_string().as_str(); "a publish was refused");
         }

@@ -39,15 +39,19 @@ pub(super) fn connected(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// A TCP socket that counts what it wrote: progress is what tells a slow line from a dead one.
+/// A TCP socket that counts what it wrote and read: progress is what tells a slow line from a dead
+/// one.
 pub(super) struct Counted {
     tcp: TcpStream,
     written: u64,
+    read: u64,
 }
 
 impl Read for Counted {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.tcp.read(buf)
+        let read = self.tcp.read(buf)?;
+        self.read = self.read.wrapping_add(u64::try_from(read).unwrap_or(0));
+        Ok(read)
     }
 }
 
@@ -80,7 +84,11 @@ impl Stream {
         tls: Option<&Arc<ClientConfig>>,
         host: &str,
     ) -> Result<Self, TransportFault> {
-        let counted = Counted { tcp, written: 0 };
+        let counted = Counted {
+            tcp,
+            written: 0,
+            read: 0,
+        };
         let Some(config) = tls else {
             return Ok(Self::Plain(counted));
         };
@@ -100,6 +108,14 @@ impl Stream {
         match self {
             Self::Plain(counted) => counted.written,
             Self::Tls(tls) => tls.sock.written,
+        }
+    }
+
+    /// Bytes that came in on the wire.
+    pub(super) fn received(&self) -> u64 {
+        match self {
+            Self::Plain(counted) => counted.read,
+            Self::Tls(tls) => tls.sock.read,
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) enum Event {
     Opened,
     /// A text frame.
     Text(String),
-    /// Something that is no text frame, but a sign of life.
+    /// Something that is no text frame, but a sign of life; also a part of one.
     Activity,
     /// A frame that can't be read; the transport goes on.
     Unreadable(&'static str),
@@ -60,6 +60,8 @@ pub(super) struct Transport {
     phase: Phase,
     /// Since when, and at how many bytes, writing is stuck.
     stuck: Option<(Instant, u64)>,
+    /// Bytes that had come when that was last looked at.
+    received: u64,
     /// The last turn stopped before everything was read.
     more: bool,
 }
@@ -96,6 +98,7 @@ impl Transport {
             tls,
             phase: Phase::Resolving,
             stuck: None,
+            received: 0,
             more: false,
         }
     }
@@ -255,7 +258,15 @@ impl Transport {
                     self.end(events, FaultKind::Closed, "closed by the service");
                     return;
                 }
-                Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
+                    let received = socket.get_ref().received();
+                    if std::mem::replace(&mut self.received, received) != received
+                        && events.is_empty()
+                    {
+                        events.push(Event::Activity);
+                    }
+                    return;
+                }
                 Err(Error::Utf8(_)) => Event::Unreadable("it is not UTF-8"),
                 Err(error) => {
                     let (kind, text) = describe(&error);

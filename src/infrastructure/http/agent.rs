@@ -1,6 +1,6 @@
 //! ureq agents with a bound on everything: names, connecting, sending, the answer's head and body,
-//! the whole. No redirects are followed (a captive portal redirects; none of our peers does), no
-//! proxy is taken from the environment (the other half of the cloud's traffic would not use it).
+//! the whole. No redirects are followed (a captive portal redirects; who may follow one does so
+//! himself), no proxy is taken from the environment (the other half of the cloud's traffic would not use it).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -27,6 +27,8 @@ pub(super) enum Step {
     #[default]
     None,
     Token(RequestId),
+    /// A token is needed, and was asked for just now: not before then again.
+    TokenDue(Instant),
     Check(RequestId),
     Transport,
 }
@@ -61,9 +63,16 @@ impl Machine {
             (Credentials::Key(key), _) => Login::Key(key),
             (Credentials::Tokens, Some(token)) => Login::Token(&token.value),
             (Credentials::Tokens, None) => {
-                let id = self.request_id();
-                self.link.round.step = Step::Token(id);
-                self.out.push(Output::FetchToken(id, host));
+                let due = self.token_due(now.mono);
+                if due > now.mono {
+                    self.link.round.step = Step::TokenDue(due);
+                    self.link.round.until = Some(due);
+                } else {
+                    let id = self.request_id();
+                    self.link.round.step = Step::Token(id);
+                    self.link.token_asked = Some(now.mono);
+                    self.out.push(Output::FetchToken(id, host));
+                }
                 return;
             }
         };
@@ -173,6 +182,10 @@ impl Machine {
                     },
                     now,
                 );
+            }
+            Step::TokenDue(_) => {
+                let host = self.link.host.clone();
+                self.open(host, now);
             }
             Step::Check(id) => self.on_connectivity(id, false, now),
             Step::Transport | Step::None => {

@@ -5,7 +5,11 @@
 //! is in, then released in the order of their timestamps; urgent ones pass at once. The backlog is
 //! in at the first of: an ATTACHED without HAS_BACKLOG; a message that was made after the ATTACHED
 //! (by the server's clock: a channel's stream is in order, so what is live comes after what is
-//! stored); a quiet period; a deadline; too much being held.
+//! stored); a quiet period, in which not a byte came; a deadline; too much being held.
+//!
+//! On a line that is slower than that, stored messages still come when nothing is held any more. So
+//! for two minutes after a rewind each message is looked at: what an earlier run of ours has had is
+//! dropped, and only what was made after the ATTACHED counts as live.
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
@@ -30,6 +34,8 @@ pub(super) struct Feed {
     /// The first ATTACHED of the process: our time, and the server's if the frame told.
     first_attached: Option<(Instant, Option<i64>)>,
     hold: Option<Hold>,
+    /// The last rewind, as long as something of it may come.
+    rewound: Option<Rewound>,
     /// A resumed stream that may still be catching up.
     catching_up: Option<Backlog>,
     /// Times that continuity was lost.
@@ -43,6 +49,22 @@ struct Hold {
     until: Instant,
     /// Once the rewound ATTACHED is there.
     backlog: Option<Backlog>,
+}
+
+#[derive(Clone, Copy)]
+struct Rewound {
+    attached: Instant,
+    until: Instant,
+}
+
+impl Rewound {
+    /// Whether a message can't be one of those that were stored, as far as that can be known.
+    fn is_live(&self, message: &Message, clock: &ServerClock) -> bool {
+        match (message.timestamp, clock.at_least(self.attached)) {
+            (Some(made), Some(attached)) => made > attached,
+            _ => true,
+        }
+    }
 }
 
 /// Stored messages that are coming in.
@@ -81,6 +103,7 @@ impl Feed {
             seen: Seen::default(),
             first_attached: None,
             hold: None,
+            rewound: None,
             catching_up: None,
             lost: 0,
         }
@@ -126,6 +149,10 @@ impl Feed {
         now: Instant,
         timing: &Timing,
     ) -> Vec<Delivery> {
+        self.rewound = Some(Rewound {
+            attached: now,
+            until: now + timing.rewind_doubt,
+        });
         if !has_backlog {
             return self.release();
         }
@@ -151,7 +178,9 @@ impl Feed {
         if let Some(made) = message.timestamp {
             clock.stored(made, now);
         }
-        if self.hold.is_some() && self.is_of_an_earlier_run(&message, clock) {
+        let rewound = self.rewound.filter(|rewound| now < rewound.until);
+        let suspect = self.hold.is_some() || rewound.is_some();
+        if suspect && self.is_of_an_earlier_run(&message, clock) {
             return Vec::new();
         }
         if !self.seen.insert(message.id.as_deref()) {
@@ -166,9 +195,11 @@ impl Feed {
                 backlog.quiet_at = now + timing.backlog_quiet;
                 backlog.is_live(&message)
             }
-            None => true,
+            None => rewound.is_none_or(|rewound| rewound.is_live(&message, clock)),
         };
-        let made = message.timestamp;
+        // Since a reconnect the clock may be behind, and what is old look new.
+        let known = live || !clock.is_doubtful();
+        let made = message.timestamp.filter(|_| known);
         let delivery = Delivery {
             replayed: !live,
             held: false,
@@ -212,6 +243,17 @@ impl Feed {
         }
         keyed.sort_by_key(|(made, _)| *made);
         keyed.into_iter().map(|(_, delivery)| delivery).collect()
+    }
+
+    /// Something came on the line, and be it half a frame: a backlog that is coming in is not over.
+    pub(super) fn bytes(&mut self, now: Instant, timing: &Timing) {
+        let backlog = match &mut self.hold {
+            Some(hold) => hold.backlog.as_mut(),
+            None => self.catching_up.as_mut(),
+        };
+        if let Some(backlog) = backlog {
+            backlog.quiet_at = now + timing.backlog_quiet;
+        }
     }
 
     /// Ends what is over.

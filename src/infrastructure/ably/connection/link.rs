@@ -59,6 +59,10 @@ pub(super) struct Link {
     /// When it must be renewed, and when it is no longer worth trying.
     pub(super) token_renew_at: Option<Instant>,
     pub(super) token_ends_at: Option<Instant>,
+    /// When the source was last asked.
+    pub(super) token_asked: Option<Instant>,
+    /// A lifetime that can't be meant, and has been said.
+    pub(super) odd_lifetime: Option<Duration>,
     pub(super) renewal: Option<(RequestId, Instant)>,
     pub(super) closing: Option<Closing>,
 }
@@ -94,6 +98,8 @@ impl Link {
             token: None,
             token_renew_at: None,
             token_ends_at: None,
+            token_asked: None,
+            odd_lifetime: None,
             renewal: None,
             closing: None,
         }
@@ -277,6 +283,10 @@ impl Machine {
 
     /// CONNECTED (RTN6, RTN15c, RTN24).
     pub(super) fn on_connected(&mut self, frame: ProtocolMessage, now: Now) {
+        if self.is_connecting() {
+            // The machine may have slept, and our clock with it.
+            self.clock.doubt();
+        }
         if let Some(made) = frame.timestamp {
             self.clock.fresh(made, now.mono);
         }
@@ -323,6 +333,7 @@ impl Machine {
         self.link.connects = self.link.connects.saturating_add(1);
         self.link.suspend_at = None;
         self.clock_asked = None;
+        self.clock_due = Some(now.mono);
         self.outbox.connected(resumed);
         // Channels change before anybody hears of CONNECTED (RTL3d1).
         self.link.now.state = ConnectionState::Connected;
@@ -408,6 +419,7 @@ impl Machine {
         let current = id == self.link.transport && self.link.open;
         if current {
             self.link.heard_at = now.mono;
+            self.feed.bytes(now.mono, &self.settings.timing);
         }
         current
     }

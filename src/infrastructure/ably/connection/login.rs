@@ -1,13 +1,16 @@
 //! Tokens: fetched before a connect, renewed within a connection, replaced when refused (RSA4,
 //! RTN14b, RTN15h, RTN22). With an API key there is nothing to do here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::frame::{Action, ErrorInfo, ProtocolMessage};
 use super::attempt::Step;
 use super::link::MAX_MS;
 use super::types::{Credentials, Output, RequestId, Token, TokenFault};
 use super::{Machine, Now};
+
+/// No token is believed to live longer.
+const LONGEST_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 
 impl Machine {
     /// A token was refused while connecting: renew it once, then wait (RTN14b, RSA4a2).
@@ -33,8 +36,9 @@ impl Machine {
         let renewing = self.link.renewal.is_some_and(|(asked, _)| asked == id);
         match answer {
             Ok(token) if connecting || renewing => {
+                let plausible = self.plausible(token.lifetime);
                 // Renewed a tenth of its life, at most a minute, before its end.
-                let life = token.lifetime.map(|l| l.min(Duration::from_millis(MAX_MS)));
+                let life = plausible.map(|l| l.min(Duration::from_millis(MAX_MS)));
                 let early = |l: Duration| l.saturating_sub((l / 10).min(Duration::from_secs(60)));
                 self.link.token_renew_at = life.map(|life| now.mono + early(life));
                 self.link.token_ends_at = life.map(|life| now.mono + life);
@@ -78,6 +82,32 @@ impl Machine {
         self.out.push(Output::Note(text));
     }
 
+    /// When the token source may be asked: a source whose tokens are refused at once, or have
+    /// ended, must not be asked without a pause.
+    pub(super) fn token_due(&self, now: Instant) -> Instant {
+        let gap = self.settings.timing.token_gap;
+        let due = self.link.token_asked.map(|asked| asked + gap);
+        due.map_or(now, |due| due.max(now))
+    }
+
+    /// A lifetime that can be meant. One that is over already, or before a renewal could be asked
+    /// for, is ignored, and so is one of years: then the service says when a token has ended.
+    fn plausible(&mut self, lifetime: Option<Duration>) -> Option<Duration> {
+        let lifetime = lifetime?;
+        let least = self.settings.timing.token_gap * 2;
+        if (least..=LONGEST_LIFE).contains(&lifetime) {
+            self.link.odd_lifetime = None;
+            return Some(lifetime);
+        }
+        if self.link.odd_lifetime.replace(lifetime).is_none() {
+            let text = format!(
+                "the token source says that its token lives for {lifetime:?}: that can't be meant and is ignored"
+            );
+            self.out.push(Output::Note(text));
+        }
+        None
+    }
+
     /// AUTH from the server, or our own timer: renew within the connection (RTN22).
     pub(super) fn renew_token(&mut self, now: Now) {
         self.link.token_renew_at = None;
@@ -85,6 +115,12 @@ impl Machine {
         if !renewable || !self.is_connected() || self.link.renewal.is_some() {
             return;
         }
+        let due = self.token_due(now.mono);
+        if due > now.mono {
+            self.link.token_renew_at = Some(due);
+            return;
+        }
+        self.link.token_asked = Some(now.mono);
         let id = self.request_id();
         self.link.renewal = Some((id, now.mono + self.settings.timing.request));
         let host = self.link.host.clone();

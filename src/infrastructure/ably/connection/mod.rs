@@ -46,8 +46,8 @@ use crate::util::time::Now;
 
 /// What a publish may have until the server says otherwise (TO3l8).
 pub const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
-/// After a failed asking of the server's time.
-const CLOCK_RETRY: Duration = Duration::from_secs(300);
+/// After an asking of the server's time that failed, or took so long that it says little.
+const CLOCK_RETRY: Duration = Duration::from_secs(60);
 
 /// The machine.
 pub struct Machine {
@@ -410,7 +410,17 @@ impl Machine {
     fn report(&mut self, settled: impl IntoIterator<Item = Settled>) {
         self.out.extend(settled.into_iter().map(|one| match one {
             Settled::Acked(id) => Output::Acked(id),
-            Settled::Refused { id, channel, why } => Output::Refused { id, channel, why },
+            Settled::Refused {
+                id,
+                channel,
+                why,
+                kept,
+            } => Output::Refused {
+                id,
+                channel,
+                why,
+                kept,
+            },
         }));
     }
 

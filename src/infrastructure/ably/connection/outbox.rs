@@ -56,13 +56,15 @@ enum Kind {
 }
 
 /// What became of a publish.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Settled {
     Acked(String),
     Refused {
         id: String,
         channel: String,
         why: Refusal,
+        /// What was to be kept, where something smaller may go in its place.
+        kept: Option<Box<Publish>>,
     },
 }
 
@@ -74,15 +76,10 @@ impl Drop for Outbox {
             return;
         }
         for entry in self.entries.drain(..) {
-            if let Kind::Kept(place) = entry.kind {
-                let ledger = place.ledger();
-                ledger.rescue(Publish {
-                    channel: entry.channel,
-                    name: entry.name,
-                    data: entry.data,
-                    id: entry.id,
-                    kind: PublishKind::Kept(place),
-                });
+            if let Some(publish) = entry.into_kept()
+                && let PublishKind::Kept(place) = &publish.kind
+            {
+                place.ledger().rescue(publish);
             }
         }
     }
@@ -106,10 +103,33 @@ impl Entry {
 
     fn refused(self, why: Refusal) -> Settled {
         Settled::Refused {
-            id: self.id,
-            channel: self.channel,
+            id: self.id.clone(),
+            channel: self.channel.clone(),
+            kept: why
+                .is_for_size()
+                .then(|| self.into_kept())
+                .flatten()
+                .map(Box::new),
             why,
         }
+    }
+
+    /// As it was handed over, if it holds a place.
+    fn into_kept(self) -> Option<Publish> {
+        let Kind::Kept(place) = self.kind else {
+            return None;
+        };
+        Some(Publish {
+            channel: self.channel,
+            name: self.name,
+            data: self.data,
+            id: self.id,
+            kind: PublishKind::Kept(place),
+        })
+    }
+
+    fn replaces(&self, old: &Self) -> bool {
+        matches!(old.kind, Kind::Latest) && old.channel == self.channel && old.name == self.name
     }
 
     fn waits_as(&self, kind: &Kind) -> bool {
@@ -154,9 +174,12 @@ impl Outbox {
         match &mut entry.kind {
             Kind::Kept(place) => place.fill(size),
             Kind::Latest => {
-                let same = |old: &Entry| old.channel == entry.channel && old.name == entry.name;
-                self.entries
-                    .retain(|old| !(old.waits_as(&Kind::Latest) && same(old)));
+                // In its place: at the end of the queue it would never get to the front.
+                let waits = |old: &&mut Entry| old.serial.is_none() && entry.replaces(old);
+                if let Some(old) = self.entries.iter_mut().find(waits) {
+                    *old = entry;
+                    return None;
+                }
             }
             Kind::Event => self.make_room_for_event(size),
         }
@@ -196,18 +219,20 @@ impl Outbox {
             entry.serial = None;
             entry.sent = None;
         }
-        // What was in flight may now stand beside a newer one of which only one is wanted.
-        let mut newest: Vec<(String, String)> = Vec::new();
-        let mut kept = VecDeque::with_capacity(self.entries.len());
-        while let Some(entry) = self.entries.pop_back() {
-            let key = (entry.channel.clone(), entry.name.clone());
-            if matches!(entry.kind, Kind::Latest) {
-                if newest.contains(&key) {
-                    continue;
-                }
-                newest.push(key);
+        self.only_the_newest();
+    }
+
+    /// What was in flight may stand beside a newer one of which only one is wanted: the newer one
+    /// takes its place.
+    fn only_the_newest(&mut self) {
+        let mut kept: VecDeque<Entry> = VecDeque::with_capacity(self.entries.len());
+        for entry in self.entries.drain(..) {
+            let latest = matches!(entry.kind, Kind::Latest);
+            let older = |old: &&mut Entry| latest && old.serial.is_none() && entry.replaces(old);
+            match kept.iter_mut().find(older) {
+                Some(old) if entry.serial.is_none() => *old = entry,
+                _ => kept.push_back(entry),
             }
-            kept.push_front(entry);
         }
         self.entries = kept;
     }
@@ -338,6 +363,7 @@ impl Outbox {
         }
         match error {
             Some(error) if may_pass_later(error) => {
+                self.only_the_newest();
                 self.pauses = self.pauses.saturating_add(1);
                 self.paused_until = Some(now + doubling(PAUSE, self.pauses, MAX_PAUSE));
             }

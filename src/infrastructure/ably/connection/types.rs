@@ -79,8 +79,12 @@ pub struct Timing {
     pub watch_interval: Duration,
     /// A ping without an answer for this long: the link counts as lost.
     pub watch_patience: Duration,
-    /// Between askings of the server's time.
+    /// Between askings of the server's time within one connection.
     pub clock_refresh: Duration,
+    /// Tokens are fetched at most this often.
+    pub token_gap: Duration,
+    /// For so long after a rewind, what comes may be what was stored.
+    pub rewind_doubt: Duration,
 }
 
 impl Default for Timing {
@@ -102,6 +106,8 @@ impl Default for Timing {
             watch_interval: Duration::from_secs(2),
             watch_patience: Duration::from_secs(3),
             clock_refresh: Duration::from_secs(3600),
+            token_gap: Duration::from_secs(10),
+            rewind_doubt: Duration::from_secs(120),
         }
     }
 }
@@ -237,6 +243,19 @@ pub enum Refusal {
     Ended,
 }
 
+impl Refusal {
+    /// Whether something smaller might be taken.
+    pub fn is_for_size(&self) -> bool {
+        /// Maximum message length exceeded.
+        const TOO_LONG: u32 = 40009;
+        match self {
+            Self::TooLarge { .. } => true,
+            Self::Refused(error) => error.code == TOO_LONG,
+            Self::Full | Self::Ended => false,
+        }
+    }
+}
+
 /// What happens to the machine.
 #[derive(Debug)]
 pub enum Input {
@@ -309,6 +328,8 @@ pub enum Output {
         channel: String,
         /// Why.
         why: Refusal,
+        /// A kept one that was too large, with its place: an error may go in its stead.
+        kept: Option<Box<Publish>>,
     },
     /// Our presence was refused; it is tried again (RTP17e, 91004).
     PresenceRefused(ErrorInfo),

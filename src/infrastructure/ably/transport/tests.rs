@@ -103,6 +103,28 @@ fn open() -> (Transport, TcpStream) {
     (plain, server.join().unwrap())
 }
 
+#[test]
+fn a_part_of_a_frame_is_a_sign_of_life() {
+    let (mut transport, mut peer) = open();
+    let mut next = || {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut events = transport.drive(true, Instant::now());
+            if let Some(event) = events.pop() {
+                return event;
+            }
+            assert!(Instant::now() < until);
+        }
+    };
+    // A text frame of four bytes, in three parts.
+    peer.write_all(&[0x81]).unwrap();
+    assert!(matches!(next(), Event::Activity));
+    peer.write_all(&[4, b'a', b'b']).unwrap();
+    assert!(matches!(next(), Event::Activity));
+    peer.write_all(b"cd").unwrap();
+    assert!(matches!(next(), Event::Text(text) if text == "abcd"));
+}
+
 /// Writes until the peer's buffers are full.
 fn fill(transport: &mut Transport, now: Instant) {
     for _ in 0..100 {

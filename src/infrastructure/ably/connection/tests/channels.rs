@@ -231,7 +231,7 @@ fn ages_are_told_by_the_servers_clock() {
 }
 
 #[test]
-fn the_servers_time_is_asked_for_on_connect_and_hourly() {
+fn the_servers_time_is_asked_for_at_each_connect_and_hourly() {
     use super::super::types::TimeAnswer;
     let asked = |out: &[Output]| {
         out.iter().find_map(|one| match one {
@@ -256,8 +256,59 @@ fn the_servers_time_is_asked_for_on_connect_and_hourly() {
     assert_eq!(age, Some(Duration::from_millis(50)));
     assert!(asked(&bench.wait_alive(SEC * 3590)).is_none());
     let (id, _) = asked(&bench.wait_alive(SEC * 20)).unwrap();
-    // No answer: again in five minutes.
+    // No answer, or one that took so long that it says little: again in a minute.
     bench.feed(Input::ServerTime(id, None));
-    assert!(asked(&bench.wait_alive(SEC * 290)).is_none());
+    assert!(asked(&bench.wait_alive(SEC * 50)).is_none());
+    let (id, _) = asked(&bench.wait_alive(SEC * 20)).unwrap();
+    let slow = TimeAnswer {
+        server_ms: 9_000_000,
+        at: bench.now.mono,
+        round_trip: SEC * 4,
+    };
+    bench.feed(Input::ServerTime(id, Some(slow)));
+    assert!(asked(&bench.wait_alive(SEC * 50)).is_none());
     assert!(asked(&bench.wait_alive(SEC * 20)).is_some());
+    // Whatever was under way or known: at the next connect anew.
+    bench.lose();
+    let out = bench.connected("A", "k2");
+    assert!(asked(&out).is_some());
+}
+
+#[test]
+fn a_machine_that_slept_takes_nothing_old_for_fresh() {
+    use super::super::types::TimeAnswer;
+    const RESUMED: u64 = 4;
+    let asked = |out: &[Output]| {
+        out.iter().find_map(|one| match one {
+            Output::FetchTime(id, _) => Some(*id),
+            _ => None,
+        })
+    };
+    let mut bench = Bench::new(settings());
+    bench.feed(Input::Connect);
+    let id = asked(&bench.connected("A", "k")).unwrap();
+    bench.attached(C, "c1", 0);
+    bench.attached(R, "r1", 0);
+    let quick = |bench: &Bench, server_ms| TimeAnswer {
+        server_ms,
+        at: bench.now.mono,
+        round_trip: Duration::from_millis(20),
+    };
+    let answer = quick(&bench, 5_000_000);
+    bench.feed(Input::ServerTime(id, Some(answer)));
+    // A minute and a half asleep: our clock stood still. What was stored comes with the resume.
+    bench.lose();
+    let id = asked(&bench.connected("A", "k2")).unwrap();
+    bench.attached(C, "c1", RESUMED);
+    let out = bench.named("old", "c2", "command", 5_000_000);
+    let delivery = deliveries(&out)[0];
+    assert_eq!(
+        (delivery.replayed, delivery.age_when_received),
+        (true, None)
+    );
+    // Once the server has told its time, ages are known, and they are true.
+    let answer = quick(&bench, 5_090_000);
+    bench.feed(Input::ServerTime(id, Some(answer)));
+    let out = bench.named("old too", "c3", "command", 5_000_010);
+    assert_eq!(deliveries(&out)[0].age_when_received, Some(SEC * 90));
 }

@@ -70,7 +70,9 @@ fn a_token_error_while_connecting_is_mended_once() {
     let id = asked(&bench.feed(Input::Connect)).unwrap();
     bench.feed(Input::Token(id, Ok(token("old", None))));
     let out = bench.error(None, 40142, 401);
-    let id = asked(&out).expect("renewed at once");
+    assert_eq!(asked(&out), None, "it was asked just now");
+    let out = bench.wait(SEC * 10);
+    let id = asked(&out).expect("renewed");
     bench.feed(Input::Token(id, Ok(token("new", None))));
     assert!(bench.path.contains("accessToken=new"));
     let out = bench.error(None, 40142, 401);
@@ -83,6 +85,7 @@ fn a_token_error_while_connecting_is_mended_once() {
 #[test]
 fn a_token_error_on_resume_keeps_the_resume() {
     let mut bench = up(None);
+    bench.wait(SEC * 10);
     bench.lose();
     let id = asked(&bench.error(None, 40142, 401)).unwrap();
     bench.feed(Input::Token(id, Ok(token("t2", None))));
@@ -93,6 +96,7 @@ fn a_token_error_on_resume_keeps_the_resume() {
 #[test]
 fn disconnected_for_its_token_means_a_new_token_and_resume() {
     let mut bench = up(None);
+    bench.wait(SEC * 10);
     let out = bench.frame(&json!({"action": 6, "error": {"code": 40142, "statusCode": 401}}));
     let id = asked(&out).expect("RTN15h2");
     assert_eq!(opens(&out), 0);
@@ -107,6 +111,7 @@ fn disconnected_for_its_token_means_a_new_token_and_resume() {
 #[test]
 fn auth_from_the_server_is_answered_within_the_connection() {
     let mut bench = up(None);
+    bench.wait(SEC * 10);
     let id = asked(&bench.frame(&json!({"action": 17}))).unwrap();
     assert_eq!(asked(&bench.frame(&json!({"action": 17}))), None, "once");
     // Messages keep flowing meanwhile.
@@ -151,6 +156,86 @@ fn an_ended_token_is_not_even_tried() {
     assert!(asked(&out).is_some());
 }
 
+/// Lives with a service that refuses every token and a source that answers `lifetime`, for half an
+/// hour. Returns when the source was asked.
+fn asked_when(lifetime: Option<u64>) -> Vec<Instant> {
+    let mut bench = Bench::new(tokens());
+    let end = bench.now.mono + SEC * 1_800;
+    let mut times = Vec::new();
+    let mut notes = 0;
+    let mut out = bench.feed(Input::Connect);
+    while bench.now.mono < end {
+        notes += out.iter().filter(|o| matches!(o, Output::Note(_))).count();
+        out = if let Some(id) = asked(&out) {
+            times.push(bench.now.mono);
+            bench.feed(Input::Token(id, Ok(token("old", lifetime))))
+        } else if opens(&out) > 0 {
+            bench.error(None, 40142, 401)
+        } else {
+            let at = bench.machine.next_deadline().unwrap();
+            bench.wait(at.saturating_duration_since(bench.now.mono))
+        };
+    }
+    assert!(notes <= 1, "said once, not {notes} times");
+    times
+}
+
+#[test]
+fn a_source_whose_tokens_have_ended_is_not_hammered() {
+    // Says so itself; has a lifetime of nothing, of a blink, of ages; says nothing.
+    for lifetime in [Some(0), Some(1), Some(3_600), Some(u64::MAX / 2), None] {
+        let times = asked_when(lifetime);
+        assert!(times.len() > 40, "it is asked again: {}", times.len());
+        for pair in times.windows(2) {
+            assert!(pair[1] - pair[0] >= SEC * 10, "{lifetime:?}");
+        }
+    }
+}
+
+#[test]
+fn the_service_can_t_make_us_hammer_the_source_either() {
+    let mut bench = up(None);
+    let mut times = vec![bench.now.mono];
+    for _ in 0..600 {
+        let mut out = bench.frame(&json!({"action": 17}));
+        out.extend(bench.wait(SEC));
+        if let Some(id) = asked(&out) {
+            times.push(bench.now.mono);
+            bench.feed(Input::Token(id, Ok(token("t", None))));
+        }
+        if times.len() % 7 == 0 {
+            bench.frame(&json!({"action": 0}));
+        }
+    }
+    assert!(times.len() > 40);
+    for pair in times.windows(2) {
+        assert!(
+            pair[1] - pair[0] >= SEC * 9,
+            "within the second that was waited"
+        );
+    }
+}
+
+#[test]
+fn a_lifetime_that_can_t_be_meant_is_said_and_ignored() {
+    for seconds in [0, 19, 401 * 24 * 3_600] {
+        let mut bench = Bench::new(tokens());
+        let id = asked(&bench.feed(Input::Connect)).unwrap();
+        let out = bench.feed(Input::Token(id, Ok(token("t1", Some(seconds)))));
+        let said = |o: &Output| matches!(o, Output::Note(text) if text.contains("can't be meant"));
+        assert!(out.iter().any(said), "{seconds}");
+        assert_eq!(opens(&out), 1, "it is used all the same");
+        bench.connected("A", "k1");
+        bench.attached(C, "c1", 0);
+        bench.attached(R, "r1", 0);
+        assert_eq!(asked(&bench.wait_alive(SEC * 1_000)), None);
+    }
+    let mut bench = Bench::new(tokens());
+    let id = asked(&bench.feed(Input::Connect)).unwrap();
+    let out = bench.feed(Input::Token(id, Ok(token("t1", Some(20)))));
+    assert!(!out.iter().any(|o| matches!(o, Output::Note(_))));
+}
+
 #[test]
 fn no_token_no_connection_but_another_try() {
     let mut bench = Bench::new(tokens());
@@ -180,6 +265,7 @@ fn a_source_that_forbids_is_fatal() {
     bench.feed(Input::Token(id, Err(no_token(true))));
     assert_eq!(bench.state(), ConnectionState::Failed, "RSA4d");
     let mut bench = up(None);
+    bench.wait(SEC * 10);
     let id = asked(&bench.frame(&json!({"action": 17}))).unwrap();
     bench.feed(Input::Token(id, Err(no_token(true))));
     assert_eq!(bench.state(), ConnectionState::Failed);

@@ -161,7 +161,7 @@ fn pauses_double_to_half_a_minute() {
 }
 
 #[test]
-fn too_large_is_refused_at_once_and_nothing_is_sent() {
+fn too_large_is_refused_at_once_and_comes_back_with_its_place() {
     let mut bench = Bench::up();
     let place = bench.machine.ledger().take(Priority::Ordinary).unwrap();
     let out = bench.feed(Input::Publish(Publish {
@@ -176,11 +176,36 @@ fn too_large_is_refused_at_once_and_nothing_is_sent() {
     };
     assert_eq!((id, *size, *max), ("big", 65_537, 65_536));
     assert!(sent(&out).is_empty());
-    assert_eq!(
-        bench.machine.ledger().places(),
-        0,
-        "its place is free again"
-    );
+    assert_eq!(bench.machine.ledger().places(), 1, "for what goes instead");
+    let kept = out.into_iter().find_map(|one| match one {
+        Output::Refused { kept, .. } => kept,
+        _ => None,
+    });
+    let mut instead = *kept.unwrap();
+    assert_eq!(instead.data.size, 65_535);
+    instead.data = Data::Text("too large".to_owned()).encode();
+    let out = bench.feed(Input::Publish(instead));
+    assert_eq!(published(&out).len(), 1);
+    bench.ack(0, 1);
+    assert_eq!(bench.machine.ledger().places(), 0);
+}
+
+#[test]
+fn what_the_service_finds_too_large_comes_back_and_nothing_else_does() {
+    for (code, comes_back) in [(40009, true), (40160, false)] {
+        let mut bench = Bench::up();
+        bench.publish("a");
+        let out = bench.nack(0, code, 400);
+        let back =
+            |one: &Output| matches!(one, Output::Refused { kept: Some(p), .. } if p.id == "a");
+        assert_eq!(out.iter().any(back), comes_back, "{code}");
+        drop(out);
+        assert_eq!(bench.machine.ledger().places(), 0);
+    }
+    let mut bench = Bench::up();
+    bench.publish_as("h", PublishKind::Latest);
+    let out = bench.nack(0, 40009, 400);
+    assert!(matches!(out[..], [Output::Refused { kept: None, .. }]));
 }
 
 #[test]
@@ -208,6 +233,60 @@ fn of_heartbeats_only_the_newest_waits() {
     assert_eq!(bench.machine.status().publishes_waiting, 3);
     let out = bench.connected("B", "k2");
     assert_eq!(published(&out), pairs(&[("h4", 0), ("r", 1)]));
+}
+
+#[test]
+fn the_newest_heartbeat_takes_the_place_of_the_one_it_replaces() {
+    // Twelve hundred results wait, and as many come as go; a heartbeat each ten seconds.
+    let mut bench = Bench::up();
+    for n in 0..1_200 {
+        bench.publish(&format!("p{n}"));
+    }
+    let (mut beats, mut next_serial) = (Vec::new(), 0);
+    for second in 0..120 {
+        if second % 10 == 0 {
+            bench.publish_as(&format!("beat-{second}"), PublishKind::Latest);
+        }
+        let mut left = 20;
+        while left > 0 {
+            left -= 1;
+            let out = bench.wait(SEC / 20);
+            let seen = published(&out);
+            let ids = seen.iter().filter(|(id, _)| id.starts_with("beat-"));
+            beats.extend(ids.map(|(id, _)| (second, id.clone())));
+            for _ in &seen {
+                bench.publish("another");
+            }
+            next_serial = seen.iter().map(|(_, n)| n + 1).max().unwrap_or(next_serial);
+            bench.ack(0, next_serial);
+        }
+        bench.frame(&json!({"action": 0}));
+    }
+    assert!(beats.len() >= 3, "they starve: {beats:?}");
+    for (second, id) in &beats {
+        let made: i32 = id.trim_start_matches("beat-").parse().unwrap();
+        assert!(second - made <= 10, "the newest goes: {beats:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_that_is_to_go_again_gives_way_to_a_newer_one() {
+    let mut bench = Bench::up();
+    bench.publish_as("h1", PublishKind::Latest);
+    bench.nack(0, 50003, 503);
+    bench.publish("r");
+    bench.publish_as("h2", PublishKind::Latest);
+    let out = bench.wait(SEC);
+    assert_eq!(published(&out), pairs(&[("h2", 1), ("r", 2)]));
+    // Refused for the moment while a newer one waits already.
+    let mut bench = Bench::up();
+    bench.publish_as("h1", PublishKind::Latest);
+    bench.publish("r1");
+    bench.nack(1, 50003, 503);
+    bench.publish_as("h2", PublishKind::Latest);
+    bench.nack(0, 50003, 503);
+    let out = bench.wait(SEC * 2);
+    assert_eq!(published(&out), pairs(&[("h2", 2), ("r1", 3)]));
 }
 
 #[test]

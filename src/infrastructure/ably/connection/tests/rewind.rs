@@ -193,6 +193,59 @@ fn what_is_older_than_our_first_attached_was_an_earlier_runs() {
     assert_eq!(ids(&bench.wait(SEC)), ["after"]);
 }
 
+/// Attached for the first time at 10 s of the server's clock, lost continuity five seconds later.
+fn rewound_by_the_clock() -> Bench {
+    let mut bench = Bench::new(settings());
+    bench.feed(Input::Connect);
+    bench.connected("A", "k");
+    bench.frame(&json!({"action": 11, "channel": C, "channelSerial": "c1", "timestamp": 10_000}));
+    bench.attached(R, "r1", 0);
+    bench.wait_alive(SEC * 5);
+    bench.attached(C, "c2", 0);
+    bench.frame(&json!({"action": 13, "channel": C}));
+    bench.attached(C, "c0", BACKLOG);
+    bench
+}
+
+#[test]
+fn on_a_slow_line_an_earlier_runs_command_comes_late_and_is_dropped_all_the_same() {
+    let mut bench = rewound_by_the_clock();
+    // The hold is over; the backlog is not.
+    bench.wait_alive(SEC * 20);
+    assert_eq!(bench.machine.status().commands_held, 0);
+    assert!(ids(&bench.named("before", "c1", "command", 9_999)).is_empty());
+    let out = bench.named("stored", "c1", "command", 12_000);
+    assert!(deliveries(&out)[0].replayed, "and is no live one");
+    assert_eq!(deliveries(&out)[0].age_when_received, Some(SEC * 23));
+    let out = bench.named("live", "c3", "command", 35_000);
+    assert!(!deliveries(&out)[0].replayed);
+    // For two minutes after the rewind; each one begins them anew.
+    bench.wait_alive(SEC * 99);
+    assert!(ids(&bench.named("before too", "c1", "command", 9_998)).is_empty());
+    bench.wait_alive(SEC);
+    let out = bench.named("whenever", "c4", "command", 9_997);
+    assert!(!deliveries(&out)[0].replayed);
+    bench.attached(C, "c5", 0);
+    bench.frame(&json!({"action": 13, "channel": C}));
+    bench.attached(C, "c0", BACKLOG);
+    bench.wait_alive(SEC * 100);
+    assert!(ids(&bench.named("again", "c1", "command", 9_996)).is_empty());
+}
+
+#[test]
+fn bytes_on_the_line_are_not_quiet() {
+    let mut bench = rewound_by_the_clock();
+    bench.named("m1", "c1", "command", 12_000);
+    // A long frame that comes in parts.
+    for _ in 0..5 {
+        let out = bench.wait(SEC * 9 / 10);
+        assert!(ids(&out).is_empty());
+        bench.feed(Input::Activity(bench.transport));
+    }
+    assert!(ids(&bench.named("m0", "c1", "command", 11_000)).is_empty());
+    assert_eq!(ids(&bench.wait(SEC)), ["m0", "m1"], "five seconds at most");
+}
+
 #[test]
 fn an_earlier_run_is_known_even_without_the_servers_clock() {
     // Attached for 50 s. A message of now in the backlog proves that the clock says at least so
