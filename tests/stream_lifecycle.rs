@@ -147,6 +147,79 @@ fn a_stop_never_holds_up_another_task() {
     });
 }
 
+/// Puts a program in place of the one at `path`, at once.
+fn install(path: &std::path::Path, script: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&new, mode).unwrap();
+    std::fs::rename(&new, path).unwrap();
+}
+
+#[test]
+fn an_ffmpeg_that_hangs_holds_up_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ffmpeg");
+    let good = format!("#!/bin/sh\nexec '{}' \"$@\"\n", fake_ffmpeg().display());
+    install(&path, &good);
+    let daemon = Daemon::start(&Setup {
+        ffmpeg: format!("path: '{}', start_confirm: 300ms", path.display()),
+        max_tasks: 16,
+        ..Setup::default()
+    });
+    daemon.start_task("runs", "ok");
+    daemon.wait_status("runs", "STREAMING");
+    for part in ["-version", "-encoders"] {
+        let hangs = format!(
+            "#!/bin/sh\ncase \" $* \" in *' {part} '*) exec sleep 3600 ;; esac\nexec '{}' \"$@\"\n",
+            fake_ffmpeg().display()
+        );
+        install(&path, &hangs);
+        // More than there are REST workers.
+        let ids: Vec<String> = (0..8).map(|n| format!("hangs{part}{n}")).collect();
+        std::thread::scope(|scope| {
+            let daemon = &daemon;
+            let starts: Vec<_> = ids
+                .iter()
+                .map(|id| scope.spawn(move || daemon.start_task(id, "ok")))
+                .collect();
+            for id in &ids {
+                wait_for("the start to be under way", SOON, || {
+                    let (status, body) =
+                        daemon.request("GET", &format!("/api/stream/task/{id}"), None);
+                    (status == 200 && body["data"]["status"] == "STARTING").then_some(())
+                });
+            }
+            assert_eq!(daemon.get("/livez")["live"], true);
+            assert_eq!(daemon.task("runs")["status"], "STREAMING");
+            let (status, body) = daemon.stop_task("runs", false);
+            assert_eq!(status, 200, "{body}");
+            // One that is taken back is never begun.
+            let (status, body) = daemon.stop_task(&ids[7], false);
+            assert_eq!((status, &body["data"]["status"]), (200, &json!("STOPPED")));
+            let finished = starts.iter().filter(|s| s.is_finished()).count();
+            assert!(finished <= 1, "over too soon to prove anything: {finished}");
+            for (start, id) in starts.into_iter().zip(&ids) {
+                let (_, body) = start.join().unwrap();
+                let code = if *id == ids[7] { 30106 } else { 40101 };
+                assert_eq!(body["code"], code, "{id}: {body}");
+            }
+        });
+        // The next START looks again.
+        install(&path, &good);
+        daemon.start_task("runs", "ok");
+        daemon.wait_status("runs", "STREAMING");
+    }
+    assert_eq!(
+        daemon
+            .get("/api/stream/tasks/active")
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
 #[test]
 fn each_failure_has_its_code_and_state() {
     let daemon = Daemon::start(&Setup::default());

@@ -169,6 +169,7 @@ struct Running {
     vital_ends: Receiver<&'static str>,
     loaded: Loaded,
     watchdog: watchdog::Watchdog,
+    _ffmpeg_watch: startup::Watch,
     _lock: lock::NodeLock,
 }
 
@@ -235,7 +236,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         cloud: early.as_ref().map(Early::figures),
     };
     let rest = rest(config, sources, started)?;
-    let engine_known =
+    let (engine_known, ffmpeg_watch) =
         startup::begin(config, engine).map_err(|e| format!("thread start-up: {e}"))?;
     let cloud = match early {
         Some(early) => Some(early.serve(config, &streams, &cameras, &node, &health)?),
@@ -257,6 +258,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         vital_ends,
         loaded: loaded.clone(),
         watchdog: watchdog::Watchdog::from_environment(),
+        _ffmpeg_watch: ffmpeg_watch,
         _lock: lock,
     })
 }

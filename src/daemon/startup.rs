@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
@@ -21,6 +22,9 @@ use crate::util::time::Now;
 pub fn launcher(config: &Config) -> Launcher {
     Launcher::new(Marker::of_this_process(&config.node.node_id()))
 }
+
+/// How often it is looked whether FFmpeg has come, gone or been replaced: a `stat` while it is there.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// The FFmpeg engine. Each probe's result goes to health and to the node's picture.
 pub fn engine(
@@ -47,11 +51,14 @@ pub fn engine(
             Err(why) => (PartStatus::Down, why.to_string(), format!("none: {why}")),
         };
         node.set_engine(version);
+        let before = health.get(Part::Ffmpeg);
         if health.set(Part::Ffmpeg, status, &reason, at) && status == PartStatus::Up {
             let version = found.as_ref().map_or("", |a| a.version.as_str());
             log::info!(version = version; "FFmpeg can publish to WHIP");
         }
-        if status == PartStatus::Down {
+        // It is looked at again and again: said once.
+        let is_news = before.is_none_or(|b| b.status != status || b.reason != reason);
+        if status == PartStatus::Down && is_news {
             log::error!(code = 40101; "no stream can start: {reason}");
         }
         for warning in found.iter().flat_map(Abilities::warnings) {
@@ -65,11 +72,17 @@ pub fn engine(
     ))
 }
 
-/// Starts the thread `start-up`: leftovers of an earlier run are ended, FFmpeg is probed. It ends
-/// by itself. What comes back is ready when the probe is over.
-pub fn begin(config: &Config, engine: Arc<FfmpegEngine>) -> io::Result<Receiver<()>> {
+/// Keeps the thread `start-up` going; dropped, it ends it.
+pub struct Watch {
+    _alive: Sender<()>,
+}
+
+/// Starts the thread `start-up`: leftovers of an earlier run are ended, FFmpeg is probed, and from
+/// then on looked at every now and then. What comes back is ready when the probe is over.
+pub fn begin(config: &Config, engine: Arc<FfmpegEngine>) -> io::Result<(Receiver<()>, Watch)> {
     let node_id = config.node.node_id();
     let (probing, probed): (Sender<()>, _) = bounded(0);
+    let (alive, end) = bounded::<()>(0);
     std::thread::Builder::new()
         .name("start-up".to_owned())
         .spawn(move || {
@@ -79,6 +92,9 @@ pub fn begin(config: &Config, engine: Arc<FfmpegEngine>) -> io::Result<Receiver<
             if ended > 0 {
                 log::warn!(count = ended; "an earlier run of this node had been killed");
             }
+            while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(LOOK_EVERY) {
+                engine.refresh();
+            }
         })?;
-    Ok(probed)
+    Ok((probed, Watch { _alive: alive }))
 }

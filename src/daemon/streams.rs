@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::application::node::{ActiveTasks, NodeRegistry};
 use crate::application::stream::{
-    Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table,
+    Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table, prepare,
 };
 use crate::config::Config;
 use crate::domain::figures::QueueFigure;
@@ -61,7 +61,8 @@ impl Streams {
             whip_hosts: config.ffmpeg.whip_hosts.clone(),
             file_root: config.ffmpeg.file_root.clone(),
         };
-        let service = StreamService::new(requests_tx, parts.engine, Arc::new(rules));
+        let service = StreamService::new(requests_tx, Arc::new(rules));
+        let (prepare, prepared) = prepare::start(parts.engine)?;
         let table = Table::new(
             policy(config),
             parts.uplink,
@@ -94,11 +95,12 @@ impl Streams {
                 let owner = Owner {
                     table,
                     gateway: Box::new(Children::new(tools, launcher, events_tx)),
+                    prepare,
                     observers,
                     control: orders,
                     on_turn: Box::new(on_turn),
                 };
-                owner.run(&events, requests);
+                owner.run(&events, prepared, requests);
             })?;
         Ok(Self {
             service,

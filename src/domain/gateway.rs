@@ -103,7 +103,8 @@ pub struct StartedRun {
     pub log: Arc<dyn RunLog>,
 }
 
-/// Turns a task into a command line. Pure; called before a task is accepted and never again.
+/// Turns a task into a command line. Called before a task is accepted and never again, on a thread
+/// that nobody else waits for: it may ask the engine first, which takes seconds where that hangs.
 pub trait Engine: Send + Sync {
     /// The command line, or why this task can't be carried (20005, 40101, …).
     fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault>;

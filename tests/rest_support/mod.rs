@@ -20,7 +20,7 @@ use lss::application::discovery::{
 use lss::application::health::HealthBoard;
 use lss::application::stream::{StreamRequest, StreamRules, StreamService, TaskLog};
 use lss::domain::error::{ErrorCode, Fault};
-use lss::domain::gateway::{CameraObserver, Engine, Launch};
+use lss::domain::gateway::CameraObserver;
 use lss::domain::health::{Part, PartStatus};
 use lss::domain::node::{Camera, LssNode, NodeIdentity, NodeStatus, SystemInfo};
 use lss::domain::patrol::PatrolEvent;
@@ -51,23 +51,6 @@ pub fn raise_limits() {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     });
-}
-
-struct FakeEngine;
-
-impl Engine for FakeEngine {
-    fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
-        if spec.task_id.as_str() == "no-engine" {
-            return Err(Fault::new(ErrorCode::FfmpegNotFound, "no FFmpeg here"));
-        }
-        Ok(Launch {
-            mode: TaskMode::Transcode,
-            mode_reason: "as asked".into(),
-            argv: Vec::new(),
-            ends_by_nature: false,
-            whip_bearer: None,
-        })
-    }
 }
 
 /// A task as the stand-in keeps it.
@@ -127,6 +110,8 @@ impl Owner {
             StreamRequest::Start { spec, accepted, .. } => {
                 let answer = if self.maintenance.load(Ordering::Relaxed) {
                     Err(Fault::new(ErrorCode::NodeBusy, "in maintenance"))
+                } else if spec.task_id.as_str() == "no-engine" {
+                    Err(Fault::new(ErrorCode::FfmpegNotFound, "no FFmpeg here"))
                 } else if find(&tasks, &spec.task_id).is_some() {
                     Err(Fault::new(ErrorCode::TaskAlreadyExist, "already active"))
                 } else if tasks.len() >= 1000 {
@@ -135,7 +120,7 @@ impl Owner {
                     tasks.push(task(*spec));
                     Ok(tasks.last().unwrap().clone())
                 };
-                drop(accepted.send(answer));
+                drop(accepted.unwrap().send(answer));
             }
             StreamRequest::Stop { task, done, .. } => match find(&tasks, &task) {
                 None => drop(done.send(Err(unknown()))),
@@ -239,11 +224,7 @@ impl Site {
                 limits: setup.limits,
             },
             RestDeps {
-                streams: StreamService::new(
-                    queue,
-                    Arc::new(FakeEngine),
-                    Arc::new(StreamRules::default()),
-                ),
+                streams: StreamService::new(queue, Arc::new(StreamRules::default())),
                 cameras: no_cameras(),
                 discovery: no_discovery(),
                 health: Arc::clone(&health),

@@ -109,7 +109,7 @@ impl CommandDoor {
     fn execute(&self, request: Request, age: Duration) -> Execution {
         match request.command {
             Command::Start(command) => match self.streams.start_and_watch(&command) {
-                Ok((_, first_try)) => Execution::Later(pending::Wait::FirstTry(first_try)),
+                Ok(first_try) => Execution::Later(pending::Wait::FirstTry(first_try)),
                 Err(fault) => Execution::Done(Outcome::Refused(fault)),
             },
             Command::Stop { force } => {

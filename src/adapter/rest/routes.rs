@@ -167,7 +167,7 @@ fn run(api: &Api, call: &Call, route: &Route) -> Result<Answer, Fault> {
     let id = route.ids.first().map_or("", String::as_str);
     Ok(match route.op {
         Op::Camera(op) => cameras::answer(api, call, op, &route.ids)?,
-        Op::Start => start(api, &call.body)?.into(),
+        Op::Start => start(api, &call.body)?,
         Op::Stop => stop(api, &call.body)?,
         Op::Task => shown(&api.streams.get(Some(id))?).into(),
         Op::TaskLog => task_log(api, call, id)?.into(),
@@ -187,10 +187,31 @@ fn shown(task: &StreamTask) -> Reply {
     Reply::ok(&TaskJson::new(task, Audience::Local))
 }
 
-fn start(api: &Api, body: &[u8]) -> Result<Reply, Fault> {
+fn start(api: &Api, body: &[u8]) -> Result<Answer, Fault> {
     let value = decode::parse(body)?;
     let command = start_command(&Fields::of(&value, "the body")?)?;
-    Ok(shown(&api.streams.start(&command)?))
+    // First the place: nothing is started whose answer nobody could wait for.
+    let place = api.late.place().ok_or_else(|| {
+        Fault::new(
+            ErrorCode::NodeBusy,
+            "too many callers wait for an answer; try again in a moment",
+        )
+    })?;
+    let accepted = api.streams.start(&command)?;
+    let overdue = Fault::new(
+        ErrorCode::InternalError,
+        "the stream owner does not answer; the log says more",
+    );
+    Ok(Answer::Later(Deferred::new(
+        place,
+        accepted,
+        api.late_limit,
+        overdue,
+        |outcome| match outcome {
+            Ok(task) => shown(&task),
+            Err(fault) => Reply::fault(&fault),
+        },
+    )))
 }
 
 fn stop(api: &Api, body: &[u8]) -> Result<Answer, Fault> {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::prepare::Ticket;
 use crate::domain::error::Fault;
 use crate::domain::gateway::{Launch, RunId};
-use crate::domain::stream::{Cause, TaskEvent, TaskId};
+use crate::domain::stream::{Cause, StreamSpec, TaskEvent, TaskId};
 
 /// A try that has failed and is followed by another.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct FailedTry {
 /// What the owner's thread has to do, in this order.
 #[derive(Debug)]
 pub enum Effect {
+    /// Prepare a command line, and report by [`Table::prepared`](super::Table::prepared).
+    Prepare(Ticket, Box<StreamSpec>),
     /// Start a child, and report by [`Table::started`](super::Table::started).
     Start(RunId, Launch),
     /// SIGTERM to its group.

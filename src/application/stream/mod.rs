@@ -1,7 +1,7 @@
 //! Stream tasks: the one owner of every task, and the handle that others talk to it through.
 //!
-//! [`StreamService`] is what doors (REST, Ably) hold: it validates, has the engine prepare the
-//! command line on the caller's thread, and sends a message with a reply channel. The owner's
+//! [`StreamService`] is what doors (REST, Ably) hold: it validates and sends a message with a reply
+//! channel. The engine prepares the command line on a thread of its own ([`prepare`]). The owner's
 //! thread ([`Owner`]) never waits for anything but its own queues; what it decides stands in
 //! [`Table`], a machine without threads, processes or clock.
 
@@ -9,6 +9,7 @@ mod effect;
 mod entry;
 mod owner;
 mod policy;
+pub mod prepare;
 mod retry;
 mod run;
 mod service;
@@ -21,7 +22,7 @@ pub use effect::Effect;
 pub use owner::{Control, Owner};
 pub use policy::Policy;
 pub use service::{
-    FirstTry, FirstTryEnd, MAX_WAITING, StopDone, StreamRequest, StreamService, TaskLog,
+    Accepted, FirstTry, FirstTryEnd, MAX_WAITING, StopDone, StreamRequest, StreamService, TaskLog,
 };
 pub use table::Table;
 pub use validate::{AudioAsk, StartCommand, StreamRules, VideoAsk};

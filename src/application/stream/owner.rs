@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
+use crossbeam_channel::{Receiver, Sender, TrySendError, at, never, select_biased};
 
 use super::effect::{Effect, FailedTry};
 use super::policy::Policy;
+use super::prepare::{Order, Prepared};
 use super::service::StreamRequest;
 use super::table::Table;
+use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{ProcessGateway, RunEvent, TaskObserver};
 use crate::domain::stream::{StopReason, StreamStatus, TaskEvent, TaskEventKind};
 use crate::util::time::Now;
@@ -32,6 +34,8 @@ pub struct Owner {
     /// What it runs children with. The parent-death signal of a child follows the thread that
     /// spawned it: this one, which lives as long as there are children.
     pub gateway: Box<dyn ProcessGateway>,
+    /// Who prepares command lines; the answers come to [`run`](Self::run).
+    pub prepare: Sender<Order>,
     /// Told of every change.
     pub observers: Vec<Box<dyn TaskObserver>>,
     /// Orders; a closed channel is an order to end.
@@ -43,7 +47,12 @@ pub struct Owner {
 impl Owner {
     /// Runs until shut down and idle. Child events go before deadlines, deadlines before
     /// requests: a flood of requests must not starve them.
-    pub fn run(mut self, children: &Receiver<RunEvent>, mut requests: Receiver<StreamRequest>) {
+    pub fn run(
+        mut self,
+        children: &Receiver<RunEvent>,
+        mut prepared: Receiver<Prepared>,
+        mut requests: Receiver<StreamRequest>,
+    ) {
         let mut stopping = false;
         let mut control = std::mem::replace(&mut self.control, never());
         loop {
@@ -80,6 +89,14 @@ impl Owner {
                     Err(_) => break,
                 },
                 recv(timer) -> _ => self.table.tick(Now::read()),
+                recv(prepared) -> done => match done {
+                    Ok((ticket, launch)) => self.table.prepared(ticket, launch, Now::read()),
+                    // Its thread is gone: what waits for it is given up by the table's deadline.
+                    Err(_) => {
+                        prepared = never();
+                        Vec::new()
+                    }
+                },
                 recv(requests) -> request => match request {
                     Ok(request) => self.table.request(request, Now::read()),
                     // Every door is gone.
@@ -100,6 +117,12 @@ impl Owner {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             match effect {
+                Effect::Prepare(ticket, spec) => {
+                    if let Err(refused) = self.prepare.try_send((ticket, spec)) {
+                        let fault = not_prepared(&refused);
+                        queue.extend(self.table.prepared(ticket, Err(fault), Now::read()));
+                    }
+                }
                 Effect::Start(run, launch) => {
                     let outcome = self.gateway.start(run, &launch);
                     queue.extend(self.table.started(run, outcome, Now::read()));
@@ -116,6 +139,19 @@ impl Owner {
                 }
             }
         }
+    }
+}
+
+fn not_prepared(refused: &TrySendError<Order>) -> Fault {
+    match refused {
+        TrySendError::Full(_) => Fault::new(
+            ErrorCode::NodeBusy,
+            "too many streams are being started; try again in a moment",
+        ),
+        TrySendError::Disconnected(_) => Fault::new(
+            ErrorCode::InternalError,
+            "nobody prepares command lines any more; the log says more",
+        ),
     }
 }
 

@@ -8,7 +8,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::validate::{StartCommand, StreamRules};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::figures::QueueFigure;
-use crate::domain::gateway::{Engine, Launch};
 use crate::domain::stream::{StreamSpec, StreamTask, TaskId};
 
 /// Requests that wait for the owner; a full queue answers 30302 at once, stops excepted: they
@@ -36,11 +35,11 @@ pub enum StreamRequest {
     Start {
         /// Validated.
         spec: Box<StreamSpec>,
-        /// Judged.
-        launch: Box<Launch>,
-        /// Answered at once: the task in STARTING (IDLE behind a stop), or why not.
-        accepted: Sender<Result<StreamTask, Fault>>,
-        /// Answered when the first try ends: STREAMING = `Ok`; else the fault and the task.
+        /// Answered when its command line is prepared: the task in STARTING (IDLE behind a stop),
+        /// or why not.
+        accepted: Option<Sender<Result<StreamTask, Fault>>>,
+        /// Answered when the first try ends: STREAMING = `Ok`; else the fault and the task. Also
+        /// when there is none, because the START is refused.
         first_try: Option<Sender<FirstTryEnd>>,
     },
     /// Stop a task.
@@ -88,12 +87,13 @@ pub enum StreamRequest {
 #[derive(Clone)]
 pub struct StreamService {
     queue: Sender<StreamRequest>,
-    engine: Arc<dyn Engine>,
     rules: Arc<StreamRules>,
 }
 
 /// What a caller waits on for the end of a stop.
 pub type StopDone = Receiver<Result<StreamTask, Fault>>;
+/// What a caller waits on to hear whether a START is accepted.
+pub type Accepted = Receiver<Result<StreamTask, Fault>>;
 /// What a caller waits on for the end of a first try.
 pub type FirstTry = Receiver<FirstTryEnd>;
 /// The task that streams, or why not, and how the task stands then.
@@ -101,16 +101,8 @@ pub type FirstTryEnd = Result<StreamTask, (Fault, Option<Box<StreamTask>>)>;
 
 impl StreamService {
     /// A handle that sends to `queue`.
-    pub fn new(
-        queue: Sender<StreamRequest>,
-        engine: Arc<dyn Engine>,
-        rules: Arc<StreamRules>,
-    ) -> Self {
-        Self {
-            queue,
-            engine,
-            rules,
-        }
+    pub fn new(queue: Sender<StreamRequest>, rules: Arc<StreamRules>) -> Self {
+        Self { queue, rules }
     }
 
     /// What waits for the owner.
@@ -118,33 +110,34 @@ impl StreamService {
         QueueFigure::bounded("stream_requests", self.queue.len(), MAX_WAITING)
     }
 
-    /// Validates and starts; answers at once with the task in STARTING.
-    pub fn start(&self, command: &StartCommand) -> Result<StreamTask, Fault> {
-        self.submit_start(command, None)
+    /// Validates and starts; the receiver hears whether it is accepted: in a moment, or when an
+    /// FFmpeg that hangs has been given up.
+    pub fn start(&self, command: &StartCommand) -> Result<Accepted, Fault> {
+        let (accepted, answer) = bounded(1);
+        self.submit_start(command, Some(accepted), None)?;
+        Ok(answer)
     }
 
-    /// Like [`start`](Self::start); the receiver hears when the first try ends.
-    pub fn start_and_watch(&self, command: &StartCommand) -> Result<(StreamTask, FirstTry), Fault> {
-        let (tx, rx) = bounded(1);
-        let task = self.submit_start(command, Some(tx))?;
-        Ok((task, rx))
+    /// Like [`start`](Self::start); the receiver hears when the first try ends, or that there is
+    /// none.
+    pub fn start_and_watch(&self, command: &StartCommand) -> Result<FirstTry, Fault> {
+        let (first_try, answer) = bounded(1);
+        self.submit_start(command, None, Some(first_try))?;
+        Ok(answer)
     }
 
     fn submit_start(
         &self,
         command: &StartCommand,
+        accepted: Option<Sender<Result<StreamTask, Fault>>>,
         first_try: Option<Sender<FirstTryEnd>>,
-    ) -> Result<StreamTask, Fault> {
+    ) -> Result<(), Fault> {
         let spec = command.validate(&self.rules)?;
-        let launch = self.engine.prepare(&spec)?;
-        let (accepted, answer) = bounded(1);
         self.send(StreamRequest::Start {
             spec: Box::new(spec),
-            launch: Box::new(launch),
             accepted,
             first_try,
-        })?;
-        wait(&answer)?
+        })
     }
 
     /// Asks for a stop; the receiver hears when the process is reaped.

@@ -2,9 +2,11 @@
 //!
 //! Requests, child events and the time go in; [`Effect`]s and the next deadline come out. It
 //! knows no process, no thread, no clock. Replies go straight to their channels: they have room
-//! for one and never block. `endings` is how tasks end, `views` what is told of them.
+//! for one and never block. `starts` is how tasks begin, `endings` how they end, `views` what is
+//! told of them.
 
 mod endings;
+mod starts;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,8 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
+use self::starts::{Asker, Preparing};
 use super::effect::Effect;
-use super::entry::{Entry, Waiting, reply, signal_effect, unknown};
+use super::entry::{Entry, reply, signal_effect};
 use super::policy::Policy;
 use super::retry::Account;
 use super::run::{Run, Verdict};
@@ -24,7 +27,7 @@ use crate::domain::gateway::{
     ChildEvent, Launch, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
 };
 use crate::domain::stream::{
-    Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId,
+    Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId, TaskMode,
 };
 use crate::util::time::Now;
 
@@ -41,6 +44,9 @@ pub struct Table {
     logins: Arc<dyn StreamLogins>,
     jitter: fastrand::Rng,
     tasks: BTreeMap<TaskId, Entry>,
+    /// Accepted as far as the table goes; what the engine says to them is not known yet.
+    preparing: BTreeMap<TaskId, Preparing>,
+    next_ticket: u64,
     next_run: u64,
     next_number: u64,
     next_end: u64,
@@ -62,6 +68,8 @@ impl Table {
             logins,
             jitter: fastrand::Rng::with_seed(seed),
             tasks: BTreeMap::new(),
+            preparing: BTreeMap::new(),
+            next_ticket: 1,
             next_run: 1,
             next_number: 1,
             next_end: 1,
@@ -81,19 +89,20 @@ impl Table {
         match request {
             StreamRequest::Start {
                 spec,
-                launch,
                 accepted,
                 first_try,
             } => {
-                let answer = self.start(*spec, *launch, first_try, now, &mut out);
-                reply(&accepted, answer);
+                let asker = Asker {
+                    accepted,
+                    first_try,
+                };
+                self.start(*spec, asker, now, &mut out);
             }
             StreamRequest::Stop { task, force, done } => {
                 self.stop(&task, force, done, now, &mut out);
             }
             StreamRequest::Get { task, reply: to } => {
-                let found = self.tasks.get(&task).map(|e| e.task.clone());
-                reply(&to, found.ok_or_else(|| unknown(&task)));
+                reply(&to, self.get(&task));
             }
             StreamRequest::List {
                 active_only,
@@ -112,65 +121,13 @@ impl Table {
         out
     }
 
-    fn start(
-        &mut self,
+    fn new_task(
+        &self,
         spec: StreamSpec,
-        launch: Launch,
-        first_try: Option<Sender<FirstTryEnd>>,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) -> Result<StreamTask, Fault> {
-        if self.stopping {
-            return Err(Fault::new(ErrorCode::NodeOffline, "the node is stopping"));
-        }
-        if self.maintenance {
-            return Err(Fault::new(
-                ErrorCode::NodeBusy,
-                "the node is in maintenance and takes no new tasks",
-            ));
-        }
-        let exists = || {
-            Fault::new(
-                ErrorCode::TaskAlreadyExist,
-                format!("task {} is active already; stop it first", spec.task_id),
-            )
-        };
-        let behind_stop = match self.tasks.get(&spec.task_id) {
-            None => false,
-            Some(entry) if entry.behind.is_some() => return Err(exists()),
-            Some(entry) if entry.is_being_stopped() => true,
-            Some(entry) if entry.task.status.is_terminal() => false,
-            Some(_) => return Err(exists()),
-        };
-        let taken = self
-            .tasks
-            .values()
-            .filter(|e| e.takes_a_place() && e.task.spec.task_id != spec.task_id)
-            .count();
-        if taken >= self.policy.max_tasks {
-            return Err(Fault::new(
-                ErrorCode::TaskLimitReached,
-                format!(
-                    "{taken} tasks are active, and lss.node.max_tasks is {}",
-                    self.policy.max_tasks
-                ),
-            ));
-        }
-        if behind_stop {
-            let task = self.new_task(spec.clone(), &launch, now.wall);
-            if let Some(entry) = self.tasks.get_mut(&spec.task_id) {
-                entry.behind = Some(Box::new(Waiting {
-                    spec,
-                    launch,
-                    first_try,
-                }));
-            }
-            return Ok(task);
-        }
-        Ok(self.begin(spec, launch, first_try, now, out))
-    }
-
-    fn new_task(&self, spec: StreamSpec, launch: &Launch, at: SystemTime) -> StreamTask {
+        mode: TaskMode,
+        mode_reason: &str,
+        at: SystemTime,
+    ) -> StreamTask {
         StreamTask {
             status: StreamStatus::Idle,
             process_id: None,
@@ -181,8 +138,8 @@ impl Table {
             started_at: None,
             stopped_at: None,
             last_heartbeat: None,
-            mode: launch.mode,
-            mode_reason: launch.mode_reason.clone(),
+            mode,
+            mode_reason: mode_reason.to_owned(),
             progress: None,
             exit_history: Vec::new(),
             stop_reason: None,
@@ -200,7 +157,7 @@ impl Table {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> StreamTask {
-        let mut task = self.new_task(spec, &launch, now.wall);
+        let mut task = self.new_task(spec, launch.mode, &launch.mode_reason, now.wall);
         let id = task.spec.task_id.clone();
         if let Some(before) = self.tasks.get(&id) {
             task.tally = before.task.tally.carried_on();
@@ -343,12 +300,14 @@ impl Table {
         self.tasks
             .values()
             .filter_map(|entry| entry.deadline(&self.policy))
+            .chain(self.prepare_deadline())
             .min()
     }
 
     /// Does what is due.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
+        self.expire_preparing(now);
         let due: Vec<TaskId> = self
             .tasks
             .iter()

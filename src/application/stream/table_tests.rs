@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::effect::{Effect, FailedTry};
 use super::policy::Policy;
+use super::prepare::Ticket;
 use super::service::{FirstTryEnd, StreamRequest};
 use super::table::Table;
 use super::validate::{StartCommand, StreamRules};
@@ -105,6 +106,11 @@ struct Sim {
     children: BTreeMap<RunId, Child>,
     manners: Manners,
     spawn_fails: Option<Cause>,
+    /// Command lines to come are of sources that end by nature.
+    ends_by_nature: bool,
+    /// Command lines are prepared later, by [`Sim::prepare`].
+    hold_prepared: bool,
+    held: VecDeque<Ticket>,
     events: Vec<TaskEvent>,
     failed_tries: Vec<FailedTry>,
     launches: u64,
@@ -127,6 +133,9 @@ impl Sim {
             children: BTreeMap::new(),
             manners: Manners::Willing,
             spawn_fails: None,
+            ends_by_nature: false,
+            hold_prepared: false,
+            held: VecDeque::new(),
             events: Vec::new(),
             failed_tries: Vec::new(),
             launches: 0,
@@ -154,23 +163,39 @@ impl Sim {
         let spec = command.validate(&StreamRules::default()).unwrap();
         let (accepted, answer) = bounded(1);
         let (tx, first) = bounded(1);
+        self.ends_by_nature = ends_by_nature;
         let effects = self.table.request(
             StreamRequest::Start {
                 spec: Box::new(spec),
-                launch: Box::new(Launch {
-                    mode: TaskMode::Transcode,
-                    mode_reason: String::new(),
-                    argv: Vec::new(),
-                    ends_by_nature,
-                    whip_bearer: None,
-                }),
-                accepted,
+                accepted: Some(accepted),
                 first_try: Some(tx),
             },
             self.now,
         );
         self.perform(effects);
-        (answer.try_recv().unwrap(), first)
+        let answer = answer.try_recv().unwrap_or_else(|_| {
+            assert!(self.hold_prepared, "not answered");
+            Err(Fault::new(ErrorCode::Success, "not yet"))
+        });
+        (answer, first)
+    }
+
+    fn launch(&self) -> Launch {
+        Launch {
+            mode: TaskMode::Transcode,
+            mode_reason: String::new(),
+            argv: Vec::new(),
+            ends_by_nature: self.ends_by_nature,
+            whip_bearer: None,
+        }
+    }
+
+    /// The oldest command line that is held is there.
+    fn prepare(&mut self, launch: Result<(), Fault>) {
+        let ticket = self.held.pop_front().expect("nothing is being prepared");
+        let launch = launch.map(|()| self.launch());
+        let effects = self.table.prepared(ticket, launch, self.now);
+        self.perform(effects);
     }
 
     fn stop(&mut self, id: &str, force: bool) -> Stopped {
@@ -197,6 +222,11 @@ impl Sim {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             match effect {
+                Effect::Prepare(ticket, _) if self.hold_prepared => self.held.push_back(ticket),
+                Effect::Prepare(ticket, _) => {
+                    let launch = Ok(self.launch());
+                    queue.extend(self.table.prepared(ticket, launch, self.now));
+                }
                 Effect::Start(run, _) => {
                     self.launches += 1;
                     let outcome = match self.spawn_fails {
@@ -384,6 +414,90 @@ fn the_happy_path_and_its_callbacks() {
         unknown.try_recv().unwrap().unwrap_err().code,
         ErrorCode::TaskNotFound
     );
+}
+
+#[test]
+fn a_command_line_that_takes_its_time_holds_up_its_own_start_alone() {
+    let mut sim = Sim::new();
+    sim.start("runs");
+    sim.stream();
+    sim.hold_prepared = true;
+    let (_, first) = sim.start("slow");
+    assert_eq!(sim.get("slow").status, StreamStatus::Starting, "shown");
+    assert_eq!(
+        sim.start("slow").0.unwrap_err().code,
+        ErrorCode::TaskAlreadyExist
+    );
+    let done = sim.stop("runs", false);
+    assert!(done.try_recv().unwrap().is_ok());
+    sim.prepare(Ok(()));
+    sim.stream();
+    assert!(first.try_recv().unwrap().is_ok());
+    // Refused by the engine: the task was never there.
+    let (_, first) = sim.start("bad");
+    sim.prepare(Err(Fault::new(ErrorCode::ValidationFailed, "no")));
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(
+        (fault.code, task.is_none()),
+        (ErrorCode::ValidationFailed, true)
+    );
+    let unknown = sim.stop("bad", false).try_recv().unwrap();
+    assert_eq!(unknown.unwrap_err().code, ErrorCode::TaskNotFound);
+}
+
+#[test]
+fn a_stop_takes_back_a_start_that_is_being_prepared() {
+    let mut sim = Sim::new();
+    sim.hold_prepared = true;
+    let (_, first) = sim.start("t");
+    let done = sim.stop("t", false).try_recv().unwrap().unwrap();
+    assert_eq!(done.status, StreamStatus::Stopped);
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::TaskInvalidState);
+    assert_eq!(task.unwrap().status, StreamStatus::Stopped);
+    sim.prepare(Ok(()));
+    assert_eq!(sim.launches, 0, "it began all the same");
+    // Another one of the same id is not taken for it.
+    sim.start("t");
+    sim.stop("t", false);
+    sim.start("t");
+    sim.prepare(Ok(()));
+    assert_eq!(sim.launches, 0);
+    sim.prepare(Ok(()));
+    assert_eq!(sim.launches, 1);
+}
+
+#[test]
+fn places_are_counted_while_command_lines_are_prepared() {
+    let policy = Policy {
+        max_tasks: 2,
+        ..Policy::default()
+    };
+    let mut sim = Sim::with(policy, true);
+    sim.hold_prepared = true;
+    sim.start("a");
+    sim.start("b");
+    assert_eq!(
+        sim.start("c").0.unwrap_err().code,
+        ErrorCode::TaskLimitReached
+    );
+    sim.prepare(Ok(()));
+    assert_eq!(
+        sim.start("c").0.unwrap_err().code,
+        ErrorCode::TaskLimitReached
+    );
+    sim.stop("b", false);
+    let (_, first) = sim.start("c");
+    // What never comes is given up.
+    sim.pass(Duration::from_secs(30));
+    let (fault, _) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::FfmpegTimeout);
+    sim.start("d");
+    let (_, first) = sim.start("e");
+    assert!(first.try_recv().unwrap().is_err(), "a and d are active");
+    let effects = sim.table.shut_down(sim.now);
+    sim.perform(effects);
+    assert!(sim.table.next_deadline().is_none());
 }
 
 #[test]
@@ -1057,6 +1171,8 @@ enum Step {
     Failing(u8),
     Manners(u8),
     SpawnFails(bool),
+    HoldPrepared(bool),
+    Prepare(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -1070,6 +1186,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..4u8).prop_map(Step::Failing),
         (0..3u8).prop_map(Step::Manners),
         any::<bool>().prop_map(Step::SpawnFails),
+        any::<bool>().prop_map(Step::HoldPrepared),
+        any::<bool>().prop_map(Step::Prepare),
     ]
 }
 
@@ -1089,10 +1207,11 @@ proptest! {
             match step {
                 Step::Start(t) => {
                     let (accepted, first) = sim.start(&format!("t{t}"));
-                    if accepted.is_ok() {
-                        firsts.push(first);
-                    } else {
-                        prop_assert!(first.try_recv().is_err(), "refused and answered");
+                    match accepted {
+                        Err(fault) if fault.code != ErrorCode::Success => {
+                            prop_assert!(first.try_recv().is_ok(), "refused and not answered");
+                        }
+                        _ => firsts.push(first),
                     }
                 }
                 Step::Stop(t, force) => stops.push(sim.stop(&format!("t{t}"), force)),
@@ -1118,6 +1237,11 @@ proptest! {
                     sim.manners = [Manners::Willing, Manners::NeedsTwoTerminates, Manners::OnlyKill]
                         [usize::from(m)];
                 }
+                Step::HoldPrepared(on) => sim.hold_prepared = on,
+                Step::Prepare(works) => if !sim.held.is_empty() {
+                    let no = || Fault::new(ErrorCode::ValidationFailed, "no");
+                    sim.prepare(works.then_some(()).ok_or_else(no));
+                },
                 Step::SpawnFails(on) => sim.spawn_fails = on.then_some(Cause::EngineStart),
             }
             prop_assert!(sim.children.len() <= 3, "two processes of one task");

@@ -1,12 +1,14 @@
 //! The FFmpeg engine: a task → a judged command line, for the FFmpeg that is there.
 //!
 //! Owns the settings and what the last probe found. One probe runs at a time, on the thread of
-//! whoever needs it first, without a lock held; the others wait for it, at most [`WAIT`]. A probe
-//! that found nothing usable is repeated when the next task comes (so an FFmpeg installed later
-//! needs no restart), and so is one whose program has been replaced since. Knows no process of a
-//! task: it prepares, others run.
+//! whoever needs it first, without a lock held; the others wait for it, at most [`WAIT`]. None of
+//! them is a thread that anybody else waits for: doors never come here. A probe that found nothing
+//! usable is repeated when the next task comes (so an FFmpeg installed later needs no restart) and
+//! whenever [`FfmpegEngine::refresh`] is called, and so is one whose program has been replaced
+//! since. Knows no process of a task: it prepares, others run.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -86,19 +88,35 @@ enum Next {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identity {
     path: PathBuf,
+    device: u64,
+    inode: u64,
     len: u64,
     modified: Option<SystemTime>,
 }
 
 impl Identity {
     fn read(settings: &FfmpegSettings) -> Option<Self> {
-        let meta = std::fs::metadata(&settings.path).ok()?;
+        let path = located(&settings.path)?;
+        let meta = std::fs::metadata(&path).ok()?;
         Some(Self {
-            path: settings.path.clone(),
+            path,
+            device: meta.dev(),
+            inode: meta.ino(),
             len: meta.len(),
             modified: meta.modified().ok(),
         })
     }
+}
+
+/// Where the program is: a bare name is looked for as starting it does, along `PATH`.
+fn located(path: &Path) -> Option<PathBuf> {
+    if path.components().count() != 1 || path.is_absolute() {
+        return Some(path.to_owned());
+    }
+    let directories = std::env::var_os("PATH")?;
+    std::env::split_paths(&directories)
+        .map(|directory| directory.join(path))
+        .find(|candidate| candidate.is_file())
 }
 
 impl FfmpegEngine {
@@ -156,6 +174,12 @@ impl FfmpegEngine {
     /// for that one. Takes milliseconds; at most 10 s, if FFmpeg hangs.
     pub fn look(&self) -> Option<Arc<ProbeResult>> {
         self.go(self.next(|_| false))
+    }
+
+    /// Looks again where nothing usable was found, or where another program stands at the path
+    /// since. Costs a `stat` otherwise. For a thread that does this every now and then.
+    pub fn refresh(&self) {
+        self.fresh();
     }
 
     /// What is known, if it still holds; else another look.

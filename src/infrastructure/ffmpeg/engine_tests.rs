@@ -79,6 +79,46 @@ fn a_usable_one_is_asked_once_until_it_is_replaced() {
 }
 
 #[test]
+fn one_that_comes_or_goes_is_noticed_without_a_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ffmpeg");
+    let (engine, probes) = engine(&path);
+    engine.look();
+    assert!(engine.problem().unwrap().contains("no program"));
+    install(&path, "Muxer whip [WHIP]:");
+    engine.refresh();
+    assert_eq!(engine.problem(), None);
+    assert_eq!(probes.load(Ordering::SeqCst), 2);
+    // A stat is all it costs while nothing changes.
+    for _ in 0..5 {
+        engine.refresh();
+    }
+    assert_eq!(probes.load(Ordering::SeqCst), 2);
+    // Of the same size and age, but another file.
+    let times = std::fs::metadata(&path).unwrap().modified().unwrap();
+    install(&path, "Muxer whip [WHIP]:");
+    let again = std::fs::File::options().append(true).open(&path).unwrap();
+    again.set_modified(times).unwrap();
+    drop(again);
+    engine.refresh();
+    assert_eq!(probes.load(Ordering::SeqCst), 3);
+    std::fs::remove_file(&path).unwrap();
+    engine.refresh();
+    assert!(engine.problem().unwrap().contains("no program"));
+    assert_eq!(probes.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn a_bare_name_is_looked_for_along_the_path() {
+    let shell = located(std::path::Path::new("sh")).unwrap();
+    assert!(shell.is_absolute() && shell.is_file(), "{shell:?}");
+    assert_eq!(located(std::path::Path::new("no-such-program-1")), None);
+    for named in ["/x/ffmpeg", "bin/ffmpeg", "./ffmpeg"] {
+        assert_eq!(located(named.as_ref()), Some(named.into()));
+    }
+}
+
+#[test]
 fn abilities_found_elsewhere_count() {
     let (engine, _) = engine("/nowhere/ffmpeg");
     assert!(engine.known().is_none());

@@ -182,15 +182,16 @@ impl Table {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
+        let taken_back = self.stop_preparing(id, now);
         let Some(entry) = self.tasks.get_mut(id) else {
-            reply(&done, Err(unknown(id)));
+            reply(&done, taken_back.ok_or_else(|| unknown(id)));
             return;
         };
         if let Some(waiting) = entry.behind.take() {
             refuse_waiting(id, waiting.first_try);
         }
         if entry.task.status.is_terminal() {
-            reply(&done, Ok(entry.task.clone()));
+            reply(&done, Ok(taken_back.unwrap_or_else(|| entry.task.clone())));
             return;
         }
         entry.stop_waiters.push(done);
@@ -207,6 +208,7 @@ impl Table {
     /// The daemon ends: every run gets its SIGTERM at once, and all share one `stop_timeout`.
     pub fn shut_down(&mut self, now: Now) -> Vec<Effect> {
         self.stopping = true;
+        self.refuse_preparing();
         let mut out = Vec::new();
         let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
         for id in ids {

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use super::Table;
-use crate::application::stream::entry::unknown;
+use super::starts::Preparing;
+use crate::application::stream::entry::{Entry, unknown};
 use crate::application::stream::service::TaskLog;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{StreamTask, TaskId};
@@ -28,14 +29,35 @@ impl Table {
             .collect()
     }
 
-    /// The newest first.
+    /// One task.
+    pub(super) fn get(&self, id: &TaskId) -> Result<StreamTask, Fault> {
+        let preparing = self.preparing.get(id).map(Preparing::task);
+        let known = self.tasks.get(id).filter(|e| e.task.status.is_active());
+        known
+            .map(|e| &e.task)
+            .or(preparing)
+            .or_else(|| self.tasks.get(id).map(|e| &e.task))
+            .cloned()
+            .ok_or_else(|| unknown(id))
+    }
+
+    /// The newest first. What is being prepared is shown in place of an ended task of its id.
     pub(super) fn list(&self, active_only: bool) -> Vec<StreamTask> {
+        let hidden = |e: &Entry| {
+            e.task.status.is_terminal() && self.preparing.contains_key(&e.task.spec.task_id)
+        };
+        let is_free = |task: &StreamTask| {
+            let entry = self.tasks.get(&task.spec.task_id);
+            entry.is_none_or(|e| e.task.status.is_terminal())
+        };
         let mut found: Vec<(u64, &StreamTask)> = self
             .tasks
             .values()
-            .filter(|e| !active_only || e.task.status.is_active())
+            .filter(|e| !hidden(e) && (!active_only || e.task.status.is_active()))
             .map(|e| (e.number, &e.task))
             .collect();
+        let preparing = self.preparing.values().map(Preparing::task);
+        found.extend(preparing.filter(|t| is_free(t)).map(|t| (u64::MAX, t)));
         found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         found.into_iter().map(|(_, task)| task.clone()).collect()
     }
