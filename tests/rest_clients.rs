@@ -364,6 +364,33 @@ fn a_stop_that_never_ends_is_answered() {
 }
 
 #[test]
+fn the_time_for_answers_follows_a_reload() {
+    let site = Site::new();
+    site.start("slow_1").data();
+    site.start("slow_2").data();
+    let rest = site.rest.as_ref().unwrap();
+    rest.set_late_limit(Duration::from_millis(200));
+    let reply = site.call("POST", "/api/stream/stop", r#"{"taskId":"slow_1"}"#);
+    assert_eq!(reply.outcome(), (500, 30105));
+    rest.set_late_limit(Duration::from_secs(60));
+    let mut waits = site.connect();
+    waits
+        .write_all(&request(
+            "POST",
+            "/api/stream/stop",
+            r#"{"taskId":"slow_2"}"#,
+            "",
+        ))
+        .unwrap();
+    eventually("the stop is under way", || {
+        site.owner.held.lock().unwrap().len() == 2
+    });
+    let (task, done) = site.owner.held.lock().unwrap().pop().unwrap();
+    done.send(Ok(task)).unwrap();
+    assert_eq!(read_reply(&mut waits).outcome(), (200, 0));
+}
+
+#[test]
 fn a_panic_costs_one_answer() {
     let site = Site::new();
     site.node_panics.store(true, Ordering::Relaxed);

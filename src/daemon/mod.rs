@@ -15,7 +15,7 @@ mod startup;
 mod streams;
 mod watchdog;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -324,7 +324,7 @@ fn rest(
     let settings = RestSettings {
         listen,
         access: access(config),
-        late_limit: (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS),
+        late_limit: late_limit(config),
         limits: Limits::default(),
     };
     let picture = sources.node.clone();
@@ -341,13 +341,19 @@ fn rest(
     RestServer::start(settings, deps).map_err(|why| format!("the REST API: {why}"))
 }
 
+/// How long answers may take that depend on a process or a camera.
+fn late_limit(config: &Config) -> Duration {
+    (config.ffmpeg.stop_timeout + Duration::from_secs(10)).max(CAMERA_ANSWERS)
+}
+
 /// Where the REST API listens.
 fn listen_address(config: &Config) -> SocketAddr {
     let ip = config
         .server
         .listen
         .unwrap_or(if config.server.api_token.is_some() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+            // Of both families.
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         } else {
             IpAddr::V4(Ipv4Addr::LOCALHOST)
         });

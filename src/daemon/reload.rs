@@ -3,7 +3,7 @@
 
 use sd_notify::NotifyState;
 
-use super::{Running, access, cameras, discovery};
+use super::{Running, access, cameras, discovery, late_limit};
 use crate::config::{self, Change, Config, Takes};
 use crate::logging;
 
@@ -72,6 +72,7 @@ impl Running {
         if let Err(why) = self.rest.set_access(access(config)) {
             log::error!("the REST API keeps its tokens and hosts: {why}");
         }
+        self.rest.set_late_limit(late_limit(config));
         if let Some(cloud) = &self.cloud {
             cloud.client.set_token(config.rcs.token.clone());
         }

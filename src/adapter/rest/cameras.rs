@@ -86,7 +86,7 @@ fn scan(api: &Api, call: &Call) -> Result<Answer, Fault> {
     let subnet = fields.text("subnet")?.filter(|text| !text.is_empty());
     let place = api.late.place().ok_or_else(full)?;
     let done = api.discovery.scan(subnet)?;
-    let limit = api.discovery.patience().min(api.scan_limit);
+    let limit = api.discovery.patience();
     let overdue = Fault::new(
         ErrorCode::Unavailable,
         "the sweep takes longer than it is waited for; GET /api/cameras tells what it saw",
@@ -184,7 +184,7 @@ fn submit(
         order,
         Order::Stop(_) | Order::Patrol(PatrolOrder::Stop(_) | PatrolOrder::Pause(_))
     );
-    let limit = api.cameras.patience(&order).min(api.late_limit);
+    let limit = api.cameras.patience(&order).min(api.late_limit.get());
     let place = api.late.place();
     // A stop is carried out even if nobody can wait for its end.
     if place.is_none() && !stop {

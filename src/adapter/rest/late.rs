@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,27 @@ impl Deferred {
             overdue,
             _place: place,
         }
+    }
+}
+
+/// How long an answer is waited for at most that depends on a process or a camera.
+#[derive(Debug)]
+pub struct LateLimit(AtomicU64);
+
+impl LateLimit {
+    pub fn new(limit: Duration) -> Self {
+        let this = Self(AtomicU64::new(0));
+        this.set(limit);
+        this
+    }
+
+    pub fn set(&self, limit: Duration) {
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 

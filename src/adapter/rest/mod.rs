@@ -11,6 +11,7 @@ mod cameras;
 mod gate;
 mod guard;
 mod late;
+mod listen;
 mod metrics;
 mod reply;
 mod route_table;

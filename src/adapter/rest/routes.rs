@@ -4,11 +4,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cameras;
 use super::guard::{Access, Credentials};
-use super::late::{Deferred, Late};
+use super::late::{Deferred, Late, LateLimit};
 use super::metrics;
 use super::reply::Reply;
 use super::route_table::{Op, Route, routes_of};
@@ -44,9 +44,7 @@ pub struct Api {
     pub started: Instant,
     pub access: RwLock<Arc<Access>>,
     pub late: Late,
-    pub late_limit: Duration,
-    /// The longest that a sweep is waited for; the gate knows of it.
-    pub scan_limit: Duration,
+    pub late_limit: Arc<LateLimit>,
     pub refusing: AtomicBool,
 }
 
@@ -205,7 +203,7 @@ fn start(api: &Api, body: &[u8]) -> Result<Answer, Fault> {
     Ok(Answer::Later(Deferred::new(
         place,
         accepted,
-        api.late_limit,
+        api.late_limit.get(),
         overdue,
         |outcome| match outcome {
             Ok(task) => shown(&task),
@@ -235,7 +233,7 @@ fn stop(api: &Api, body: &[u8]) -> Result<Answer, Fault> {
     Ok(Answer::Later(Deferred::new(
         place,
         done,
-        api.late_limit,
+        api.late_limit.get(),
         overdue,
         |outcome| match outcome {
             Ok(task) => shown(&task),

@@ -1,7 +1,7 @@
 //! Wiring of the REST API: gate, tiny_http behind it, workers, late answers; start and stop.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,7 +13,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::gate::{Gate, Limits, OVERSIZE, PEER, PrivateSocket, affordable};
 use super::guard::Access;
-use super::late::Late;
+use super::late::{Late, LateLimit};
+use super::listen;
 use super::reply::Reply;
 use super::routes::{self, Answer, Api, Call, Figures, NodePicture};
 use crate::application::camera::CameraService;
@@ -35,7 +36,7 @@ pub struct RestSettings {
     /// Who may ask.
     pub access: Access,
     /// How long an answer may be waited for that depends on a process or a camera: the longest
-    /// of their own time limits and a margin.
+    /// of their own time limits and a margin. A reload may change it.
     pub late_limit: Duration,
     /// The gate's bounds.
     pub limits: Limits,
@@ -86,13 +87,16 @@ impl RestServer {
         check_exposure(settings.listen, &settings.access)?;
         let mut limits = settings.limits;
         limits.connections = affordable(limits.connections);
-        let longest = settings.late_limit.max(deps.discovery.patience());
-        limits.answer = limits.answer.max(longest + Duration::from_secs(10));
+        let late_limit = Arc::new(LateLimit::new(settings.late_limit));
+        let longest = {
+            let (late_limit, discovery) = (Arc::clone(&late_limit), deps.discovery.clone());
+            Box::new(move || late_limit.get().max(discovery.patience()))
+        };
         // A quarter of the connections stays for who needs no patience.
         let (late, late_thread) = Late::start((limits.connections * 3 / 4).max(1))?;
 
-        let listener = TcpListener::bind(settings.listen)
-            .map_err(|why| not_listening(settings.listen, &why))?;
+        let listener =
+            listen::on(settings.listen).map_err(|why| not_listening(settings.listen, &why))?;
         let address = listener.local_addr()?;
         let api = Arc::new(Api {
             streams: deps.streams,
@@ -105,8 +109,7 @@ impl RestServer {
             started: deps.started,
             access: RwLock::new(Arc::new(settings.access)),
             late,
-            late_limit: settings.late_limit,
-            scan_limit: longest,
+            late_limit,
             refusing: AtomicBool::new(false),
         });
         let behind = Arc::new(Behind::new()?);
@@ -134,7 +137,14 @@ impl RestServer {
             let behind = Arc::clone(&behind);
             Box::new(move || behind.connect())
         };
-        let gate = Gate::new(listener, Arc::clone(&bell), stopped, connect, limits)?;
+        let gate = Gate::new(
+            listener,
+            Arc::clone(&bell),
+            stopped,
+            connect,
+            limits,
+            longest,
+        )?;
         let gate = std::thread::Builder::new()
             .name("rest-gate".to_owned())
             .spawn(move || gate.run())?;
@@ -169,6 +179,11 @@ impl RestServer {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
         Ok(())
+    }
+
+    /// Other time limits, for requests that come from now on.
+    pub fn set_late_limit(&self, limit: Duration) {
+        self.api.late_limit.set(limit);
     }
 
     /// From now on everything but the health routes is answered with 503, 50003. Answers that

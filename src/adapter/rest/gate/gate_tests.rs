@@ -57,6 +57,7 @@ fn a_panic_closes_what_was_open_and_the_gate_goes_on() {
         stopped,
         connect,
         Limits::default(),
+        Box::new(|| Duration::ZERO),
     );
     let gate = gate.unwrap();
     let gate = std::thread::spawn(move || gate.run());

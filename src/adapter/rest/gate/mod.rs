@@ -33,7 +33,7 @@ use nix::sys::eventfd::EventFd;
 use super::reply::Reply;
 use crate::domain::error::{ErrorCode, Fault};
 use connection::{Connection, Ready};
-use exchange::{MAX_BODY, Standing};
+use exchange::{MAX_BODY, Pace, Standing};
 pub use head::{OVERSIZE, PEER};
 pub use limits::{Limits, affordable};
 pub use private_socket::PrivateSocket;
@@ -51,6 +51,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A shortage of descriptors is told at most this often.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// What an answer that takes as long as it may is given on top by the gate.
+const ANSWER_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long the slowest answer may take just now.
+pub type Longest = Box<dyn Fn() -> Duration + Send>;
+
 /// Opens a connection to the server behind the gate.
 pub type Connect = Box<dyn FnMut() -> io::Result<UnixStream> + Send>;
 
@@ -63,6 +69,7 @@ pub struct Gate {
     stop_by: Option<Instant>,
     connect: Connect,
     limits: Limits,
+    longest: Longest,
     connections: Vec<Connection>,
     spares: Spares,
     /// Descriptors ran out and the store is not full again.
@@ -99,6 +106,7 @@ impl Gate {
         stop: Receiver<Instant>,
         connect: Connect,
         limits: Limits,
+        longest: Longest,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let source: OwnedFd = bell.as_fd().try_clone_to_owned()?;
@@ -109,6 +117,7 @@ impl Gate {
             stop_by: None,
             connect,
             limits,
+            longest,
             connections: Vec::new(),
             spares: Spares::new(source),
             exhausted: false,
@@ -257,7 +266,8 @@ impl Gate {
             };
             match listener.accept() {
                 Ok((stream, address)) => {
-                    self.admit(stream, address.ip(), now);
+                    // On a socket of both families IPv4 comes in the dress of IPv6.
+                    self.admit(stream, address.ip().to_canonical(), now);
                     if self.exhausted {
                         return;
                     }
@@ -363,8 +373,17 @@ impl Gate {
         }
     }
 
+    /// The times of a new exchange: the slowest answer gets its own time and a margin.
+    fn pace(&self) -> Pace {
+        let pace = self.limits.pace();
+        Pace {
+            answer: pace.answer.max((self.longest)() + ANSWER_MARGIN),
+            ..pace
+        }
+    }
+
     fn admit(&mut self, stream: TcpStream, peer: IpAddr, now: Instant) {
-        let mut connection = match Connection::new(stream, peer, self.limits.pace(), now) {
+        let mut connection = match Connection::new(stream, peer, self.pace(), now) {
             Ok(connection) => connection,
             Err(why) => {
                 log::warn!(error:% = why; "a REST connection could not be set up");
