@@ -326,8 +326,10 @@ fn more_waiting_stops_than_places() {
         },
         ..Setup::default()
     });
-    let stop = |number: usize| {
+    for number in 0..4 {
         site.start(&format!("slow_{number}")).data();
+    }
+    let stop = |number: usize| {
         let body = format!(r#"{{"taskId":"slow_{number}"}}"#);
         let mut client = site.connect();
         client
@@ -339,6 +341,8 @@ fn more_waiting_stops_than_places() {
         client
     };
     let waiting: Vec<_> = (0..3).map(stop).collect();
+    // A start whose answer nobody could wait for is not begun.
+    assert_eq!(site.start("late").outcome(), (503, 30302));
     // The stop is carried out, only its end can't be waited for.
     let reply = read_reply(&mut stop(3));
     assert_eq!(reply.outcome(), (503, 30302));

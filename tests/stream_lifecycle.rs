@@ -109,6 +109,44 @@ fn a_source_that_would_listen_starts_nothing() {
 }
 
 #[test]
+fn a_file_that_is_swapped_between_two_tries_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("media");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("a.mp4"), "inside").unwrap();
+    std::fs::write(dir.path().join("secret"), "outside").unwrap();
+    let link = root.join("link.mp4");
+    std::os::unix::fs::symlink("a.mp4", &link).unwrap();
+    let defaults = Setup::default().ffmpeg;
+    let daemon = Daemon::start(&Setup {
+        ffmpeg: format!("{defaults}, file_root: '{}'", root.display()),
+        ..Setup::default()
+    });
+    // The stand-in knows nothing of files, so it fails and is tried again.
+    let body = json!({
+        "taskId": "f", "inputType": "FILE", "sourceUrl": "link.mp4",
+        "whipUrl": "https://127.0.0.1:1/whip"
+    });
+    let (status, answer) = daemon.request("POST", "/api/stream/start", Some(&body));
+    assert_eq!(status, 200, "{answer}");
+    daemon.wait_status("f", "RECONNECTING");
+    assert_eq!(daemon.task("f")["errorCode"], 40103);
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("../secret", &link).unwrap();
+    let task = wait_for("the next try", Duration::from_secs(20), || {
+        let task = daemon.task("f");
+        (task["errorCode"] == 20005).then_some(task)
+    });
+    assert_eq!(task["processId"], Value::Null, "{task}");
+    let runs = daemon.get("/api/stream/task/f/log")["runs"].clone();
+    assert_eq!(
+        runs.as_array().unwrap().len(),
+        1,
+        "a process was started for it"
+    );
+}
+
+#[test]
 fn the_ladder_ends_what_does_not_want_to_end() {
     let daemon = Daemon::start(&Setup::default());
     for (mode, signal) in [("need-two", None), ("only-kill", Some(9))] {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +29,16 @@ impl fmt::Display for RunId {
     }
 }
 
+/// A file that a run reads. It is found, judged and opened anew for each run, so that what is swapped
+/// on the disk meanwhile leads nobody outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// It must lie below this directory.
+    pub root: PathBuf,
+    /// As it was named.
+    pub path: String,
+}
+
 /// A judged, complete command line for a task.
 #[derive(Clone, PartialEq)]
 pub struct Launch {
@@ -37,6 +48,8 @@ pub struct Launch {
     pub mode_reason: String,
     /// Program and arguments; arguments carry secrets.
     pub argv: Vec<Secret>,
+    /// What the child gets as its standard input, to read from; nothing if none.
+    pub file: Option<SourceFile>,
     /// A source that ends by nature (FILE without loop): exit code 0 is its end.
     pub ends_by_nature: bool,
     /// Sent with the DELETE of a WHIP session that its publisher left behind.

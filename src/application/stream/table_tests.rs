@@ -185,6 +185,7 @@ impl Sim {
             mode: TaskMode::Transcode,
             mode_reason: String::new(),
             argv: Vec::new(),
+            file: None,
             ends_by_nature: self.ends_by_nature,
             whip_bearer: None,
         }

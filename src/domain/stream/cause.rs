@@ -14,6 +14,8 @@ pub enum Cause {
     SourceAuth,
     /// Source ended, stalled, or has no such stream.
     SourceStream,
+    /// A file that is not (or no longer) where files may be.
+    SourceRefused,
     /// The endpoint's host refused, answered 5xx, 409, 429, or its media path is closed.
     WhipUnreachable,
     /// The endpoint's host can't be reached at all: no name, no route, no answer. Tells of a dead
@@ -39,10 +41,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SourceUnreachable,
         Self::SourceAuth,
         Self::SourceStream,
+        Self::SourceRefused,
         Self::WhipUnreachable,
         Self::WhipUplink,
         Self::WhipAuth,
@@ -61,6 +64,7 @@ impl Cause {
             Self::SourceUnreachable => ErrorCode::RtspConnFailed,
             Self::SourceAuth => ErrorCode::RtspAuthFailed,
             Self::SourceStream => ErrorCode::RtspStreamError,
+            Self::SourceRefused => ErrorCode::ValidationFailed,
             Self::WhipUnreachable | Self::WhipUplink => ErrorCode::WhipConnFailed,
             Self::WhipAuth => ErrorCode::WhipAuthFailed,
             Self::WhipGone | Self::WhipStream => ErrorCode::WhipStreamError,
@@ -87,6 +91,7 @@ impl Cause {
             Self::SourceUnreachable => "source_unreachable",
             Self::SourceAuth => "source_auth",
             Self::SourceStream => "source_stream",
+            Self::SourceRefused => "source_refused",
             Self::WhipUnreachable => "whip_unreachable",
             Self::WhipUplink => "whip_uplink",
             Self::WhipAuth => "whip_auth",

@@ -60,13 +60,23 @@ impl Launcher {
         program: &OsStr,
         args: impl IntoIterator<Item = A>,
     ) -> io::Result<Child> {
+        self.spawn_reading(program, args, Stdio::null())
+    }
+
+    /// The same, with that as its input.
+    pub fn spawn_reading<A: AsRef<OsStr>>(
+        &self,
+        program: &OsStr,
+        args: impl IntoIterator<Item = A>,
+        input: Stdio,
+    ) -> io::Result<Child> {
         let mut command = Command::new(from_here(program)?);
         command
             .args(args)
             .env_clear()
             .envs(self.marker.environment())
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);

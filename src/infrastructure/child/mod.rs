@@ -2,6 +2,7 @@
 //! they print and how far they are.
 
 pub mod env;
+pub mod file;
 pub mod launch;
 pub mod leftovers;
 pub mod log_tail;

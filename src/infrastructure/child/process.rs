@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,6 +27,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use super::file::Opener;
 use super::launch::Launcher;
 use super::log_tail::{LineSplitter, LogTail};
 use super::progress::ProgressParser;
@@ -92,6 +93,7 @@ struct Running {
 pub struct Children {
     tools: Tools,
     launcher: Launcher,
+    opener: Opener,
     events: Sender<RunEvent>,
     running: BTreeMap<RunId, Running>,
     watchers: Vec<JoinHandle<()>>,
@@ -103,19 +105,20 @@ impl Children {
         Self {
             tools,
             launcher,
+            opener: Opener::default(),
             events,
             running: BTreeMap::new(),
             watchers: Vec::new(),
         }
     }
 
-    fn spawn(&mut self, run: RunId, launch: &Launch) -> std::io::Result<StartedRun> {
+    fn spawn(&mut self, run: RunId, launch: &Launch, input: Stdio) -> std::io::Result<StartedRun> {
         let mut argv = launch.argv.iter();
         let program = argv.next().map_or("", |p| p.expose());
         leaves_enough()?;
-        let mut child = self
-            .launcher
-            .spawn(OsStr::new(program), argv.map(Secret::expose))?;
+        let mut child =
+            self.launcher
+                .spawn_reading(OsStr::new(program), argv.map(Secret::expose), input)?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let asked = Arc::new(AtomicBool::new(false));
         let log = Arc::new(LogTail::new());
@@ -171,7 +174,11 @@ impl Children {
 impl ProcessGateway for Children {
     fn start(&mut self, run: RunId, launch: &Launch) -> Result<StartedRun, Diagnosis> {
         self.watchers.retain(|w| !w.is_finished());
-        self.spawn(run, launch).map_err(|why| Diagnosis {
+        let input = match &launch.file {
+            Some(file) => Stdio::from(self.opener.open(file)?),
+            None => Stdio::null(),
+        };
+        self.spawn(run, launch, input).map_err(|why| Diagnosis {
             cause: if why.kind() == std::io::ErrorKind::NotFound
                 || why.kind() == std::io::ErrorKind::PermissionDenied
             {

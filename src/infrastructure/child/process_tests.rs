@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
+use crate::domain::gateway::SourceFile;
 use crate::domain::stream::TaskMode;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -62,9 +63,38 @@ fn sh(script: &str) -> Launch {
         mode: TaskMode::Transcode,
         mode_reason: String::new(),
         argv: ["/bin/sh", "-c", script].map(Secret::new).to_vec(),
+        file: None,
         ends_by_nature: false,
         whip_bearer: None,
     }
+}
+
+#[test]
+fn a_file_is_handed_over_open_and_judged_for_each_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("media");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("a.mp4"), "inside\n").unwrap();
+    std::fs::write(dir.path().join("secret"), "outside\n").unwrap();
+    std::os::unix::fs::symlink("a.mp4", root.join("link")).unwrap();
+    let launch = Launch {
+        file: Some(SourceFile {
+            root: root.clone(),
+            path: "link".to_owned(),
+        }),
+        ..sh("cat /proc/self/fd/0 >&2")
+    };
+    let mut bench = bench();
+    let started = bench.children.start(RunId(1), &launch).unwrap();
+    bench.exit();
+    bench.children.reap(RunId(1));
+    assert_eq!(started.log.lines(), ["inside"]);
+    std::fs::remove_file(root.join("link")).unwrap();
+    std::os::unix::fs::symlink("../secret", root.join("link")).unwrap();
+    let Err(refused) = bench.children.start(RunId(2), &launch) else {
+        panic!("it was started");
+    };
+    assert_eq!(refused.cause, Cause::SourceRefused);
 }
 
 impl Bench {

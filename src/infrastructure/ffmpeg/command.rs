@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::Launch;
+use crate::domain::gateway::{Launch, SourceFile};
 use crate::domain::stream::{AudioConfig, InputType, Source, StreamSpec, TaskMode, VideoConfig};
 use crate::util::secret::Secret;
 
 use super::level::Level;
 use super::probe::{Abilities, H264_ENCODERS};
 use super::query;
-use super::source::{FILE_FORMATS, file_below, network_url, protocols};
+use super::source::{FILE_FORMATS, FILE_INPUT, file_below, network_url, protocols};
 
 /// The descriptor on which FFmpeg writes its progress: stdout, which the whip muxer leaves alone.
 pub const PROGRESS_FD: i32 = 1;
@@ -119,7 +119,7 @@ pub fn build(
 ) -> Result<Launch, Fault> {
     let mut args = Args::new(&settings.path);
     global_args(&mut args);
-    input_args(&mut args, spec, settings, abilities)?;
+    let file = input_args(&mut args, spec, settings, abilities)?;
     args.plain(["-map", "0:v:0", "-map", "0:a?"]);
     let video = Video::choose(&spec.video, abilities)?;
     video.args(&mut args, &spec.video)?;
@@ -139,6 +139,7 @@ pub fn build(
         },
         mode_reason,
         argv: args.done(),
+        file,
         ends_by_nature: spec.input == InputType::File && !spec.looped,
         whip_bearer: None,
     })
@@ -149,7 +150,7 @@ fn input_args(
     spec: &StreamSpec,
     settings: &FfmpegSettings,
     abilities: &Abilities,
-) -> Result<(), Fault> {
+) -> Result<Option<SourceFile>, Fault> {
     match &spec.source {
         Source::Network(url) => {
             query::check("sourceUrl", url.expose())?;
@@ -157,19 +158,20 @@ fn input_args(
             network_args(args, url.scheme(), settings, abilities);
             args.plain(["-i"]);
             args.secret(network_url(url.expose()));
+            Ok(None)
         }
         Source::File(path) => {
-            let path = file_below("sourceUrl", settings.file_root.as_deref(), path)?;
+            let file = file_below("sourceUrl", settings.file_root.as_deref(), path)?;
             args.pair("-protocol_whitelist", protocols("file"));
             args.pair("-format_whitelist", FILE_FORMATS);
             args.plain(["-re"]);
             if spec.looped {
                 args.pair("-stream_loop", "-1");
             }
-            args.pair("-i", &format!("file:{}", path.display()));
+            args.pair("-i", FILE_INPUT);
+            Ok(Some(file))
         }
     }
-    Ok(())
 }
 
 /// Time-outs and probing of a network input. The probe ends as soon as the codecs are known

@@ -110,9 +110,10 @@ fn files_are_paths_and_nothing_else() {
     settings.file_root = Some(dir.path().to_owned());
     let mut task = spec("a%03d.mp4");
     let once = line_with(&task, &settings, &full());
-    let real = dir.path().canonicalize().unwrap();
-    let input = format!("-re -i file:{}/a%03d.mp4", real.display());
-    assert!(has(&once, &input), "{once}");
+    assert!(has(&once, "-re -i file:/proc/self/fd/0"), "{once}");
+    let file = build(&task, &settings, &full()).unwrap().file.unwrap();
+    assert_eq!(file.path, "a%03d.mp4");
+    assert_eq!(file.root, dir.path());
     assert!(has(&once, "-protocol_whitelist file"), "{once}");
     assert!(once.contains("-format_whitelist mov,"), "{once}");
     assert!(!has(&once, "-timeout 5000000"), "{once}");

@@ -2,10 +2,12 @@
 //! the options that each kind of input needs. Shared by our own command lines and the judge of
 //! RCS's. Knows no output.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::gateway::SourceFile;
 use crate::domain::stream::InputType;
+use crate::infrastructure::child::file::open_below;
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -69,9 +71,17 @@ pub(super) fn network_url(text: &str) -> Secret {
     ))
 }
 
-/// Resolves a FILE source: a regular file below `root`, whatever links lead to it. `field` names
-/// it in the fault. What lies outside is not told apart from what is not there.
-pub(super) fn file_below(field: &str, root: Option<&Path>, text: &str) -> Result<PathBuf, Fault> {
+/// Where FFmpeg finds the file of a FILE source: its standard input, which whoever starts it has
+/// opened for that run. Opened anew by this name it can be sought in, and no link leads elsewhere.
+pub(super) const FILE_INPUT: &str = "file:/proc/self/fd/0";
+
+/// A FILE source: a regular file below `root`, whatever links lead to it. `field` names it in the
+/// fault. What lies outside is not told apart from what is not there. Each run looks again.
+pub(super) fn file_below(
+    field: &str,
+    root: Option<&Path>,
+    text: &str,
+) -> Result<SourceFile, Fault> {
     let refused = |why: &str| {
         Err(Fault::new(
             ErrorCode::ValidationFailed,
@@ -86,15 +96,15 @@ pub(super) fn file_below(field: &str, root: Option<&Path>, text: &str) -> Result
     if text.is_empty() || text.chars().any(char::is_control) {
         return refused("must be a plain path below lss.ffmpeg.file_root");
     }
-    let Ok(root) = root.canonicalize() else {
+    if !root.is_dir() {
         return refused("can't be looked up: the directory lss.ffmpeg.file_root is not there");
-    };
-    // An absolute path replaces the root in `join`, and is then checked like any other.
-    match root.join(text).canonicalize() {
-        Ok(path) if path.starts_with(&root) && path.is_file() && path.to_str().is_some() => {
-            Ok(path)
-        }
-        _ => refused("must name a regular file below lss.ffmpeg.file_root"),
+    }
+    match open_below(root, text) {
+        Some(_) => Ok(SourceFile {
+            root: root.to_owned(),
+            path: text.to_owned(),
+        }),
+        None => refused("must name a regular file below lss.ffmpeg.file_root"),
     }
 }
 
@@ -151,10 +161,13 @@ mod tests {
         symlink(root.join("sub/a.mp4"), root.join("in")).unwrap();
         let found = |text: &str| file_below("sourceUrl", Some(&root), text);
         let real = root.canonicalize().unwrap().join("sub/a.mp4");
-        assert_eq!(found("sub/a.mp4").unwrap(), real);
-        assert_eq!(found(real.to_str().unwrap()).unwrap(), real);
-        assert_eq!(found("in").unwrap(), real);
-        assert_eq!(found("sub/../sub/a.mp4").unwrap(), real);
+        for good in ["sub/a.mp4", real.to_str().unwrap(), "in"] {
+            let file = found(good).unwrap();
+            assert_eq!(
+                (file.root.as_path(), file.path.as_str()),
+                (root.as_path(), good)
+            );
+        }
         for bad in [
             "../secret",
             "out",

@@ -15,7 +15,7 @@ mod parts;
 mod values;
 
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::Launch;
+use crate::domain::gateway::{Launch, SourceFile};
 use crate::domain::stream::{InputType, StreamSpec, TaskMode};
 use crate::util::secret::{Secret, mask};
 use crate::util::url;
@@ -25,7 +25,9 @@ use self::parts::{Command, File, Given, split};
 use super::command::{Args, FfmpegSettings, global_args, whip_args};
 use super::probe::Abilities;
 use super::query;
-use super::source::{FILE_FORMATS, file_below, input_of_scheme, network_url, protocols};
+use super::source::{
+    FILE_FORMATS, FILE_INPUT, file_below, input_of_scheme, network_url, protocols,
+};
 
 /// A command line that may run.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub fn judge(
         abilities,
         notes: Vec::new(),
         bearer: None,
+        file: None,
     };
     judge.command(&command)
 }
@@ -79,6 +82,7 @@ struct Judge<'a> {
     abilities: &'a Abilities,
     notes: Vec<String>,
     bearer: Option<Secret>,
+    file: Option<SourceFile>,
 }
 
 /// What an input turned out to be.
@@ -124,6 +128,7 @@ impl Judge<'_> {
                 mode: TaskMode::Prebuilt,
                 mode_reason,
                 argv: args.done(),
+                file: self.file.take(),
                 ends_by_nature: limited || files,
                 whip_bearer: self.bearer.take(),
             },
@@ -325,18 +330,21 @@ impl Judge<'_> {
             args.pair("-f", format);
         }
         let path = input.url.strip_prefix("file:").unwrap_or(input.url);
-        let path = file_below(
+        if self.file.is_some() {
+            return Err(refused("option -i: one input of a command may be a file"));
+        }
+        self.file = Some(file_below(
             "ffmpegCommand: option -i",
             self.settings.file_root.as_deref(),
             path,
-        )?;
+        )?);
         args.pair("-protocol_whitelist", protocols("file"));
         args.pair("-format_whitelist", FILE_FORMATS);
         if !input.has("re") && !input.has("readrate") {
             args.plain(["-re"]);
             self.note("-re added: a file is sent at its own pace".to_owned());
         }
-        args.pair("-i", &format!("file:{}", path.display()));
+        args.pair("-i", FILE_INPUT);
         let looped = input.value("stream_loop").is_some_and(|n| n != "0");
         Ok(InputKind::File { looped })
     }

@@ -275,12 +275,18 @@ fn files_only_where_the_task_is_one() {
     let judge = |text: &str| judge(text, &task, &settings, &full());
     let once = judge(&format!("ffmpeg -i a.mp4 -c copy -f whip {WHIP}")).unwrap();
     assert!(once.launch.ends_by_nature);
-    let real = dir.path().canonicalize().unwrap();
     let words_once = words(&once).join(" ");
     assert!(
-        words_once.contains(&format!("-re -i file:{}/a.mp4", real.display())),
+        words_once.contains("-re -i file:/proc/self/fd/0"),
         "{words_once}"
     );
+    let file = once.launch.file.as_ref().unwrap();
+    assert_eq!(
+        (file.root.as_path(), file.path.as_str()),
+        (dir.path(), "a.mp4")
+    );
+    let two = judge(&format!("ffmpeg -i a.mp4 -i a.mp4 -f whip {WHIP}")).unwrap_err();
+    assert!(two.message.contains("one input"), "{}", two.message);
     assert!(
         words_once.contains("-protocol_whitelist file -format_whitelist mov,"),
         "{words_once}"
