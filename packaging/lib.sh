@@ -40,10 +40,12 @@ release_time() {
 }
 
 # Gateways have little processor time and mostly cameras that need no re-encoding: the packaged
-# configuration differs from the defaults in this one key.
+# configuration differs from the defaults in this one key. It waits for the relay, and is set before,
+# because an upgrade leaves the configuration of a gateway as it is.
 packaged_yaml() {
   awk '/^    passthrough: never$/ {
-      print "    # This package sets auto: a gateway saves the better part of a core a stream."
+      print "    # This package sets auto: with the version that has a relay, a gateway saves the better"
+      print "    # part of a core a stream, without another look at this file. Until then nothing changes."
       print "    passthrough: auto"; n++; next }
     { print }
     END { exit n != 1 }' etc/lss.yaml || die "etc/lss.yaml has no line 'passthrough: never'"

@@ -310,7 +310,7 @@ impl Node {
     }
 }
 
-/// Whether unchanged video is preferred (contract 4).
+/// Whether unchanged video is preferred (contract 4). All but `Never` wait for a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passthrough {
     /// As asked.
@@ -328,8 +328,6 @@ pub enum EngineChoice {
     Auto,
     /// Always FFmpeg.
     Ffmpeg,
-    /// Always the relay.
-    Relay,
 }
 
 /// Streams.

@@ -37,10 +37,9 @@ pub struct Note {
 /// What happens to the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoFit {
-    /// Goes out as it is.
+    /// Can go out as it is: does where the task asks for codec `copy`.
     Unchanged,
-    /// H.264 that WHIP can carry and not every receiver takes (Main, High): encoded anew, unless
-    /// `passthrough: prefer` says to send it as it is.
+    /// H.264 that WHIP can carry and not every receiver takes (Main, High): likewise.
     UnchangedIfPreferred,
     /// Decoded and encoded anew.
     Transcode,
@@ -53,7 +52,7 @@ pub enum VideoFit {
 /// What happens to the sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AudioFit {
-    /// Opus goes out as it is.
+    /// Opus, which WHIP carries as it is.
     Unchanged,
     /// Encoded to Opus.
     Convert,
@@ -143,7 +142,7 @@ fn judge_video(track: Option<&TrackInfo>, notes: &mut Vec<Note>) -> VideoFit {
     let size = shown_size(track);
     let done = match fit {
         VideoFit::Unchanged => {
-            "can go out as it is (passthrough: auto), at next to no cost".to_owned()
+            "can go out as it is (a task with codec copy), at next to no cost".to_owned()
         }
         _ => format!("lss encodes it anew: {}", cost(track)),
     };
@@ -167,7 +166,7 @@ fn judge_h264(track: &TrackInfo) -> (VideoFit, Grade, String, Option<&'static st
         .map_or_else(|| "H.264".to_owned(), |p| format!("H.264 {}", profile(p)));
     let is_baseline = matches!(track.h264_profile, Some([66, _, _]));
     let fits_whip = matches!(track.h264_profile, Some([66 | 77 | 100, _, _]));
-    let baseline = Some("set the profile to Baseline: then the picture goes out as it is");
+    let baseline = Some("set the profile to Baseline: then the picture can go out as it is");
     match (track.reorders, track.h264_profile) {
         (Some(true), _) => (
             VideoFit::Transcode,
@@ -186,8 +185,8 @@ fn judge_h264(track: &TrackInfo) -> (VideoFit, Grade, String, Option<&'static st
             VideoFit::UnchangedIfPreferred,
             Grade::Warn,
             format!(
-                "{name} without B-frames, which Cloudflare does not list (with passthrough: \
-                 prefer it goes out as it is)"
+                "{name} without B-frames, which Cloudflare does not list (a task with codec copy \
+                 sends it as it is)"
             ),
             baseline,
         ),
@@ -213,7 +212,11 @@ fn judge_audio(track: Option<&TrackInfo>, video: VideoFit, notes: &mut Vec<Note>
     };
     let codec = track.codec.as_deref().unwrap_or("");
     if codec == "OPUS" {
-        notes.push(note(Grade::Pass, "Opus audio: goes out as it is", None));
+        notes.push(note(
+            Grade::Pass,
+            "Opus audio, which WHIP carries; lss encodes it again all the same",
+            None,
+        ));
         return AudioFit::Unchanged;
     }
     let name = match codec {
@@ -226,8 +229,7 @@ fn judge_audio(track: Option<&TrackInfo>, video: VideoFit, notes: &mut Vec<Note>
     let words =
         format!("{name} audio: lss converts it to Opus, for one or two hundredths of a PC's core");
     // Beside a picture that goes out as it is, the sound is what costs.
-    let advice = (video == VideoFit::Unchanged)
-        .then_some("turn audio off if nobody needs it: then no FFmpeg is needed at all");
+    let advice = (video == VideoFit::Unchanged).then_some("turn audio off if nobody needs it");
     notes.push(note(Grade::Pass, words, advice));
     AudioFit::Convert
 }

@@ -42,7 +42,7 @@ fn baseline_goes_out_as_it_is() {
     assert_eq!(
         fit.notes[0].words,
         "H.264 Constrained Baseline level 3.1, 1920x1080 at 30 frames a second: can go out as it \
-         is (passthrough: auto), at next to no cost"
+         is (a task with codec copy), at next to no cost"
     );
     assert_eq!(fit.notes[0].advice, None);
     assert!(fit.notes[1].words.contains("keyframe interval"));
@@ -122,6 +122,14 @@ fn sound() {
         ])
     };
     assert_eq!(with("OPUS").audio, AudioFit::Unchanged);
+    // Nothing carries sound unchanged today, and no advice says so.
+    for note in with("OPUS").notes.iter().chain(&with("PCMA").notes) {
+        let text = format!("{} {}", note.words, note.advice.as_deref().unwrap_or(""));
+        assert!(
+            !text.contains("no FFmpeg") && !text.contains("passthrough"),
+            "{text}"
+        );
+    }
     for (codec, name) in [
         ("PCMA", "G.711 A-law"),
         ("PCMU", "G.711"),
@@ -136,7 +144,7 @@ fn sound() {
         assert!(last.words.contains(name), "{}", last.words);
         assert!(
             last.advice.is_some(),
-            "the picture alone would need no FFmpeg"
+            "beside an unchanged picture the sound is what costs"
         );
     }
     let beside_h265 = judged(vec![video("H265", None, None), audio("PCMA")]);

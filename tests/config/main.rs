@@ -147,7 +147,7 @@ lss:
     stall_timeout: 5s
     max_retries: -1
     passthrough: prefer
-    engine: relay
+    engine: ffmpeg
     whip_hosts: SFU.local
     file_root: /srv/video
 ptz: {{ max_move: 10s, command_ttl: 1s }}
@@ -227,7 +227,7 @@ log: {{ format: json, level: debug }}
     assert_eq!(c.ffmpeg.stall_timeout, Duration::from_secs(5));
     assert_eq!(c.ffmpeg.max_retries, -1);
     assert_eq!(c.ffmpeg.passthrough, Passthrough::Prefer);
-    assert_eq!(c.ffmpeg.engine, EngineChoice::Relay);
+    assert_eq!(c.ffmpeg.engine, EngineChoice::Ffmpeg);
     assert_eq!(c.ffmpeg.whip_hosts, ["sfu.local"]);
     assert_eq!(c.ffmpeg.file_root, Some(PathBuf::from("/srv/video")));
     assert_eq!(c.ptz.max_move, Duration::from_secs(10));
@@ -454,7 +454,7 @@ lss_node: 1
         ":27: lss.ffmpeg.start_confirm: start_confirm must be shorter than start_timeout, or no stream can ever start",
         ":28: lss.ffmpeg.stop_timeout: must be from 100ms to 2m",
         ":29: lss.ffmpeg.max_retries: must be a number from -1 to 1000000 (-1 = for ever)",
-        ":30: lss.ffmpeg.engine: must be auto, ffmpeg or relay",
+        ":30: lss.ffmpeg.engine: must be auto or ffmpeg",
         ":31: lss.ffmpeg.file_root: must be a directory's full path, beginning with /",
         ":33: lss.rcs.base_url: is also set as rcs.base_url on line 18: take one out",
         ":34: ptz: must hold keys of its own, indented below it",
@@ -580,6 +580,24 @@ fn subnets_to_scan() {
             "lss.yaml:1: camera.rescan_interval: rescan_interval is shorter than scan_timeout: a slow sweep puts the next one off",
         ]
     );
+}
+
+#[test]
+fn what_waits_for_a_relay_is_said() {
+    let ffmpeg = |line: &str| format!("lss: {{ ffmpeg: {{ {line} }} }}");
+    assert_eq!(
+        faults(&ffmpeg("engine: relay")),
+        ["lss.yaml:1: lss.ffmpeg.engine: must be auto or ffmpeg: this version of lss has no relay"]
+    );
+    assert_eq!(warnings(&ffmpeg("passthrough: never")), [""; 0]);
+    for word in ["auto", "prefer"] {
+        let told = warnings(&ffmpeg(&format!("passthrough: {word}")));
+        let [one] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        let words = "lss.ffmpeg.passthrough: waits for a relay";
+        assert!(one.contains(words), "{one}");
+    }
 }
 
 #[test]

@@ -69,8 +69,7 @@ fn encoders(h264: &[String], opus: bool) -> Check {
     let check = if h264.is_empty() {
         Check::fail(
             "ffmpeg.encoders",
-            "no H.264 encoder that lss can drive: only cameras whose picture goes out as it is \
-             can be streamed",
+            "no H.264 encoder that lss can drive: only tasks with codec copy can run",
             "use an FFmpeg built with libx264",
         )
     } else if !has_usual {

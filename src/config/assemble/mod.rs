@@ -308,6 +308,20 @@ fn ffmpeg<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Ffmpeg {
             }
         }),
     );
+    let passthrough = r.read(
+        section,
+        "passthrough",
+        None,
+        Passthrough::Never,
+        value::passthrough,
+    );
+    if passthrough.value != Passthrough::Never {
+        r.warn(
+            &passthrough.place,
+            "waits for a relay, which this version of lss does not have: every stream is encoded, \
+             but those that ask for codec copy",
+        );
+    }
     Ffmpeg {
         path: path.value,
         stop_timeout: stop_timeout.value,
@@ -315,15 +329,7 @@ fn ffmpeg<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Ffmpeg {
         start_timeout: start_timeout.value,
         stall_timeout: stall_timeout.value,
         max_retries: max_retries.value,
-        passthrough: r
-            .read(
-                section,
-                "passthrough",
-                None,
-                Passthrough::Never,
-                value::passthrough,
-            )
-            .value,
+        passthrough: passthrough.value,
         engine: r
             .read(section, "engine", None, EngineChoice::Auto, value::engine)
             .value,

@@ -27,10 +27,9 @@ pub(in crate::config) const PASSTHROUGHS: [(&str, Passthrough); 3] = [
     ("auto", Passthrough::Auto),
     ("prefer", Passthrough::Prefer),
 ];
-pub(in crate::config) const ENGINES: [(&str, EngineChoice); 3] = [
+pub(in crate::config) const ENGINES: [(&str, EngineChoice); 2] = [
     ("auto", EngineChoice::Auto),
     ("ffmpeg", EngineChoice::Ffmpeg),
-    ("relay", EngineChoice::Relay),
 ];
 pub(in crate::config) const FORMATS: [(&str, LogFormat); 2] =
     [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -62,7 +61,12 @@ pub(in crate::config) fn passthrough(text: &str) -> Result<Passthrough, Wrong> {
     choice(text, &PASSTHROUGHS)
 }
 
+/// `relay` is a word of the contract: refused with the reason, because with nothing else to carry a
+/// stream it would be a key that is accepted and ignored.
 pub(in crate::config) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
+    if text.eq_ignore_ascii_case("relay") {
+        return Err("must be auto or ffmpeg: this version of lss has no relay".into());
+    }
     choice(text, &ENGINES)
 }
 
@@ -86,6 +90,11 @@ mod tests {
             Err("must be never, auto or prefer".into())
         );
         assert_eq!(log_format("x"), Err("must be text or json".into()));
-        assert_eq!(word(&ENGINES, &EngineChoice::Relay), "relay");
+        assert_eq!(word(&ENGINES, &EngineChoice::Ffmpeg), "ffmpeg");
+        assert_eq!(engine("x"), Err("must be auto or ffmpeg".into()));
+        for word in ["relay", "Relay"] {
+            let wrong = engine(word).unwrap_err();
+            assert!(wrong.contains("has no relay"), "{wrong}");
+        }
     }
 }
