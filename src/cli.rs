@@ -39,7 +39,7 @@ options:
   --camera IP[:PORT]  a camera that doctor looks at beside those in camera.credentials, or
                  the port of one of those; may be given several times
   --subnet CIDR  where to look, like 192.168.1.0/24; auto: the networks of this machine
-  --user U       the camera's user; without one it is asked as a stranger
+  --user U       the camera's user; without one it is asked without a login
   --json         for programs
   -h, --help     print this
   -V, --version  as `lss version`

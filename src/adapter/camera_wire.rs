@@ -80,7 +80,7 @@ pub fn action(fields: &Fields) -> Result<PtzAction, Fault> {
     PtzAction::parse(text).ok_or_else(|| {
         Fault::new(
             ErrorCode::ParamInvalid,
-            "action is none of PAN_LEFT, PAN_RIGHT, TILT_UP, TILT_DOWN, ZOOM_IN, ZOOM_OUT, \
+            "unknown action; use one of PAN_LEFT, PAN_RIGHT, TILT_UP, TILT_DOWN, ZOOM_IN, ZOOM_OUT, \
              FOCUS_NEAR, FOCUS_FAR, FOCUS_AUTO, IRIS_OPEN, IRIS_CLOSE, STOP, SET_PRESET, \
              GOTO_PRESET, DELETE_PRESET, START_PATROL, STOP_PATROL",
         )

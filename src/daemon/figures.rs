@@ -146,7 +146,7 @@ impl Sources {
         ));
         out.push(gauge(
             "lss_machine_memory_available_bytes",
-            "Memory of the machine that is to be had.",
+            "Available memory of the machine.",
             count(node.system.available_memory),
         ));
         out.push(Figure::gauge(

@@ -162,9 +162,14 @@ fn slot(ask: &WaypointAsk, last_end: Duration) -> Result<Slot, String> {
     })
 }
 
+/// What a waypoint may do, as senders are told.
+const PATROL_ACTIONS: &str = "LEFT, RIGHT, UP, DOWN, LEFT_UP, LEFT_DOWN, RIGHT_UP, RIGHT_DOWN, \
+                              ZOOM_IN, ZOOM_OUT, STOP, GOTO_PRESET";
+
 fn act(ask: &WaypointAsk, speed: Speed) -> Result<Act, String> {
     // The action is the sender's text: it is named only where it is one of ours.
-    let action = PtzAction::parse(&ask.action).ok_or("action is none that a patrol knows")?;
+    let action = PtzAction::parse(&ask.action)
+        .ok_or_else(|| format!("unknown action; use one of {PATROL_ACTIONS}"))?;
     match action {
         PtzAction::Stop => Ok(Act::Halt),
         PtzAction::GotoPreset => {
@@ -185,7 +190,10 @@ fn act(ask: &WaypointAsk, speed: Speed) -> Result<Act, String> {
             Some((_, velocity)) if !velocity.is_zero() => Act::Move(velocity),
             _ => Act::Halt,
         }),
-        other => Err(format!("{} is no action of a patrol", other.name())),
+        other => Err(format!(
+            "{} can't be part of a patrol; use one of {PATROL_ACTIONS}",
+            other.name()
+        )),
     }
 }
 

@@ -109,7 +109,7 @@ pub fn look(host: &str, port: u16, within: Duration) -> UdpLook {
 fn failed(why: &io::Error) -> UdpLook {
     UdpLook::Failed(match why.kind() {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            "this machine knows no way there".to_owned()
+            "this machine has no route to it".to_owned()
         }
         io::ErrorKind::ConnectionRefused => "the server says that nobody listens there".to_owned(),
         io::ErrorKind::PermissionDenied => "this machine's own firewall refuses it".to_owned(),

@@ -572,7 +572,7 @@ fn subnets_to_scan() {
     assert!(scan("eth0").is_err());
     standalone("camera: { scan_enabled: false, scan_subnet: [] }").unwrap();
     standalone("camera: { allow_loopback: true, scan_subnet: 127.0.0.0/30 }").unwrap();
-    assert!(scan("8.8.8.0/24").unwrap_err()[0].contains("strangers are not knocked at"));
+    assert!(scan("8.8.8.0/24").unwrap_err()[0].contains("only private networks are scanned"));
     assert!(scan("169.254.169.254").unwrap_err()[0].contains("credentials"));
     assert_eq!(
         warnings("camera: { rescan_interval: 5s }"),

@@ -147,10 +147,7 @@ fn camera_command(name: &str, payload: &Fields, max_answer: usize) -> Result<Com
             | "PATROL_STATUS"
     );
     if !known {
-        return Err(Fault::new(
-            ErrorCode::ParamInvalid,
-            "command is none that this node knows",
-        ));
+        return Err(Fault::new(ErrorCode::ParamInvalid, "unknown command"));
     }
     let ask = camera_wire::camera_ask(payload)?;
     let (order, action) = match name {

@@ -312,7 +312,7 @@ fn what_can_t_be_understood_is_answered_with_the_reason() {
         (
             r#"{"command":"LAUNCH","payload":{}}"#,
             20003,
-            "none that this node knows",
+            "unknown command",
         ),
         (
             r#"{"command":"START_STREAM","payload":[]}"#,

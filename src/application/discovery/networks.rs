@@ -87,7 +87,7 @@ fn parse_one(field: &str, text: &str, allow_loopback: bool) -> Result<Cidr, Faul
     } else if !cidr.is_private() {
         return Err(refused(
             field,
-            format!("{cidr} is not a private network: strangers are not knocked at"),
+            format!("{cidr} is not a private network: only private networks are scanned"),
         ));
     } else if cidr.is_nobody() {
         return Err(refused(
@@ -173,7 +173,7 @@ fn own_networks(rules: &AddressRules, notes: &mut Vec<String>) -> Vec<Cidr> {
         let cidr = Cidr::around(ip, own.prefix.max(AUTO_PREFIX));
         if !cidr.is_private() {
             notes.push(format!(
-                "{whole} is not a private network and is left out: strangers are not knocked at"
+                "{whole} is not a private network and is left out: only private networks are scanned"
             ));
             continue;
         }

@@ -78,7 +78,7 @@ fn known(info: &CameraDeviceInfo, has_login: bool) -> Check {
     let login = if has_login {
         "takes the login"
     } else {
-        "lets strangers in"
+        "asks for no login"
     };
     let check = if has_login {
         Check::pass(

@@ -59,7 +59,7 @@ fn tcp_failure(port: u16, why: &NoConnection) -> Check {
     let words = match why {
         NoConnection::Refused => format!("port {port} is closed: the connection is refused"),
         NoConnection::Silent => format!("nothing comes back from port {port}"),
-        NoConnection::NoRoute => "this machine knows no way there".to_owned(),
+        NoConnection::NoRoute => "this machine has no route to it".to_owned(),
         NoConnection::Other(words) => format!("no connection to port {port}: {words}"),
     };
     let advice = match why {

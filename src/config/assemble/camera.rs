@@ -86,7 +86,7 @@ fn subnets<'a>(
         } else if !subnet.is_private() {
             r.fault(
                 &item.place,
-                "is not a private network: strangers are not knocked at",
+                "is not a private network: only private networks are scanned",
             );
         } else if subnet.is_nobody() {
             r.fault(
