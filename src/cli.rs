@@ -410,6 +410,60 @@ mod tests {
         assert!(!nasty.chars().any(char::is_control), "{nasty}");
     }
 
+    /// The files of `packaging/completions`: the commands that each offers, and its text.
+    fn completions() -> [(Vec<&'static str>, &'static str); 2] {
+        let bash = include_str!("../packaging/completions/lss");
+        let zsh = include_str!("../packaging/completions/_lss");
+        let line = bash.lines().find_map(|l| {
+            let list = l.trim().strip_prefix("local commands='")?;
+            list.strip_suffix('\'')
+        });
+        let list = zsh.split("commands=(\n").nth(1).unwrap();
+        let list = list.split("\n)").next().unwrap().lines();
+        let names = list.map(|l| l.trim().trim_start_matches('\'').split(':').next().unwrap());
+        [
+            (line.unwrap().split(' ').collect(), bash),
+            (names.collect(), zsh),
+        ]
+    }
+
+    /// Which options a completion offers after a command.
+    fn offered(text: &'static str, command: &str) -> Vec<&'static str> {
+        let begin = format!("{command}) options=");
+        let line = text
+            .lines()
+            .find_map(|l| l.trim().strip_prefix(begin.as_str()));
+        let line = line.unwrap_or_else(|| panic!("no options of {command}"));
+        let words = line.split(|c: char| c != '-' && !c.is_ascii_lowercase());
+        words.filter(|w| w.starts_with("--")).collect()
+    }
+
+    #[test]
+    fn completions_offer_what_is_taken_and_nothing_else() {
+        for (commands, text) in completions() {
+            assert_eq!(commands, COMMANDS);
+            for command in COMMANDS {
+                let offered = offered(text, command);
+                for option in OPTIONS {
+                    let value = match option {
+                        "--config" | "--user" => " x",
+                        "--stun" => " off",
+                        "--camera" => " 10.0.0.1",
+                        "--subnet" => " 10.0.0.0/24",
+                        _ => "",
+                    };
+                    let address = if command == "probe" { " 10.0.0.1" } else { "" };
+                    let line = format!("{command}{address} {option}{value}");
+                    assert_eq!(
+                        parsed(&line).is_ok(),
+                        offered.contains(&option),
+                        "{line}: {offered:?}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn help_names_every_command_and_option_and_nothing_that_is_not_there() {
         for word in COMMANDS.iter().chain(&OPTIONS) {

@@ -54,6 +54,7 @@ test_deb() {
   check "install: a random token is made" test "$said" = 1
   check "install: the binary runs" in_root lss version
   check "man page: names every command and option of --help" manual_complete
+  check "completion: bash offers what the package's program takes" completes
   check "install: lss.yaml is 0640 root:lss" owned /etc/lss/lss.yaml '640 root lss'
   check "install: lss.env is 0640 root:root" owned /etc/lss/lss.env '640 root root'
   check "install: the user is there, with no shell" in_root grep -q '^lss:.*:/usr/sbin/nologin$' /etc/passwd
@@ -105,6 +106,15 @@ manual_complete() {
     grep -qE -- "(Cm|Fl Fl|Ev) ${word#--}( |$)" packaging/lss.8 || missing="$missing $word"
   done
   [ -z "$missing" ] || { echo "not in lss.8:$missing"; return 1; }
+}
+# Every command that --help names, and an option of one of them.
+completes() {
+  local commands
+  commands=$(in_root lss --help | sed -n 's/^  lss \[\{0,1\}\([a-z-]*\).*/\1/p' | sort -u)
+  in_root bash -c '. /usr/share/bash-completion/completions/lss
+    offered() { COMP_WORDS=(lss "$@") COMP_CWORD=$#; _lss; printf "%s\n" "${COMPREPLY[@]}"; }
+    [ "$(offered "" | sort)" = "$1" ] && [ "$(offered scan --s)" = --subnet ]' bash "$commands" &&
+    in_root test -f /usr/share/zsh/vendor-completions/_lss
 }
 lintian_clean() {
   lintian --allow-root --pedantic --display-info --fail-on error,warning,info "$1"
