@@ -207,6 +207,35 @@ fn children_are_started_in_one_place() {
     assert_eq!(places, one);
 }
 
+/// Pages that say where things are: what they name between backticks below the checkout exists.
+#[test]
+fn pages_name_files_that_exist() {
+    const ROOMS: [&str; 8] = [
+        "src/",
+        "tests/",
+        "etc/",
+        "docs/",
+        "packaging/",
+        "examples/",
+        "fuzz/",
+        "benches/",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for page in ["CONTRIBUTING.md", "docs/glossary.md"] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for named in text.split('`').skip(1).step_by(2) {
+            // A command's first word may be a file, its arguments and placeholders are not.
+            let path = named.split([' ', '…']).next().unwrap();
+            let ours = ROOMS.iter().any(|room| path.starts_with(room));
+            if ours && !root.join(path).exists() {
+                missing.push(format!("{page}: {path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
 #[test]
 fn the_scanner_sees_groups_and_plain_paths() {
     let text = "use crate::domain::x;\nlet y = crate::infrastructure::rcs::z();\nuse crate::{adapter, util::{a, b}};\n";
