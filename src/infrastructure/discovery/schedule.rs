@@ -456,14 +456,6 @@ impl Schedule {
             && !self.has_work(now)
     }
 
-    /// Whether an address has answered anything.
-    pub fn has_answered(&self, ip: Ipv4Addr) -> bool {
-        self.by_ip
-            .get(&ip)
-            .and_then(|at| self.host(*at))
-            .is_some_and(|h| h.life == Life::Answered)
-    }
-
     fn host(&self, at: usize) -> Option<&Host> {
         self.hosts.get(at)
     }

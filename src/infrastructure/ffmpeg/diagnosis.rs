@@ -196,11 +196,6 @@ impl Classifier {
         self.session.left()
     }
 
-    /// Whether the WHIP session ever came up.
-    pub fn session_was_up(&self) -> bool {
-        self.session_up
-    }
-
     /// An error by its level; where no line has one, any line.
     fn is_loud(&self, line: &Line<'_>) -> bool {
         line.is_error() || (!self.levels && !line.has_level())

@@ -29,15 +29,6 @@ pub fn iris_range(content: &Element) -> Option<Range> {
     exposure.child("Iris").and_then(range).filter(|_| by_hand)
 }
 
-/// Whether the focus can be handed to the camera, from `GetOptionsResponse`; `None` where it does
-/// not say.
-pub fn has_auto_focus(content: &Element) -> Option<bool> {
-    let focus = content.at(&["ImagingOptions", "Focus"])?;
-    let mut modes = focus.children_of("AutoFocusModes").peekable();
-    modes.peek()?;
-    Some(modes.any(|m| m.text().eq_ignore_ascii_case("AUTO")))
-}
-
 /// The iris now, from `GetImagingSettingsResponse`.
 pub fn iris(content: &Element) -> Option<f64> {
     content
@@ -55,7 +46,6 @@ mod tests {
     fn an_encoder_without_motors() {
         let options = content("agsh-onvif/imaging.GetOptions.xml");
         assert_eq!(iris_range(&options), None);
-        assert_eq!(has_auto_focus(&options), None);
         assert_eq!(
             iris(&content("agsh-onvif/imaging.GetImagingSettings.xml")),
             None
@@ -66,7 +56,6 @@ mod tests {
     fn a_camera_with_all() {
         let options = parse(b"<r><ImagingOptions><Exposure><Mode>AUTO</Mode><Mode>MANUAL</Mode><Iris><Min>0</Min><Max>22</Max></Iris></Exposure><Focus><AutoFocusModes>AUTO</AutoFocusModes></Focus></ImagingOptions></r>").unwrap();
         assert_eq!(iris_range(&options), Some((0.0, 22.0)));
-        assert_eq!(has_auto_focus(&options), Some(true));
         let moves = parse(b"<r><MoveOptions><Continuous><Speed><Min>-7</Min><Max>7</Max></Speed></Continuous></MoveOptions></r>").unwrap();
         assert_eq!(focus_speeds(&moves), Some((-7.0, 7.0)));
         assert_eq!(
