@@ -4,6 +4,7 @@ use lss_test::camera_head::Axis;
 use lss_test::daemon::Setup;
 use lss_test::digest_server::GateRules;
 use lss_test::isapi_camera::{self, IsapiStandIn, Model};
+use lss_test::onvif_camera::{self, OnvifModel};
 use serde_json::{Value, json};
 
 use super::{Bench, lss_test, stands, with};
@@ -174,4 +175,35 @@ fn a_viewing_account_does_not_take_control_away() {
         let (status, answer) = bench.ptz("c1", &body);
         assert_eq!(answer["code"], json!(10002), "{status} {answer}");
     }
+}
+
+#[test]
+fn by_onvif_too_the_login_that_may_is_found() {
+    let rules = GateRules {
+        others: vec![("viewer".to_owned(), "looks-1".to_owned())],
+        ..GateRules::default()
+    };
+    let model = OnvifModel {
+        viewers: vec!["viewer".to_owned()],
+        ..OnvifModel::default()
+    };
+    let (bench, camera) = (Bench::new(), onvif_camera::start(rules, model));
+    let admin = with(camera.addr, Some("AXIS"), &json!({ "action": "PAN_LEFT" }));
+    let viewer = |action: &str| {
+        let mut body = with(camera.addr, Some("AXIS"), &json!({ "action": action }));
+        body["username"] = json!("viewer");
+        body["password"] = json!("looks-1");
+        body
+    };
+    let (status, answer) = bench.ptz("c2", &viewer("PAN_LEFT"));
+    assert_eq!(answer["code"], json!(10002), "{status} {answer}");
+    bench.done("c1", &admin);
+    assert!(camera.moving());
+    // Whoever stops it, the login that moved it is at hand.
+    bench.done("c2", &viewer("STOP"));
+    assert!(!camera.moving());
+    bench.done("c2", &viewer("TILT_UP"));
+    assert!(camera.moving());
+    bench.done("c2", &viewer("STOP"));
+    assert!(!camera.moving());
 }

@@ -93,7 +93,7 @@ impl Default for GateRules {
 
 impl GateRules {
     /// The password of an account.
-    fn password_of(&self, user: &str) -> Option<&str> {
+    pub fn password_of(&self, user: &str) -> Option<&str> {
         if user == self.user {
             return Some(&self.password);
         }

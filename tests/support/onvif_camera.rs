@@ -85,6 +85,8 @@ pub struct OnvifModel {
     pub tells_motion: bool,
     /// The account may look and not move, in the words for a wrong login.
     pub may_not_move: bool,
+    /// Accounts of which that is so.
+    pub viewers: Vec<String>,
     /// Tells strangers who it is.
     pub open_information: bool,
     /// Refusals of a login come as 401 and ask for Basic, whatever was sent.
@@ -125,6 +127,7 @@ impl Default for OnvifModel {
             ignores_zero: false,
             tells_motion: true,
             may_not_move: false,
+            viewers: Vec::new(),
             open_information: false,
             asks_for_basic: false,
             faults_in_200: false,
@@ -478,10 +481,14 @@ impl OnvifDevice {
         let mut hash = sha1::Sha1::new();
         hash.update(&nonce);
         hash.update(created.as_bytes());
-        hash.update(self.gate.rules.password.as_bytes());
-        let right = text("Username")? == self.gate.rules.user
-            && password.text == base64.encode(hash.finalize());
-        if right { Ok(()) } else { Err("wrong password") }
+        let user = text("Username")?;
+        let right = self.gate.rules.password_of(user).ok_or("no such user")?;
+        hash.update(right.as_bytes());
+        if password.text != base64.encode(hash.finalize()) {
+            return Err("wrong password");
+        }
+        user.clone_into(&mut self.gate.user);
+        Ok(())
     }
 
     fn reply(&self, namespace: &str, name: &str, inside: &str) -> Outgoing {

@@ -27,7 +27,7 @@ impl OnvifDevice {
                         "no such profile",
                     ));
                 }
-                if self.model.may_not_move {
+                if self.model.may_not_move || self.model.viewers.contains(&self.gate.user) {
                     return Err(fault("Sender", "NotAuthorized", "not authorized"));
                 }
                 self.ptz(name, operation)

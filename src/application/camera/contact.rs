@@ -345,14 +345,27 @@ impl Contact {
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
         let mut ladder = self.ladder(ip, &send.request);
-        let mut first = None;
+        let is_stop = matches!(send.request, DeviceRequest::Stop { .. });
+        let (mut first, mut refused) = (None, None);
         while let Some(login) = ladder.next() {
             let (rung, result) = self.climb(seat, (ip, protocol), &login, send, deadline);
             ladder.told(rung);
-            match result {
-                Err(error) if rung != Rung::Answered => first.get_or_insert(error),
-                answered => return answered,
+            let error = match (rung, result) {
+                (Rung::Answered, Err(error)) => {
+                    // A refused login sets the pace of what comes next, whatever another has met
+                    // with: each more try of it counts towards a lock.
+                    return Err(match refused {
+                        Some(refused) if is_stop || !error.may_have_acted() => refused,
+                        _ => error,
+                    });
+                }
+                (_, Ok(done)) => return Ok(done),
+                (_, Err(error)) => error,
             };
+            if rung == Rung::Refused {
+                refused.get_or_insert_with(|| error.clone());
+            }
+            first.get_or_insert(error);
         }
         match first {
             Some(error) => Err(error),
