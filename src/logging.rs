@@ -1,22 +1,31 @@
-//! Log lines: one event = one line on stderr, as `key=value` text or as JSON, masked twice.
+//! Log lines: one event = one line on stderr, as `key=value` text or as JSON.
 //!
-//! env_logger writes; the filter and the two formats are ours. The level is `log`'s own maximum,
-//! so [`set_level`] works at run time. Knows no layer.
+//! What an event tells (its message and the values of its fields) is masked where it arises; the
+//! frame around it (time, level, keys) is lss's own and is never touched, whatever somebody's
+//! password is. A finished line waits in a queue for the thread that writes ([`writer`]): who logs
+//! waits for nobody. The level is `log`'s own maximum, so [`set_level`] works at run time. Knows no
+//! layer.
 
-use std::fmt::Write as _;
+mod writer;
+
 use std::io::Write as _;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::config::{self, LogFormat};
-use crate::util::secret::mask;
+use crate::util::foreign::{is_unprintable, shown, shown_as_it_is};
+use crate::util::secret::{self, MASK};
 use crate::util::time::rfc3339;
+use writer::Queue;
+
+pub use writer::Lost;
 
 /// Longest message or value, in characters; what is over is cut, so that no peer fills a disk
 /// with one line.
@@ -25,34 +34,74 @@ const MAX_TEXT: usize = 4096;
 /// What lss itself logs under; everything else is a dependency.
 const OWN_TARGET: &str = "lss";
 
-/// Starts logging to stderr. To be called once, before any thread is started.
+/// Who panics waits so long for its line to be written: what comes after may end the process.
+const PANIC_FLUSH: Duration = Duration::from_millis(250);
+
+/// The queue that lines wait in, once logging has started.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Starts logging to stderr. To be called once, before any other thread is started.
 ///
 /// # Errors
-/// If the process has a logger already.
-pub fn init(log: &config::Log) -> Result<(), log::SetLoggerError> {
-    let format = log.format;
-    let priorities = format == LogFormat::Text && stderr_is_journal();
-    let mut builder = env_logger::Builder::new();
-    builder
-        .filter_level(LevelFilter::Trace)
-        .write_style(env_logger::WriteStyle::Never)
-        .target(env_logger::Target::Stderr)
-        .format(move |out, record| {
-            let event = Event::of(record, SystemTime::now());
-            let line = match format {
-                LogFormat::Text => event.text(),
-                LogFormat::Json => event.json(),
-            };
-            if priorities {
-                write!(out, "<{}>", priority(record.level()))?;
-            }
-            writeln!(out, "{line}")
-        });
-    log::set_boxed_logger(Box::new(Logger {
-        inner: builder.build(),
-    }))?;
+/// If the process has a logger already, or can have no thread.
+pub fn init(log: &config::Log) -> Result<(), String> {
+    let look = Look {
+        format: log.format,
+        priorities: log.format == LogFormat::Text && stderr_is_journal(),
+    };
+    let notice = move |lost: u64| {
+        let lines = if lost == 1 { "line was" } else { "lines were" };
+        let event = Event {
+            ts: rfc3339(SystemTime::now()),
+            level: Level::Warn,
+            msg: Told::Own(format!(
+                "{lost} log {lines} dropped here: stderr took none, or too slowly"
+            )),
+            target: None,
+            fields: vec![("dropped".to_owned(), Field::Unsigned(lost))],
+        };
+        event.line(look)
+    };
+    let queue = Arc::new(Queue::new(Box::new(notice)));
+    let logger = Logger {
+        look,
+        queue: queue.clone(),
+    };
+    log::set_boxed_logger(Box::new(logger)).map_err(|why| why.to_string())?;
+    start_writer(queue.clone()).map_err(|why| format!("thread log: {why}"))?;
+    let _ = QUEUE.set(queue);
     set_level(log.level);
     Ok(())
+}
+
+/// The writer takes no signal: those that end the daemon are for the thread that waits for them,
+/// which blocks them later, in threads started after that.
+fn start_writer(queue: Arc<Queue>) -> std::io::Result<()> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let started = std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || queue.write_out());
+    before.thread_set_mask()?;
+    started.map(drop)
+}
+
+/// Waits until every line is written, but not longer than `patience`; whether all are. For the end
+/// of the process.
+pub fn flush(patience: Duration) -> bool {
+    QUEUE.get().is_none_or(|queue| queue.flush(patience))
+}
+
+/// Lines that wait to be written, and how many may.
+pub fn backlog() -> (usize, usize) {
+    (
+        QUEUE.get().map_or(0, |queue| queue.waiting()),
+        writer::MAX_LINES,
+    )
+}
+
+/// Lines that nobody will read.
+pub fn lost() -> Lost {
+    QUEUE.get().map(|queue| queue.lost()).unwrap_or_default()
 }
 
 /// Changes the level from now on.
@@ -82,16 +131,25 @@ pub fn install_panic_hook() {
             log::error!(thread, at = at.as_str(); "panic: {words}");
         } else {
             // Before the logger, or with it off: a panic is never silent.
-            let line = mask(&format!("lss: panic in thread {thread} at {at}: {words}"));
-            let _ = writeln!(std::io::stderr(), "{}", escaped(&line));
+            let words = shown_as_it_is(words, MAX_TEXT);
+            let line = escaped(&format!("lss: panic in thread {thread} at {at}: {words}"));
+            match QUEUE.get() {
+                Some(queue) => queue.push(Level::Error, line),
+                None => drop(writeln!(std::io::stderr(), "{line}")),
+            }
+        }
+        // The writer can't wait for itself.
+        if thread != "log" {
+            flush(PANIC_FLUSH);
         }
     }));
 }
 
 /// The names of lss's threads, without the number or address that some end in; the last one is for
 /// every other.
-const THREADS: [&str; 22] = [
+const THREADS: [&str; 23] = [
     "main",
+    "log",
     "signals",
     "start-up",
     "stream",
@@ -138,7 +196,8 @@ fn kind(thread: &str) -> usize {
 }
 
 struct Logger {
-    inner: env_logger::Logger,
+    look: Look,
+    queue: Arc<Queue>,
 }
 
 impl Log for Logger {
@@ -148,22 +207,29 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.inner.log(record);
+            let line = Event::of(record, SystemTime::now()).line(self.look);
+            self.queue.push(record.level(), line);
         }
     }
 
     fn flush(&self) {
-        self.inner.flush();
+        self.queue.flush(PANIC_FLUSH);
     }
+}
+
+/// How lines look.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    format: LogFormat,
+    /// With sd-daemon(3)'s priority in front.
+    priorities: bool,
 }
 
 /// Dependencies speak from WARN up, and from DEBUG up when everything is asked for. Never at TRACE:
 /// there HTTP clients dump what goes over the wire in pieces, tokens included, which no masking by
 /// value can find.
 fn wanted(level: Level, target: &str, max: LevelFilter) -> bool {
-    let own = target
-        .strip_prefix(OWN_TARGET)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let own = is_own(target);
     let dependencies = if max == LevelFilter::Trace {
         Level::Debug
     } else {
@@ -194,20 +260,34 @@ fn priority(level: Level) -> u8 {
 }
 
 /// A record, masked, ready to be written down in one of the two formats.
-#[derive(Serialize)]
+#[derive(Clone)]
 struct Event {
     ts: String,
-    level: &'static str,
-    msg: String,
+    level: Level,
+    msg: Told,
     /// Of dependencies only, and of lss where it helps who debugs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
-    #[serde(serialize_with = "as_map", skip_serializing_if = "Vec::is_empty")]
     fields: Vec<(String, Field)>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
+/// A message.
+#[derive(Clone)]
+enum Told {
+    /// lss's own words and nothing else: no secret is in them, whatever they look like.
+    Own(String),
+    /// With something in it that is known at run time only; masked.
+    Mixed(String),
+}
+
+impl Told {
+    fn text(&self) -> &str {
+        match self {
+            Self::Own(text) | Self::Mixed(text) => text,
+        }
+    }
+}
+
+#[derive(Clone)]
 enum Field {
     Bool(bool),
     Signed(i64),
@@ -216,67 +296,187 @@ enum Field {
     Text(String),
 }
 
+/// What a part of a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Message,
+    Target,
+    Field(usize),
+}
+
+/// A line, and where in it values stand; what is between them is the frame.
+#[derive(Default)]
+struct Line {
+    text: String,
+    values: Vec<(Part, Range<usize>)>,
+}
+
+impl Line {
+    fn frame(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    fn value(&mut self, part: Part, text: &str) {
+        let from = self.text.len();
+        self.text.push_str(text);
+        self.values.push((part, from..self.text.len()));
+    }
+}
+
 impl Event {
     fn of(record: &Record<'_>, at: SystemTime) -> Self {
         let mut fields = Fields(Vec::new());
         // Collecting into a Vec can't fail; a value's own Display might: what came before it stays.
         let _ = record.key_values().visit(&mut fields);
-        let own = record.target().starts_with(OWN_TARGET);
+        let target = record.target();
+        let own = is_own(target);
+        let msg = match record.args().as_str() {
+            Some(words) if own => Told::Own(words.to_owned()),
+            _ => Told::Mixed(shown_as_it_is(&record.args().to_string(), MAX_TEXT)),
+        };
         Self {
             ts: rfc3339(at),
-            level: record.level().as_str(),
-            msg: shown(&record.args().to_string()),
-            target: (!own || record.level() >= Level::Debug).then(|| shown(record.target())),
+            level: record.level(),
+            msg,
+            target: (!own || record.level() >= Level::Debug).then(|| shown(target, MAX_TEXT)),
             fields: fields.0,
         }
     }
 
-    /// `2026-01-30T10:00:00.000Z INFO  stream started task=task_001 pid=123`
-    fn text(&self) -> String {
-        let mut line = format!("{} {:5} {}", self.ts, self.level, escaped(&self.msg));
-        for (key, value) in &self.fields {
-            // Writing to a String can't fail.
-            let _ = match value {
-                Field::Bool(v) => write!(line, " {key}={v}"),
-                Field::Signed(v) => write!(line, " {key}={v}"),
-                Field::Unsigned(v) => write!(line, " {key}={v}"),
-                Field::Float(v) => write!(line, " {key}={v}"),
-                Field::Text(v) => write!(line, " {key}={}", quoted(v)),
+    /// The finished line. A secret may have been put together from two values: then neither is
+    /// shown. The frame stays whatever it is.
+    fn line(mut self, look: Look) -> String {
+        let mut line = self.written(look);
+        let split = self.split_secrets(&line);
+        if !split.is_empty() {
+            for part in split {
+                self.hide(part);
+            }
+            line = self.written(look);
+        }
+        line.text
+    }
+
+    fn written(&self, look: Look) -> Line {
+        let mut line = match look.format {
+            LogFormat::Text => self.text(),
+            LogFormat::Json => self.json(),
+        };
+        if look.priorities {
+            let mark = format!("<{}>", priority(self.level));
+            line.text.insert_str(0, &mark);
+            for (_, place) in &mut line.values {
+                place.start += mark.len();
+                place.end += mark.len();
+            }
+        }
+        line
+    }
+
+    /// The values over whose edges a secret reaches. One that lies in the frame is none: somebody's
+    /// password is `level`, or `2026`. Within one value all are masked by now.
+    fn split_secrets(&self, line: &Line) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for secret in secret::places(&line.text) {
+            let touches =
+                |place: &Range<usize>| place.start < secret.end && secret.start < place.end;
+            let values: Vec<&(Part, Range<usize>)> = line
+                .values
+                .iter()
+                .filter(|(_, place)| touches(place))
+                .collect();
+            let tells = match values.as_slice() {
+                [] => false,
+                [(part, place)] => {
+                    let within = place.start <= secret.start && secret.end <= place.end;
+                    let own = *part == Part::Message && matches!(self.msg, Told::Own(_));
+                    !within && !own
+                }
+                _ => true,
             };
+            if tells {
+                parts.extend(values.iter().map(|(part, _)| *part));
+            }
+        }
+        parts
+    }
+
+    fn hide(&mut self, part: Part) {
+        match part {
+            Part::Message => self.msg = Told::Mixed(MASK.to_owned()),
+            Part::Target => self.target = Some(MASK.to_owned()),
+            Part::Field(at) => {
+                if let Some((_, field)) = self.fields.get_mut(at) {
+                    *field = Field::Text(MASK.to_owned());
+                }
+            }
+        }
+    }
+
+    /// `2026-01-30T10:00:00.000Z INFO  stream started task=task_001 pid=123`
+    fn text(&self) -> Line {
+        let mut line = Line::default();
+        line.frame(&format!("{} {:5} ", self.ts, self.level));
+        line.value(Part::Message, &escaped(self.msg.text()));
+        for (at, (key, value)) in self.fields.iter().enumerate() {
+            line.frame(&format!(" {key}="));
+            let value = match value {
+                Field::Bool(v) => v.to_string(),
+                Field::Signed(v) => v.to_string(),
+                Field::Unsigned(v) => v.to_string(),
+                Field::Float(v) => v.to_string(),
+                Field::Text(v) => quoted(v),
+            };
+            line.value(Part::Field(at), &value);
         }
         if let Some(target) = &self.target {
-            let _ = write!(line, " target={}", quoted(target));
+            line.frame(" target=");
+            line.value(Part::Target, &quoted(target));
         }
-        // Once more over the whole: a secret may have been put together from two fields.
-        mask(&line)
+        line
     }
 
     /// One object a line.
-    fn json(&self) -> String {
-        let line = serde_json::to_string(self).unwrap_or_default();
-        let masked = mask(&line);
-        // Masking over the quotes of two fields could leave no JSON behind; then nothing of the
-        // event is shown but that there was one.
-        if masked == line || serde_json::from_str::<serde::de::IgnoredAny>(&masked).is_ok() {
-            return masked;
+    fn json(&self) -> Line {
+        let mut line = Line::default();
+        let level = self.level;
+        line.frame(&format!(
+            r#"{{"ts":{},"level":"{level}","msg":"#,
+            as_json(&self.ts)
+        ));
+        line.value(Part::Message, &as_json(self.msg.text()));
+        if let Some(target) = &self.target {
+            line.frame(r#","target":"#);
+            line.value(Part::Target, &as_json(target));
         }
-        let bare = Self {
-            ts: self.ts.clone(),
-            level: self.level,
-            msg: "(an event that held a secret)".to_owned(),
-            target: None,
-            fields: Vec::new(),
-        };
-        serde_json::to_string(&bare).unwrap_or_default()
+        let mut glue = r#","fields":{"#;
+        for (at, (key, value)) in self.fields.iter().enumerate() {
+            line.frame(&format!("{glue}{}:", as_json(key)));
+            let value = match value {
+                Field::Bool(v) => v.to_string(),
+                Field::Signed(v) => v.to_string(),
+                Field::Unsigned(v) => v.to_string(),
+                Field::Float(v) => serde_json::to_string(v).unwrap_or_default(),
+                Field::Text(v) => as_json(v),
+            };
+            line.value(Part::Field(at), &value);
+            glue = ",";
+        }
+        line.frame(if self.fields.is_empty() { "}" } else { "}}" });
+        line
     }
 }
 
-fn as_map<S: Serializer>(fields: &[(String, Field)], to: S) -> Result<S::Ok, S::Error> {
-    let mut map = to.serialize_map(Some(fields.len()))?;
-    for (key, value) in fields {
-        map.serialize_entry(key, value)?;
-    }
-    map.end()
+/// A text in JSON's quotes.
+fn as_json(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// Whether lss itself logs so.
+fn is_own(target: &str) -> bool {
+    target
+        .strip_prefix(OWN_TARGET)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 struct Fields(Vec<(String, Field)>);
@@ -293,27 +493,11 @@ impl<'kvs> VisitSource<'kvs> for Fields {
         } else if let Some(v) = value.to_f64().filter(|v| v.is_finite()) {
             Field::Float(v)
         } else {
-            Field::Text(shown(&value.to_string()))
+            Field::Text(shown_as_it_is(&value.to_string(), MAX_TEXT))
         };
         self.0.push((key.as_str().to_owned(), field));
         Ok(())
     }
-}
-
-/// Masked, and cut to a bearable length.
-fn shown(text: &str) -> String {
-    let mut masked = mask(text);
-    if let Some((at, _)) = masked.char_indices().nth(MAX_TEXT) {
-        masked.truncate(at);
-        masked.push('…');
-    }
-    masked
-}
-
-/// Characters that would end a line, move the cursor, or turn the reading direction.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Without anything unprintable.
@@ -373,6 +557,21 @@ mod tests {
         )
     }
 
+    fn line(event: &Event, format: LogFormat) -> String {
+        event.clone().line(Look {
+            format,
+            priorities: false,
+        })
+    }
+
+    fn text(event: &Event) -> String {
+        line(event, LogFormat::Text)
+    }
+
+    fn json(event: &Event) -> String {
+        line(event, LogFormat::Json)
+    }
+
     fn parsed(line: &str) -> serde_json::Value {
         serde_json::from_str(line).unwrap()
     }
@@ -386,11 +585,11 @@ mod tests {
             &[("task", "task_001".into()), ("pid", 123.into())],
         );
         assert_eq!(
-            event.text(),
+            text(&event),
             "2026-01-30T10:00:00.000Z INFO  stream started task=task_001 pid=123"
         );
         assert_eq!(
-            event.json(),
+            json(&event),
             r#"{"ts":"2026-01-30T10:00:00.000Z","level":"INFO","msg":"stream started","fields":{"task":"task_001","pid":123}}"#
         );
     }
@@ -399,13 +598,13 @@ mod tests {
     fn one_event_is_one_line() {
         let nasty = "a\nb\r\n\u{1b}[2J\u{2028}\u{202e}\"c\"\\ d=e";
         let event = event(Level::Warn, "lss", nasty, &[("why", nasty.into())]);
-        let text = event.text();
+        let text = text(&event);
         assert!(!text.chars().any(is_unprintable), "{text}");
         assert!(
             text.contains(r#"why="a\nb\r\n\u{1b}[2J\u{2028}\u{202e}\"c\"\\ d=e""#),
             "{text}"
         );
-        let json = event.json();
+        let json = json(&event);
         assert!(!json.contains('\n'));
         assert_eq!(parsed(&json)["msg"], nasty);
     }
@@ -424,17 +623,13 @@ mod tests {
                 ("s", "".into()),
             ],
         );
-        let json = parsed(&event.json());
+        let json = parsed(&json(&event));
         assert_eq!(json["fields"]["b"], true);
         assert_eq!(json["fields"]["i"], -5);
         assert_eq!(json["fields"]["f"], 1.5);
         assert_eq!(json["fields"]["nan"], "NaN");
         assert_eq!(json["target"], "ureq::run");
-        assert!(
-            event
-                .text()
-                .ends_with(r#"b=true i=-5 f=1.5 nan=NaN s="" target=ureq::run"#)
-        );
+        assert!(text(&event).ends_with(r#"b=true i=-5 f=1.5 nan=NaN s="" target=ureq::run"#));
     }
 
     #[test]
@@ -453,12 +648,12 @@ mod tests {
                 ("url", "rtsp://u:canary@cam/Streaming/1".into()),
             ],
         );
-        for line in [event.text(), event.json()] {
+        for line in [text(&event), json(&event)] {
             assert!(!line.contains("na\\"), "{line}");
             assert!(!line.contains("canary"), "{line}");
             assert!(line.contains("login ***"), "{line}");
         }
-        parsed(&event.json());
+        parsed(&json(&event));
     }
 
     #[test]
@@ -467,25 +662,49 @@ mod tests {
         let _a = Secret::new(r#"x","b":"y"#);
         let _b = Secret::new("\\\" tail");
         for (a, b) in [("x", "y"), ("end\"", " tail"), ("\" tail", "")] {
-            let json = event(Level::Info, "lss", "m", &[("a", a.into()), ("b", b.into())]).json();
+            let event = event(Level::Info, "lss", "m", &[("a", a.into()), ("b", b.into())]);
+            let json = json(&event);
             assert!(!json.contains(r#"x","b":"y"#), "{json}");
             parsed(&json);
         }
         // A URL in quotes: its end must not be taken with the quote's escape.
-        let json = event(
+        let event = event(
             Level::Info,
             "lss",
             r#"see "https://h.example/abcde" and "https://h.example/abcdefgh""#,
             &[],
-        )
-        .json();
-        parsed(&json);
+        );
+        parsed(&json(&event));
+    }
+
+    #[test]
+    fn a_secret_of_two_values_hides_both_and_nothing_else() {
+        let _keep = [
+            Secret::new("half-one two=half-two"),
+            Secret::new(r#"half-one","two":"half-two"#),
+            Secret::new("message one=half-one"),
+        ];
+        let fields = [
+            ("one", "half-one".into()),
+            ("two", "half-two".into()),
+            ("n", 7.into()),
+        ];
+        let event = event(Level::Info, "lss", "some message", &fields);
+        assert_eq!(
+            text(&event),
+            "2026-01-30T10:00:00.000Z INFO  *** one=*** two=*** n=7"
+        );
+        let object = parsed(&json(&event));
+        assert_eq!(object["msg"], "some message");
+        assert_eq!(object["fields"]["one"], MASK);
+        assert_eq!(object["fields"]["two"], MASK);
+        assert_eq!(object["fields"]["n"], 7);
     }
 
     #[test]
     fn long_texts_are_cut() {
         let event = event(Level::Info, "lss", &"ü".repeat(MAX_TEXT * 2), &[]);
-        assert_eq!(event.msg.chars().count(), MAX_TEXT + 1);
+        assert_eq!(event.msg.text().chars().count(), MAX_TEXT + 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lss::config::{self, ConfigFault, LoadRequest, Loaded};
 use lss::{daemon, logging};
@@ -12,11 +13,17 @@ mod cli;
 /// Bad arguments or configuration (contract 1).
 const USAGE: u8 = 2;
 
+/// The last log lines get so long.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// The program. Public for the example that runs it (`examples/site.rs`).
 pub fn main() -> ExitCode {
     logging::install_panic_hook();
     // A panic is a failure while running, exit code 1; Rust's own would be 101.
-    std::panic::catch_unwind(run).unwrap_or(ExitCode::FAILURE)
+    let code = std::panic::catch_unwind(run).unwrap_or(ExitCode::FAILURE);
+    // The last lines say why it ends. Who does not read them does not hold the end up.
+    logging::flush(LAST_LINES);
+    code
 }
 
 fn run() -> ExitCode {

@@ -155,6 +155,98 @@ fn what_a_layer_must_not_contain() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// Files that may cut a text by characters, and why it is no text of others on its way to somebody
+/// who reads it. All else is shaped by `util::foreign`, which masks before it cuts.
+const CUTTERS: &[(&str, &str)] = &[
+    ("util/foreign.rs", "the one place"),
+    (
+        "util/url.rs",
+        "a path as it may be shown, in masking itself",
+    ),
+    ("infrastructure/child/log_tail.rs", "masked already"),
+    (
+        "infrastructure/discovery/http_talk.rs",
+        "looked through for signs, never shown",
+    ),
+    (
+        "infrastructure/discovery/fingerprint.rs",
+        "from words that are masked already",
+    ),
+    (
+        "adapter/command/request.rs",
+        "ids, which go back to whoever sent them",
+    ),
+    ("application/doctor/network.rs", "a date"),
+    (
+        "infrastructure/ably/connection/feed.rs",
+        "ids that are remembered, and compared",
+    ),
+    ("infrastructure/rtsp/sdp.rs", "masked already"),
+    ("application/discovery/inventory/known.rs", "masked already"),
+    (
+        "infrastructure/rtsp/message.rs",
+        "digits of a CSeq, in an answer to the camera",
+    ),
+    ("infrastructure/xml.rs", "looked at, never shown"),
+    ("config/value.rs", "this machine's own name"),
+    ("daemon/lock.rs", "the node's own id"),
+    ("cli.rs", "an argument, to whoever typed it"),
+];
+
+#[test]
+fn text_of_others_is_shaped_in_one_place() {
+    let mut faults = Vec::new();
+    let mut cutters = BTreeSet::new();
+    for file in sources() {
+        let shown = file.to_string_lossy().replace('\\', "/");
+        let short = shown.split("/src/").last().unwrap_or("").to_owned();
+        if is_test_file(&file) || short.starts_with("util/secret") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or("");
+        let code: String = code
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or("").trim())
+            .collect();
+        // Masking alone leaves control characters and length as they are.
+        let masks = code.split("secret::").skip(1).any(|rest| {
+            let names = match rest.strip_prefix('{') {
+                Some(group) => group.split('}').next().unwrap_or(""),
+                None => rest
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap_or(""),
+            };
+            names
+                .split(',')
+                .any(|name| matches!(name.trim(), "mask" | "mask_cut"))
+        });
+        if masks && short != "util/foreign.rs" {
+            faults.push(format!("{short}: masks by itself; use util::foreign"));
+        }
+        let cuts = code.split(';').any(|statement| {
+            statement
+                .split_once(".chars()")
+                .is_some_and(|(_, rest)| rest.replace(".take()", "").contains(".take("))
+                || statement.contains(".char_indices().nth(")
+                || statement.contains("floor_char_boundary")
+        });
+        if cuts {
+            if CUTTERS.iter().any(|(known, _)| *known == short) {
+                cutters.insert(short);
+            } else {
+                faults.push(format!("{short}: cuts text by itself; use util::foreign"));
+            }
+        }
+    }
+    let idle = CUTTERS
+        .iter()
+        .filter(|(known, _)| !cutters.contains(*known));
+    faults.extend(idle.map(|(known, _)| format!("{known}: cuts nothing any more")));
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 #[test]
 fn unsafe_is_allowed_only_where_the_map_says() {
     let allowed = [

@@ -238,9 +238,10 @@ fn nothing_is_swept_where_that_is_switched_off() {
     }
     // Nor is there a cloud to wait for.
     let queues = |prefix: &str| now.keys().filter(|s| s.starts_with(prefix)).count();
-    assert_eq!(queues("lss_queue_length{"), 6, "{now:#?}");
-    assert_eq!(queues("lss_queue_max{"), 6);
-    assert_eq!(sum(&now, "lss_queue_length{"), 0.0);
+    assert_eq!(queues("lss_queue_length{"), 7, "{now:#?}");
+    assert_eq!(queues("lss_queue_max{"), 7);
+    let log = now["lss_queue_length{queue=\"log_lines\"}"];
+    assert_eq!(sum(&now, "lss_queue_length{"), log);
     assert_eq!(queues("lss_rcs_"), 0);
 }
 

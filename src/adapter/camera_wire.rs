@@ -18,8 +18,12 @@ use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
 use crate::domain::ptz::{PtzAction, PtzEvent};
 use crate::domain::stream::Id;
+use crate::util::foreign;
 use crate::util::secret::Secret;
 use crate::util::time::rfc3339;
+
+/// Longest name of a preset that is shown, in characters.
+const MAX_NAME: usize = 256;
 
 /// Most waypoints that are read at all; the rules take fewer.
 const MAX_WAYPOINTS_READ: usize = 1_024;
@@ -205,20 +209,26 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
             None,
         ),
         Shape::Patrol => (success.patrol.as_ref().map_or(Value::Null, patrol), None),
-        Shape::Query => match success.data {
-            Some(QueryData::Check(report)) => check(&report),
-            Some(QueryData::Picture(shot)) => (picture(camera, &shot), None),
-            Some(QueryData::Presets(presets)) => {
-                let list: Vec<Value> = presets
+        Shape::Query => {
+            match success.data {
+                Some(QueryData::Check(report)) => check(&report),
+                Some(QueryData::Picture(shot)) => (picture(camera, &shot), None),
+                Some(QueryData::Presets(presets)) => {
+                    let list: Vec<Value> = presets
                     .iter()
-                    .map(|p| json!({ "id": p.id, "name": p.name, "enabled": p.enabled }))
+                    .map(|p| json!({
+                        "id": p.id,
+                        "name": p.name.as_deref().map(|name| foreign::shown(name, MAX_NAME)),
+                        "enabled": p.enabled,
+                    }))
                     .collect();
-                (json!({ "presets": list }), None)
+                    (json!({ "presets": list }), None)
+                }
+                Some(QueryData::Info(info)) => (device_info(camera, &info), None),
+                // Asked by discovery alone.
+                Some(QueryData::StreamUri(_)) | None => (Value::Null, None),
             }
-            Some(QueryData::Info(info)) => (device_info(camera, &info), None),
-            // Asked by discovery alone.
-            Some(QueryData::StreamUri(_)) | None => (Value::Null, None),
-        },
+        }
     }
 }
 

@@ -6,6 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::application::doctor::{Check, Datum, Report};
 use crate::domain::whip_fit::Grade;
+use crate::util::foreign::shown;
+
+/// Longest text of a figure, in characters.
+const MAX_TEXT: usize = 2_000;
 
 fn name(status: Grade) -> &'static str {
     match status {
@@ -77,13 +81,13 @@ fn one(check: &Check) -> Value {
 
 fn value(datum: &Datum) -> Value {
     match datum {
-        Datum::Text(text) => json!(crate::util::secret::mask(text)),
+        Datum::Text(text) => json!(shown(text, MAX_TEXT)),
         Datum::Whole(n) => json!(n),
         Datum::Number(n) => json!(n),
         Datum::Flag(yes) => json!(yes),
         Datum::List(items) => items
             .iter()
-            .map(|item| json!(crate::util::secret::mask(item)))
+            .map(|item| json!(shown(item, MAX_TEXT)))
             .collect(),
     }
 }

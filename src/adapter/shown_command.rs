@@ -1,7 +1,11 @@
 //! An FFmpeg command line as it may be shown (contract 11). Pure.
 
-use crate::util::secret::{self, MASK, Secret};
+use crate::util::foreign;
+use crate::util::secret::{MASK, Secret};
 use crate::util::url;
+
+/// Longest command line that is shown, in characters.
+const MAX_COMMAND: usize = 16 * 1024;
 
 /// Options whose values are shown: none of them can carry an address, a header or a key.
 const HARMLESS: &[&str] = &[
@@ -100,7 +104,7 @@ pub fn shown_command(command: &Secret) -> String {
         });
         value_may_be_shown = harmless;
     }
-    secret::mask(&shown.join(" "))
+    foreign::shown_as_it_is(&shown.join(" "), MAX_COMMAND)
 }
 
 #[cfg(test)]

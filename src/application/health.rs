@@ -5,6 +5,10 @@ use std::time::SystemTime;
 
 use crate::domain::gateway::HealthSink;
 use crate::domain::health::{Overall, Part, PartHealth, PartStatus};
+use crate::util::foreign;
+
+/// Longest reason, in characters.
+const MAX_REASON: usize = 1_000;
 
 /// The board. One writer a part; a write that changes nothing keeps `since`.
 pub struct HealthBoard {
@@ -26,8 +30,10 @@ impl HealthBoard {
         }
     }
 
-    /// Says how `part` is. `reason` must carry no secret. Returns whether the status changed.
+    /// Says how `part` is. Returns whether the status changed.
     pub fn set(&self, part: Part, status: PartStatus, reason: &str, at: SystemTime) -> bool {
+        // What peers say of themselves is in it.
+        let reason = foreign::shown(reason, MAX_REASON);
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
         let Some((_, health)) = parts.iter_mut().find(|(p, _)| *p == part) else {
             return false;
@@ -37,9 +43,7 @@ impl HealthBoard {
             health.since = at;
         }
         health.status = status;
-        if health.reason != reason {
-            reason.clone_into(&mut health.reason);
-        }
+        health.reason = reason;
         changed
     }
 

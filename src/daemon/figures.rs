@@ -22,6 +22,7 @@ use crate::domain::figures::{Figure, QueueFigure, Sample};
 use crate::domain::gateway::NodeSource;
 use crate::domain::health::PartStatus;
 use crate::domain::node::LssNode;
+use crate::logging;
 use crate::util::time::Now;
 
 pub use cloud::{CloudSources, Replaced};
@@ -71,7 +72,7 @@ fn by(
     label: &'static str,
     values: impl IntoIterator<Item = (&'static str, f64)>,
 ) -> impl Iterator<Item = Sample> {
-    let named = move |(name, value): (&'static str, f64)| (vec![(label, name.to_owned())], value);
+    let named = move |(name, value): (&'static str, f64)| (vec![(label, name.into())], value);
     values.into_iter().map(named)
 }
 
@@ -92,8 +93,8 @@ impl Sources {
             "Version and target; always 1.",
             vec![(
                 vec![
-                    ("version", env!("CARGO_PKG_VERSION").to_owned()),
-                    ("target", env!("LSS_TARGET").to_owned()),
+                    ("version", env!("CARGO_PKG_VERSION").into()),
+                    ("target", env!("LSS_TARGET").into()),
                 ],
                 1.0,
             )],
@@ -171,7 +172,7 @@ impl Sources {
             size(self.cameras_health.disobedient()),
         ));
         let latencies = self.cameras.latencies();
-        let label = |kind: CommandKind| vec![("kind", kind.name().to_owned())];
+        let label = |kind: CommandKind| vec![("kind", kind.name().into())];
         out.push(Figure::Spread {
             name: "lss_camera_command_seconds",
             help: "From a command's arrival to its camera's acceptance.",
@@ -198,6 +199,8 @@ impl Sources {
         ];
         queues.extend(self.discovery.queues());
         queues.extend(self.cloud.iter().flat_map(CloudSources::queues));
+        let (waiting, bound) = logging::backlog();
+        queues.push(QueueFigure::bounded("log_lines", waiting, bound));
         queues.extend(doors);
         let waiting = queues.iter().map(|queue| (queue.name, size(queue.waiting)));
         let bounds = queues

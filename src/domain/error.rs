@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::util::foreign;
+
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal),* $(,)?) => {
         /// The contract's error codes (contract 12).
@@ -98,8 +100,11 @@ error_codes! {
     UnknownError = 59999,
 }
 
-/// What went wrong: a code for machines and a sentence for people. The sentence never carries a
-/// secret; whoever builds one from outside text masks it first.
+/// The longest sentence, in characters.
+const MAX_MESSAGE: usize = 2_000;
+
+/// What went wrong: a code for machines and a sentence for people. The sentence is one line and
+/// never carries a secret, whatever outside text it was built from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// What kind of fault.
@@ -113,7 +118,7 @@ impl Fault {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: foreign::shown(&message.into(), MAX_MESSAGE),
         }
     }
 }

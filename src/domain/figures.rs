@@ -1,5 +1,7 @@
 //! Figures for `/metrics`: names, labels and values, without a format (contract 10).
 
+use std::borrow::Cow;
+
 /// What a figure does over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FigureKind {
@@ -42,8 +44,33 @@ impl QueueFigure {
     }
 }
 
+/// A label's value, and whether lss may show it as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelValue {
+    /// Of a fixed set that lss itself knows: no secret, whatever it looks like.
+    Fixed(Cow<'static, str>),
+    /// From outside.
+    Foreign(String),
+}
+
+impl LabelValue {
+    /// A name of lss's own, in lower case.
+    pub fn lower(name: &'static str) -> Self {
+        Self::Fixed(Cow::Owned(name.to_lowercase()))
+    }
+}
+
+impl From<&'static str> for LabelValue {
+    fn from(name: &'static str) -> Self {
+        Self::Fixed(Cow::Borrowed(name))
+    }
+}
+
+/// Labels by their names.
+pub type Labels = Vec<(&'static str, LabelValue)>;
+
 /// One value with its labels.
-pub type Sample = (Vec<(&'static str, String)>, f64);
+pub type Sample = (Labels, f64);
 
 /// All values of one name.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +93,7 @@ pub enum Figure {
         /// One sentence.
         help: &'static str,
         /// By label.
-        spreads: Vec<(Vec<(&'static str, String)>, Spread)>,
+        spreads: Vec<(Labels, Spread)>,
     },
 }
 

@@ -1,7 +1,8 @@
-//! Small tools that know nothing of lss: secrets, URLs, time, networks, addresses.
+//! Small tools that know nothing of lss: secrets, foreign text, URLs, addresses, time, networks.
 
 pub mod address;
 pub mod cidr;
+pub mod foreign;
 pub mod secret;
 pub mod time;
 pub mod url;

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use serde::Serialize;
 
 use crate::domain::error::{ErrorCode, Fault};
-use crate::util::secret;
+use crate::util::foreign;
 
 /// The HTTP status of an error code (contract 12).
 pub fn http_status(code: ErrorCode) -> u16 {
@@ -79,6 +79,9 @@ pub struct Reply {
     body: Vec<u8>,
 }
 
+/// Longest message, in characters.
+const MAX_MESSAGE: usize = 2_000;
+
 /// What all answers but pictures are.
 const JSON: &str = "application/json; charset=utf-8";
 
@@ -100,7 +103,7 @@ impl Reply {
 
     /// A fault whose data is of use all the same (`/readyz`).
     pub fn fault_with<T: Serialize>(status: u16, fault: &Fault, data: Option<&T>) -> Self {
-        let message = secret::mask(&fault.message);
+        let message = foreign::shown(&fault.message, MAX_MESSAGE);
         let reply = Self::envelope(status, fault.code, &message, data);
         match retry_after(fault.code) {
             Some(seconds) => reply.with("Retry-After", seconds),
@@ -276,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_masked_on_its_way_out() {
-        let _keep = secret::Secret::new("canary-in-a-fault");
+        let _keep = crate::util::secret::Secret::new("canary-in-a-fault");
         let reply = Reply::fault(&Fault::new(ErrorCode::InternalError, "x canary-in-a-fault"));
         assert!(!String::from_utf8(reply.body).unwrap().contains("canary"));
     }

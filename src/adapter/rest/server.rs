@@ -22,7 +22,7 @@ use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::util::secret;
+use crate::util::foreign;
 
 /// Threads that answer requests.
 const WORKERS: usize = 4;
@@ -421,8 +421,8 @@ impl Seen {
     fn new(request: &tiny_http::Request) -> Self {
         let path = request.url().split('?').next().unwrap_or_default();
         Self {
-            method: request.method().as_str().chars().take(16).collect(),
-            path: secret::mask(path).chars().take(200).collect(),
+            method: foreign::shown(request.method().as_str(), 16),
+            path: foreign::shown(path, 200),
             peer: header(request, PEER).unwrap_or_default(),
             at: Instant::now(),
         }

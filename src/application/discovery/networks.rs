@@ -9,6 +9,7 @@ use crate::domain::discovery::{AddressRange, SweepOrder};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::util::address;
 use crate::util::cidr::{Cidr, CidrError, WIDEST};
+use crate::util::foreign;
 
 /// Of `auto`, at most this much of each network: a /22 (contract 9).
 const AUTO_PREFIX: u8 = 22;
@@ -69,7 +70,7 @@ impl Networks {
 }
 
 fn parse_one(field: &str, text: &str, allow_loopback: bool) -> Result<Cidr, Fault> {
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(64).collect();
+    let shown = foreign::shown(text, 64);
     let cidr = Cidr::parse(text).map_err(|why| match why {
         CidrError::Malformed => Fault::new(
             ErrorCode::ParamInvalid,

@@ -23,7 +23,7 @@ use super::service::{DiscoveryParts, ScanPolicy, ScanReply, ScanState, Shared, b
 use crate::application::camera::Sighting;
 use crate::domain::discovery::{CameraScannerGateway, SweepOrder, SweepReport};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::util::secret::mask;
+use crate::util::foreign::shown;
 use crate::util::time::Now;
 
 /// A scanner that is so long over its time hangs.
@@ -291,7 +291,10 @@ impl<'a> Owner<'a> {
         if swept.left_out > 0 {
             log::warn!(count = swept.left_out; "more cameras than the list has room for");
         }
-        self.note(report.warnings.iter().map(|w| mask(w)), log::Level::Warn);
+        self.note(
+            report.warnings.iter().map(|w| shown(w, 300)),
+            log::Level::Warn,
+        );
         self.state.trouble = None;
         self.over(now.mono, &swept.changes, |list| Ok(list.clone()));
     }

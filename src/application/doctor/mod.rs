@@ -7,7 +7,10 @@ mod network;
 mod peers;
 
 use crate::domain::whip_fit::Grade;
-use crate::util::secret;
+use crate::util::foreign;
+
+/// Longest text of a check, in characters.
+const MAX_TEXT: usize = 2_000;
 
 pub use camera::camera;
 pub use machine::{clock_discipline, ffmpeg, machine, node, rest_port};
@@ -91,10 +94,7 @@ impl Check {
 
 /// Masked, and on one line without what would disturb a terminal.
 fn plain(text: &str) -> String {
-    secret::mask(text)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    foreign::shown(text, MAX_TEXT)
 }
 
 /// Everything that was found.

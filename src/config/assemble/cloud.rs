@@ -82,7 +82,7 @@ pub(super) fn ably<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> (Ably, bool
         section,
         "api_key",
         Some("ABLY_API_KEY"),
-        Secret::new,
+        Secret::key,
         value::header_token,
     );
     let shaped = api_key.value.as_ref().is_none_or(|key| {

@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
             match check(text) {
                 Ok(()) => {
                     self.secret_in_file = true;
-                    out.push((entry.key.clone(), Secret::new(text.clone())));
+                    out.push((entry.key.clone(), Secret::header(text.clone())));
                 }
                 Err(wrong) => self.fault(&place, wrong),
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_channel::Sender;
 
 use super::{by, count, counter, flag, gauge, size};
-use crate::domain::figures::{Figure, QueueFigure, Sample};
+use crate::domain::figures::{Figure, LabelValue, QueueFigure, Sample};
 use crate::domain::gateway::CloudMessage;
 use crate::infrastructure::ably::connection::MAX_HELD;
 use crate::infrastructure::ably::connection::ledger::PLACES;
@@ -80,7 +80,7 @@ impl CloudSources {
         let line = self.line.handle().status();
         let states = ConnectionState::ALL.map(|state| {
             let is = flag(state == line.connection.state);
-            (vec![("state", state.name().to_lowercase())], is)
+            (vec![("state", LabelValue::lower(state.name()))], is)
         });
         out.push(Figure::gauge(
             "lss_ably_connection_state",
@@ -94,8 +94,8 @@ impl CloudSources {
         let states = channels.into_iter().flat_map(|(channel, now)| {
             ChannelState::ALL.map(|state| -> Sample {
                 let labels = vec![
-                    ("channel", channel.to_owned()),
-                    ("state", state.name().to_lowercase()),
+                    ("channel", channel.into()),
+                    ("state", LabelValue::lower(state.name())),
                 ];
                 (labels, flag(state == now))
             })
@@ -151,11 +151,8 @@ impl CloudSources {
 
     fn rcs(&self, out: &mut Vec<Figure>) {
         let requests = self.client.exchanges().into_iter().flat_map(|door| {
-            let sample = |outcome: &str, n: u64| -> Sample {
-                let labels = vec![
-                    ("request", door.name.to_owned()),
-                    ("outcome", outcome.to_owned()),
-                ];
+            let sample = |outcome: &'static str, n: u64| -> Sample {
+                let labels = vec![("request", door.name.into()), ("outcome", outcome.into())];
                 (labels, count(n))
             };
             [sample("taken", door.taken), sample("failed", door.failed)]

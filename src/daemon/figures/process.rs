@@ -12,6 +12,13 @@ pub(super) fn figures(out: &mut Vec<Figure>) {
         "Faults of lss itself, by the thread that one struck; each is in the log.",
         by("thread", panics.map(|(thread, n)| (thread, count(n)))).collect(),
     ));
+    let lost = logging::lost();
+    let lost = [("no_room", lost.no_room), ("not_written", lost.not_written)];
+    out.push(Figure::counter(
+        "lss_log_lines_dropped_total",
+        "Log lines that nobody will read: the queue was full, because stderr is not read, or stderr did not take them.",
+        by("reason", lost.map(|(reason, n)| (reason, count(n)))).collect(),
+    ));
     if let Some(spent) = process::ended_children_cpu() {
         out.push(counter(
             "lss_ended_processes_cpu_seconds_total",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{count, flag};
-use crate::domain::figures::{Figure, Sample};
+use crate::domain::figures::{Figure, LabelValue, Labels, Sample};
 use crate::domain::stream::{Cause, StreamStatus, StreamTask};
 use crate::infrastructure::process::{self, ProcessFigures};
 
@@ -15,7 +15,7 @@ pub(super) fn figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
             .filter(|status| *status != StreamStatus::Idle)
             .map(move |status| {
                 (
-                    with(task, "state", &status.name().to_lowercase()),
+                    with(task, "state", LabelValue::lower(status.name())),
                     flag(task.status == status),
                 )
             })
@@ -47,13 +47,14 @@ pub(super) fn figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
     processes(tasks, out);
 }
 
-fn id(task: &StreamTask) -> Vec<(&'static str, String)> {
-    vec![("task", task.spec.task_id.as_str().to_owned())]
+fn id(task: &StreamTask) -> Labels {
+    let id = task.spec.task_id.as_str().to_owned();
+    vec![("task", LabelValue::Foreign(id))]
 }
 
-fn with(task: &StreamTask, name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+fn with(task: &StreamTask, name: &'static str, value: impl Into<LabelValue>) -> Labels {
     let mut labels = id(task);
-    labels.push((name, value.to_owned()));
+    labels.push((name, value.into()));
     labels
 }
 

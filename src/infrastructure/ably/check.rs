@@ -15,14 +15,15 @@ use tungstenite::{Message, WebSocket};
 use super::client::{Auth, ClientSettings};
 use super::endpoint::{Hosts, Login, connect_path};
 use super::frame::{Action, ProtocolMessage};
-use super::helper::{TokenFetch, base, get, server_time};
+use super::helper::{MAX_WORDS, TokenFetch, base, get, server_time};
 use super::transport::MAX_FRAME;
 use super::upgrade::{Progress, Upgrade};
 use crate::domain::checkup::AblyLook;
 use crate::infrastructure::http::bounded::Bounded;
 use crate::infrastructure::http::names::Names;
 use crate::infrastructure::http::response::is_timeout;
-use crate::util::secret::{Secret, mask};
+use crate::util::foreign::shown;
+use crate::util::secret::Secret;
 use crate::util::time::epoch_ms;
 
 /// The frames before CONNECTED or ERROR: none, or a heartbeat.
@@ -118,7 +119,7 @@ fn connect_to(settings: &ClientSettings, host: &str, within: Duration) -> AblyLo
                     token = found.value;
                     Login::Token(&token)
                 }
-                Err(why) => return AblyLook::NoToken(mask(&why.text)),
+                Err(why) => return AblyLook::NoToken(why.text),
             }
         }
     };
@@ -135,7 +136,7 @@ fn unreachable(why: &io::Error) -> AblyLook {
     AblyLook::Unreachable(if is_timeout(why) {
         "no answer in time".to_owned()
     } else {
-        mask(&why.to_string())
+        shown(&why.to_string(), MAX_WORDS)
     })
 }
 
@@ -221,7 +222,7 @@ fn upgrade(
         match upgrade.read(bytes) {
             Ok(Progress::Incomplete) => {}
             Ok(Progress::Done(rest)) => return Ok(rest),
-            Err(fault) => return Err(AblyLook::Foreign(mask(&fault.text))),
+            Err(fault) => return Err(AblyLook::Foreign(shown(&fault.text, MAX_WORDS))),
         }
     }
 }
@@ -232,6 +233,6 @@ fn next(socket: &mut WebSocket<Box<dyn Wire>>) -> Result<Option<ProtocolMessage>
         Ok(Message::Text(text)) => Ok(ProtocolMessage::parse(&text).ok()),
         Ok(_) => Ok(None),
         Err(tungstenite::Error::Io(why)) => Err(unreachable(&why)),
-        Err(why) => Err(AblyLook::Unreachable(mask(&why.to_string()))),
+        Err(why) => Err(AblyLook::Unreachable(shown(&why.to_string(), MAX_WORDS))),
     }
 }

@@ -14,13 +14,16 @@ use serde_json::Value;
 
 use super::connection::types::{Input, RequestId, TimeAnswer, Token, TokenFault, TransportId};
 use super::doorbell::Doorbell;
-use crate::util::secret::{Secret, mask};
+use crate::util::foreign::shown;
+use crate::util::secret::Secret;
 use crate::util::url::encode_userinfo;
 
 /// Helpers at a time: a resolver that hangs must not become a hundred that do.
 const MAX_RUNNING: usize = 6;
 /// Answers of token sources are not longer (RSA4f).
 const MAX_TOKEN_BODY: u64 = 128 * 1024;
+/// Longest words of a peer or of the system that are passed on, in characters.
+pub(super) const MAX_WORDS: usize = 300;
 
 /// What a helper brings back.
 #[derive(Debug)]
@@ -218,12 +221,15 @@ pub(super) fn get(
         .http_status_as_error(false)
         .max_redirects(0)
         .build();
-    let mut response = request.call().map_err(|e| mask(&e.to_string()))?;
+    let mut response = request
+        .call()
+        .map_err(|e| shown(&e.to_string(), MAX_WORDS))?;
     if response.status() != 200 {
         return Err(format!("HTTP {}", response.status().as_u16()));
     }
     let body = response.body_mut().with_config().limit(limit);
-    body.read_to_string().map_err(|e| mask(&e.to_string()))
+    body.read_to_string()
+        .map_err(|e| shown(&e.to_string(), MAX_WORDS))
 }
 
 /// One fetch of a token.
@@ -284,7 +290,7 @@ impl TokenFetch {
 fn fault(text: &str) -> TokenFault {
     TokenFault {
         forbidden: false,
-        text: mask(text),
+        text: shown(text, MAX_WORDS),
     }
 }
 

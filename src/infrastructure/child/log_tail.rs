@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use crate::domain::gateway::RunLog;
-use crate::util::secret::mask;
+use crate::util::foreign;
 
 /// The longest line kept, in bytes.
 pub const MAX_LINE: usize = 4096;
@@ -98,13 +98,17 @@ impl LogTail {
         Self::default()
     }
 
-    /// Takes one raw line: leaves it out if it tells nothing, masks it, and drops the oldest lines
+    /// Takes one raw line: masks it, leaves it out if it tells nothing, and drops the oldest lines
     /// that no longer fit.
     pub fn push(&self, line: &str) {
-        let Some(told) = telling(line) else {
+        // Before anything is left out of it: a secret with a piece missing is not recognised.
+        let masked = match line.strip_suffix(CUT) {
+            Some(head) => format!("{}{CUT}", foreign::shown_cut(head)),
+            None => foreign::shown_as_it_is(line, MAX_LINE),
+        };
+        let Some(mut shown) = telling(&masked) else {
             return;
         };
-        let mut shown = mask(&told);
         if let Some((at, _)) = shown.char_indices().nth(MAX_TAIL_LINE) {
             shown.truncate(at);
             shown.push_str(CUT);

@@ -109,8 +109,14 @@ fn without_vendor(text: &str) -> (bool, String) {
     if has_vendor {
         words.remove(0);
     }
-    let rest = words.join(" ").chars().take(MAX_MODEL).collect();
+    let rest = shortened(&words.join(" "));
     (has_vendor, rest)
+}
+
+/// At most so much of a name as a list has room for. Without a mark where it was cut: it is compared
+/// with others.
+fn shortened(name: &str) -> String {
+    name.chars().take(MAX_MODEL).collect()
 }
 
 /// Every sign there is, each counted once.

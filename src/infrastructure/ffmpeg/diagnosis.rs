@@ -14,7 +14,11 @@
 use std::time::Duration;
 
 use crate::domain::stream::{Cause, Diagnosis};
-use crate::util::secret::{Secret, mask};
+use crate::util::foreign::shown;
+use crate::util::secret::Secret;
+
+/// Longest reason, in characters.
+const MAX_DETAIL: usize = 500;
 
 use super::line::Line;
 use super::patterns::{
@@ -130,7 +134,7 @@ impl Classifier {
         let (weight, cause, detail) = self.judge(&line)?;
         let diagnosis = Diagnosis {
             cause,
-            detail: mask(&detail),
+            detail: shown(&detail, MAX_DETAIL),
         };
         let first = self.found.is_none();
         let better = self.found.as_ref().is_none_or(|(had, _)| *had < weight);
@@ -149,7 +153,7 @@ impl Classifier {
         let (cause, detail) = self.unsaid(end)?;
         Some(Diagnosis {
             cause,
-            detail: mask(&detail),
+            detail: shown(&detail, MAX_DETAIL),
         })
     }
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::probe::run_bounded;
 use crate::domain::camera::CameraError;
 use crate::infrastructure::child::launch::Launcher;
-use crate::util::secret::{Secret, mask};
+use crate::util::foreign;
+use crate::util::secret::Secret;
 
 /// Longest picture.
 const MAX_PICTURE: usize = 8 * 1024 * 1024;
@@ -53,6 +54,6 @@ pub fn take(
     }
     let words = String::from_utf8_lossy(&words);
     let last = words.lines().rfind(|line| !line.trim().is_empty());
-    let words: String = last.unwrap_or("no frame").chars().take(MAX_WORDS).collect();
-    Err(CameraError::NoAnswer(mask(&words)))
+    let words = foreign::shown(last.unwrap_or("no frame"), MAX_WORDS);
+    Err(CameraError::NoAnswer(words))
 }

@@ -18,12 +18,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::infrastructure::child::launch::Launcher;
-use crate::util::secret::mask;
+use crate::util::foreign::shown;
 
 /// How long the three calls of FFmpeg may take together: a cold start from an SD card reads 70 MB first.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The most output looked at. The list of encoders is 20 KB.
 const MAX_OUTPUT: usize = 256 * 1024;
+/// Longest part of that which is shown, in characters.
+const MAX_WORDS: usize = 200;
 
 /// H.264 encoders that lss knows how to drive, the default first.
 pub const H264_ENCODERS: [&str; 6] = [
@@ -54,7 +56,7 @@ impl Abilities {
         let first = version
             .lines()
             .find_map(|l| l.strip_prefix("ffmpeg version "))?;
-        let version = first.split_whitespace().next()?.chars().take(64).collect();
+        let version = shown(first.split_whitespace().next()?, 64);
         let whip = muxer.lines().any(|l| l.starts_with("Muxer whip"));
         let whip_options = muxer
             .lines()
@@ -191,13 +193,10 @@ fn probe_within(
         let words = [&version.err, &version.out]
             .iter()
             .find_map(|text| text.lines().rfind(|l| !l.trim().is_empty()))
-            .unwrap_or("it prints nothing")
-            .chars()
-            .take(200)
-            .collect::<String>();
+            .unwrap_or("it prints nothing");
         ProbeError::Strange {
             path: path.to_owned(),
-            why: mask(&words),
+            why: shown(words, MAX_WORDS),
         }
     })
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::infrastructure::http::agent::{LazyAgent, Timeouts};
 use crate::infrastructure::http::tls::TrustStore;
-use crate::util::secret::{Secret, mask};
+use crate::util::foreign::shown;
+use crate::util::secret::Secret;
 
 /// Short: the next try is a second away.
 const TIMEOUTS: Timeouts = Timeouts {
@@ -56,7 +57,7 @@ impl SessionCloser {
             ),
             Err(why) => log::warn!(
                 "a WHIP session stays open until the server's own timeout: {}",
-                mask(&why.to_string())
+                shown(&why.to_string(), 200)
             ),
         }
     }

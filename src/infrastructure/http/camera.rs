@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::camera::{CameraError, LoginRefusal};
-use crate::util::secret;
+use crate::util::foreign;
 
 use super::login_client::LoginError;
 use super::response::{HttpError, Response};
@@ -36,15 +36,7 @@ impl Default for CameraOptions {
 
 /// Text from a camera as it may be shown: one line, not too long, no secret in it.
 pub fn camera_words(text: &str) -> String {
-    let line: String = text
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_WORDS)
-        .collect();
-    secret::mask(&line)
+    foreign::shown(text, MAX_WORDS)
 }
 
 impl From<HttpError> for CameraError {

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::domain::checkup::CertificateFacts;
+use crate::util::foreign;
 
 /// DER tags.
 const INTEGER: u8 = 0x02;
@@ -83,13 +84,7 @@ fn name(mut sets: &[u8]) -> String {
         let Some((_, text, _)) = item(value) else {
             continue;
         };
-        let text = || -> String {
-            String::from_utf8_lossy(text)
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(MAX_NAME)
-                .collect()
-        };
+        let text = || foreign::shown_bytes(text, MAX_NAME);
         if oid == COMMON_NAME {
             common = Some(text());
         } else if oid == ORGANISATION {

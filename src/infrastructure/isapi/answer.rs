@@ -4,6 +4,7 @@ use crate::domain::camera::{
     AudioCapabilities, Position, PresetInfo, PtzCapabilities, VideoCapabilities, is_function_preset,
 };
 use crate::domain::checkup::StreamSettings;
+use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::xml::{Element, as_bool, as_number};
 
 /// Who the device is.
@@ -33,13 +34,13 @@ impl DeviceInfo {
         if !root.name.eq_ignore_ascii_case("DeviceInfo") {
             return None;
         }
-        let text = |name| root.text_of(name).map(str::to_owned);
+        let text = |name| root.text_of(name).map(camera_words);
         let firmware = match (
             root.text_of("firmwareVersion"),
             root.text_of("firmwareReleasedDate"),
         ) {
-            (Some(version), Some(build)) => Some(format!("{version} {build}")),
-            (one, other) => one.or(other).map(str::to_owned),
+            (Some(version), Some(build)) => Some(camera_words(&format!("{version} {build}"))),
+            (one, other) => one.or(other).map(camera_words),
         };
         Some(Self {
             device_name: text("deviceName"),

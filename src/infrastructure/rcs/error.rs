@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::error::{ErrorCode, Fault};
 use crate::infrastructure::http::agent::Timeouts;
-use crate::util::secret::mask;
+use crate::util::foreign;
 
 /// Longest piece of outside text in a message of ours.
 const MAX_OUTSIDE: usize = 200;
@@ -115,15 +115,7 @@ impl RcsError {
 
 /// Text from outside as it may stand in a log line: masked, one line, not endless.
 pub(super) fn outside(text: &str) -> String {
-    // Masked before it is cut: half a secret would not be recognised.
-    let masked: String = mask(text.trim())
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    match masked.char_indices().nth(MAX_OUTSIDE) {
-        Some((at, _)) => format!("{}…", masked.get(..at).unwrap_or("")),
-        None => masked,
-    }
+    foreign::shown(text, MAX_OUTSIDE)
 }
 
 /// ureq's errors in an operator's words.
@@ -323,7 +315,7 @@ mod tests {
         let text = format!("{}{}", "x".repeat(MAX_OUTSIDE - 6), secret.expose());
         let shown = outside(&text);
         assert!(!shown.contains("canary"), "{shown}");
-        assert_eq!(outside("a\r\nb\u{1b}[31m"), "a  b [31m");
+        assert_eq!(outside("a\r\nb\u{1b}[31m"), "a b [31m");
         assert!(outside(&"y".repeat(9_999)).chars().count() <= MAX_OUTSIDE + 1);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::domain::node::{LssNode, NodeStatus};
 use crate::domain::stream::{TaskEvent, TaskEventKind};
+use crate::util::foreign;
 use crate::util::time::rfc3339;
 
 /// An error message is cut to this many characters: a callback is news, not a log.
@@ -161,6 +162,8 @@ pub fn heartbeat(node: &LssNode, status: NodeStatus) -> Vec<u8> {
 pub fn callback(node_id: &str, event: &TaskEvent) -> Vec<u8> {
     let task = &event.task;
     let error = task.error.as_ref();
+    // A character is kept for the mark of a cut.
+    let words = error.map(|fault| foreign::shown(&fault.message, MAX_ERROR_CHARS - 1));
     to_json(&Callback {
         task_id: task.spec.task_id.as_str(),
         node_id,
@@ -168,7 +171,7 @@ pub fn callback(node_id: &str, event: &TaskEvent) -> Vec<u8> {
         status: task.status.name(),
         process_id: task.process_id,
         hls_playback_url: task.spec.playback_url.as_deref(),
-        error_message: error.map(|fault| cut(&fault.message, MAX_ERROR_CHARS)),
+        error_message: words.as_deref(),
         error_code: error.map(|fault| fault.code.number()),
         retry_count: task.retry_count,
         timestamp: rfc3339(event.at),
@@ -184,14 +187,6 @@ pub fn callback(node_id: &str, event: &TaskEvent) -> Vec<u8> {
 fn to_json(body: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and sequences of them: there is nothing in these shapes that can fail.
     serde_json::to_vec(body).unwrap_or_default()
-}
-
-/// At most `chars` characters.
-fn cut(text: &str, chars: usize) -> &str {
-    match text.char_indices().nth(chars) {
-        Some((at, _)) => text.get(..at).unwrap_or(text),
-        None => text,
-    }
 }
 
 /// What an answer's body says.
@@ -308,12 +303,6 @@ mod tests {
         assert_eq!(answer(br#"{"code":true}"#), bad(None, ""));
         assert_eq!(answer(br#"{"code":0.5}"#), bad(None, ""));
         assert_eq!(answer(br#"{"code":-1,"message":7}"#), bad(Some(-1), ""));
-    }
-
-    #[test]
-    fn cut_counts_characters() {
-        assert_eq!(cut("äöü", 2), "äö");
-        assert_eq!(cut("äöü", 3), "äöü");
     }
 
     proptest! {

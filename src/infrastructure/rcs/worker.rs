@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::util::secret::mask;
+use crate::util::foreign::shown;
 
 /// After a panic, so that a bug that strikes at once does not spin.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -203,7 +203,7 @@ fn live(name: &'static str, turn: &Turn, work: &Work) {
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no words");
-        log::error!(thread = name, reason = mask(words); "a fault of lss ended this thread's work; it starts again");
+        log::error!(thread = name, reason = shown(words, 300); "a fault of lss ended this thread's work; it starts again");
         turn.panicked.set(true);
         turn.mark(None);
         if turn.wait_until(Instant::now() + AFTER_PANIC) {

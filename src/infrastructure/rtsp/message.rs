@@ -5,7 +5,7 @@
 //! servers are known to be careless, bounded everywhere.
 
 use super::head::{Head, Headers, Start, first_line};
-use crate::util::secret;
+use crate::util::foreign;
 
 /// Longest head of a message, in bytes.
 pub const MAX_HEAD: usize = 8 * 1024;
@@ -270,12 +270,8 @@ fn body_ends(head: &Head) -> Result<Ends, MessageError> {
 
 /// Something that is not RTSP, in words for a person.
 fn what_it_is(line: &[u8]) -> String {
-    let shown: String = String::from_utf8_lossy(line)
-        .chars()
-        .take_while(|c| *c != '\n')
-        .filter(|c| !c.is_control() && *c != char::REPLACEMENT_CHARACTER)
-        .take(SHOWN)
-        .collect();
+    let first = line.split(|b| *b == b'\n').next().unwrap_or_default();
+    let shown = foreign::shown_bytes(first, SHOWN).replace(char::REPLACEMENT_CHARACTER, "");
     let kind = if line.starts_with(b"HTTP/") {
         "an HTTP server"
     } else if line.starts_with(b"SSH-") {
@@ -285,7 +281,7 @@ fn what_it_is(line: &[u8]) -> String {
     } else {
         "something that is not RTSP"
     };
-    let shown = secret::mask(shown.trim());
+    let shown = shown.trim();
     if shown.is_empty() {
         format!("{kind} answers there")
     } else {

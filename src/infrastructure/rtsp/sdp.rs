@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{h264, h265};
 use crate::domain::discovery::TrackInfo;
+use crate::util::foreign;
 
 /// Most media taken from one description.
 const MAX_MEDIA: usize = 32;
@@ -222,10 +223,8 @@ fn read_media(text: &str) -> Option<Media> {
 /// `H264/90000`, `MPEG4-GENERIC/48000/2`
 fn read_rtpmap(text: &str) -> Option<RtpMap> {
     let mut parts = text.split('/').map(str::trim);
-    let codec: String = parts
-        .next()?
+    let codec: String = foreign::shown(parts.next()?, 4 * MAX_NAME)
         .chars()
-        .filter(|c| !c.is_control())
         .take(MAX_NAME)
         .collect::<String>()
         .to_uppercase();

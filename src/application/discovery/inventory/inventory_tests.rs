@@ -426,7 +426,7 @@ fn what_a_camera_told_counts_more_and_its_stream_goes_where_it_goes() {
     let camera = site.list.cameras().remove(0);
     assert_eq!(
         (camera.vendor.as_str(), camera.model.as_str()),
-        ("HIKVISION", "DS-2CD2[2J")
+        ("HIKVISION", "DS-2CD2 [2J")
     );
     assert_eq!(
         camera.rtsp_url,

@@ -10,6 +10,7 @@ use crate::application::discovery::maker;
 use crate::domain::discovery::{Certainty, Find, VendorGuess};
 use crate::domain::node::Camera;
 use crate::domain::vendor;
+use crate::util::foreign;
 use crate::util::time::Now;
 
 /// What a vendor is called while nobody knows.
@@ -99,12 +100,10 @@ fn better(old: Option<VendorGuess>, new: Option<VendorGuess>) -> Option<VendorGu
     }
 }
 
-/// Without control characters, not too long, not empty.
+/// As it may be shown, and not empty.
 fn clean(text: &str) -> Option<String> {
-    let text: String = text
-        .trim()
+    let text: String = foreign::shown(text, 4 * MAX_TEXT)
         .chars()
-        .filter(|c| !c.is_control())
         .take(MAX_TEXT)
         .collect();
     (!text.is_empty()).then_some(text)

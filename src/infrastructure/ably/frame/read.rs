@@ -7,7 +7,8 @@ use super::{
     ProtocolMessage,
 };
 use crate::infrastructure::ably::data::Data;
-use crate::util::secret::{Secret, mask};
+use crate::util::foreign;
+use crate::util::secret::Secret;
 
 impl ProtocolMessage {
     /// Reads one frame.
@@ -82,11 +83,10 @@ impl ErrorInfo {
         let status = map.u64("statusCode", defects);
         let status = status.unwrap_or(u64::from(code / 100));
         let text = map.text("message", defects).unwrap_or_default();
-        let text: String = text.chars().take(MAX_TEXT).collect();
         Some(Self {
             code,
             status: u16::try_from(status).unwrap_or(0),
-            message: mask(&text),
+            message: foreign::shown(&text, MAX_TEXT),
         })
     }
 }

@@ -17,7 +17,7 @@ mod values;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{Launch, SourceFile};
 use crate::domain::stream::{InputType, StreamSpec, TaskMode};
-use crate::util::secret::{Secret, mask};
+use crate::util::secret::Secret;
 use crate::util::url;
 
 use self::options::{Kind, Place};
@@ -59,10 +59,10 @@ pub fn judge(
 }
 
 fn refused(why: impl AsRef<str>) -> Fault {
-    // No value is ever put in, but an option's name comes from outside too.
+    // No value is ever put in; an option's name is masked as every fault's words are.
     Fault::new(
         ErrorCode::ValidationFailed,
-        format!("ffmpegCommand: {}", mask(why.as_ref())),
+        format!("ffmpegCommand: {}", why.as_ref()),
     )
 }
 

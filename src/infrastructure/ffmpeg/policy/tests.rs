@@ -115,7 +115,7 @@ fn the_bearer_is_kept_for_our_own_delete() {
         judged.launch.whip_bearer.as_ref().unwrap().expose(),
         "canary-token"
     );
-    assert_eq!(mask("x canary-token y"), "x *** y");
+    assert_eq!(crate::util::secret::mask("x canary-token y"), "x *** y");
     assert!(
         !words(&judged).contains(&"-ar".to_owned()),
         "copied sound is not touched"

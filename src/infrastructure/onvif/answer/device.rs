@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::super::clock::utc;
 use super::super::request::Service;
+use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::xml::{Element, as_number};
 use crate::util::url;
 
@@ -25,7 +26,7 @@ pub struct DeviceInformation {
 impl DeviceInformation {
     /// From `GetDeviceInformationResponse`.
     pub fn read(content: &Element) -> Self {
-        let text = |name| content.text_of(name).map(str::to_owned);
+        let text = |name| content.text_of(name).map(camera_words);
         Self {
             manufacturer: text("Manufacturer"),
             model: text("Model"),
