@@ -289,3 +289,117 @@ fn a_line_that_falls_silent_stops_what_it_moves() {
             .then_some(())
     });
 }
+
+fn moves_left() -> Value {
+    json!({ "action": "PAN_LEFT", "speed": 10 })
+}
+
+fn tour() -> Value {
+    json!({ "tourId": "t", "waypoints": [{ "action": "LEFT", "speed": 10, "duration": 60_000 }] })
+}
+
+/// A camera that runs on until it is stopped, and has a preset.
+fn dome() -> isapi_camera::IsapiStandIn {
+    let model = isapi_camera::Model {
+        momentary: false,
+        ..isapi_camera::Model::default()
+    };
+    let camera = isapi_camera::start(GateRules::default(), model);
+    camera.with(|dome| {
+        dome.presets
+            .insert(3, ("Gate".to_owned(), [30.0, 0.0, 1.0]));
+    });
+    camera
+}
+
+#[test]
+fn what_a_loss_brings_back_never_follows_its_later_stop() {
+    let site = Site::start();
+    let node = site.daemon.node_id.clone();
+    let camera = |cam: &isapi_camera::IsapiStandIn, id: &str, request: &str, more: Value| {
+        let mut payload = camera_payload(cam, request, &more);
+        payload["cameraId"] = json!(id);
+        payload
+    };
+    let [
+        move_stop,
+        tour_stop,
+        goto_stop,
+        array,
+        instant,
+        resumed,
+        address,
+    ] = std::array::from_fn::<_, 7, _>(|_| dome());
+    // A tour that stands: its RESUME and the PAUSE behind it get lost.
+    site.send("PATROL_START", camera(&resumed, "c6", "s6", tour()));
+    assert_eq!(site.result_of("s6")["success"], true);
+    site.send(
+        "PATROL_PAUSE",
+        json!({ "cameraId": "c6", "requestId": "p6" }),
+    );
+    assert_eq!(site.result_of("p6")["success"], true);
+    wait_for("the tour to stand", SOON, || {
+        (!resumed.moving()).then_some(())
+    });
+    site.ably.model(|model| {
+        model.faults.refuse_resume = 1;
+        model.faults.refuse_continuity = 2;
+    });
+    let stood = resumed.position(Axis::Pan);
+    site.ably.cut(&node);
+    let order = |command: &str, payload: Value| {
+        json!({ "name": "command", "encoding": "json",
+            "data": json!({ "command": command, "payload": payload }).to_string() })
+    };
+    let stop = |id: &str| json!({ "cameraId": id });
+    site.send("PTZ_CONTROL", camera(&move_stop, "c1", "m1", moves_left()));
+    site.send("PTZ_STOP", stop("c1"));
+    site.send("PATROL_START", camera(&tour_stop, "c2", "m2", tour()));
+    site.send("PATROL_STOP", stop("c2"));
+    let preset = json!({ "presetId": 3 });
+    site.send("PTZ_PRESET_GOTO", camera(&goto_stop, "c3", "m3", preset));
+    site.send("PTZ_STOP", stop("c3"));
+    let commands = site.commands();
+    site.ably.with(|model, now| {
+        let both = [
+            order("PTZ_CONTROL", camera(&array, "c4", "m4", moves_left())),
+            order("PTZ_STOP", stop("c4")),
+        ];
+        ((), model.publish_all(&commands, &both, now))
+    });
+    site.ably.with(|model, now| {
+        let left = order("PTZ_CONTROL", camera(&instant, "c5", "m5", moves_left()));
+        let (_, mut out) = model.publish(&commands, &left, now);
+        let stop = order("PTZ_CONTROL", json!({ "cameraId": "c5", "action": "STOP" }));
+        out.extend(model.publish(&commands, &stop, now).1);
+        ((), out)
+    });
+    site.send(
+        "PATROL_RESUME",
+        json!({ "cameraId": "c6", "requestId": "m6" }),
+    );
+    site.send("PATROL_PAUSE", stop("c6"));
+    site.send("PTZ_CONTROL", camera(&address, "c7", "m7", moves_left()));
+    let at = json!({ "ip": "127.0.0.1", "port": address.addr.port() });
+    site.send("PTZ_STOP", at);
+    // And one that nobody has stopped is carried out.
+    let free = dome();
+    site.send("PTZ_CONTROL", camera(&free, "c8", "m8", moves_left()));
+    for request in ["m1", "m2", "m3", "m4", "m5", "m6", "m7"] {
+        let result = site.result_of(request);
+        assert_eq!(
+            (&result["success"], &result["data"]["superseded"]),
+            (&json!(true), &json!(true)),
+            "{request}: {result}"
+        );
+    }
+    assert_eq!(site.result_of("m8")["data"]["superseded"], false);
+    assert!(free.moving());
+    for camera in [move_stop, tour_stop, goto_stop, array, instant, address] {
+        assert!(!camera.moving());
+        assert!(camera.position(Axis::Pan).abs() < f64::EPSILON);
+    }
+    assert!(!resumed.moving());
+    assert!((resumed.position(Axis::Pan) - stood).abs() < f64::EPSILON);
+    site.ably.assert_clean();
+}

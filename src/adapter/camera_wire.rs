@@ -208,7 +208,13 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
             }),
             None,
         ),
-        Shape::Patrol => (success.patrol.as_ref().map_or(Value::Null, patrol), None),
+        Shape::Patrol => {
+            let mut data = success.patrol.as_ref().map_or(Value::Null, patrol);
+            if let (Value::Object(map), true) = (&mut data, success.superseded) {
+                map.insert("superseded".to_owned(), Value::Bool(true));
+            }
+            (data, None)
+        }
         Shape::Query => {
             match success.data {
                 Some(QueryData::Check(report)) => check(&report),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::adapter::camera_wire;
 use crate::application::camera::{
     Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Order, Origin, Query,
-    QueryData, Said,
+    QueryData, Said, Sent,
 };
 use crate::domain::camera::CameraDeviceInfo;
 use crate::domain::gateway::CameraObserver;
@@ -163,7 +163,7 @@ fn probe(said: Said) -> Result<CameraDeviceInfo, String> {
     };
     let order = Order::Query(Query::DeviceInfo);
     let done = cameras
-        .submit(&ask, Origin::Internal, Duration::ZERO, order)
+        .submit(&ask, Origin::Internal, Sent::now(), order)
         .map_err(|fault| fault.to_string())?;
     let reply = done
         .recv_timeout(PATIENCE)

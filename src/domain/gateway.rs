@@ -241,6 +241,40 @@ pub trait SystemProbe: Send + Sync {
     fn sample(&self, now: Instant) -> SystemSample;
 }
 
+/// Where a message stands in the cloud's stream of commands. Only good for comparing two.
+///
+/// What passes while others are held, and what is fetched again after a loss, reaches us out of
+/// order; this is what tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamPlace {
+    /// When the cloud took it, by its own clock in milliseconds; of one without a time, that of
+    /// the message before it.
+    pub made_ms: i64,
+    /// Which unbroken piece of the stream it came in: within one, the cloud sends in order. A
+    /// later piece begins by sending what was missed.
+    pub section: u64,
+    /// Counts the messages of all sections as they come, those of one array included.
+    pub number: u64,
+    /// It was held back, and others passed it.
+    pub held: bool,
+}
+
+impl StreamPlace {
+    /// Whether the cloud took this one before `other`.
+    pub fn is_before(&self, other: &Self) -> bool {
+        if self.section == other.section && !self.held {
+            return self.number < other.number;
+        }
+        self.by_time() < other.by_time()
+    }
+
+    /// The order of what came in more than one section. At the same millisecond what a later one
+    /// brings was missed by the earlier one, so it is older than what was live then.
+    pub fn by_time(&self) -> impl Ord + use<> {
+        (self.made_ms, std::cmp::Reverse(self.section), self.number)
+    }
+}
+
 /// A message from the cloud, delivered once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CloudMessage {
@@ -251,9 +285,10 @@ pub struct CloudMessage {
     /// What it holds: the text of a JSON object, or of a JSON string that holds one. May carry
     /// passwords.
     pub text: Secret,
-    /// When the cloud took it, by its own clock in milliseconds. Only good for comparing two
-    /// messages.
-    pub sent_at: Option<i64>,
+    /// Where it stands in the cloud's stream of commands.
+    pub place: StreamPlace,
+    /// When it reached us.
+    pub received: std::time::Instant,
     /// How old it is by the cloud's own clock; `None` while that is unknown.
     pub age: Option<std::time::Duration>,
     /// It was sent while we were away, and comes from the service's store.

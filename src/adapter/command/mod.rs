@@ -27,7 +27,7 @@ use wire::CommandResult;
 
 use crate::adapter::decode;
 use crate::adapter::wire::{Audience, TaskJson};
-use crate::application::camera::{CameraService, Origin};
+use crate::application::camera::{CameraService, Origin, Sent};
 use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{AnswerSlot, CloudLine, CloudMessage};
@@ -79,9 +79,9 @@ impl CommandDoor {
             );
             log::error!(command = request.about.command.as_str(); "{}", full.message);
             if stop {
-                let _ = stops.pass(&request, message.sent_at);
+                let _ = stops.pass(&request, message.place);
                 // Done all the same; its answer has no place.
-                let _ = self.execute(request, age(message));
+                let _ = self.execute(request, sent(message));
             } else if let Some(slot) = self.line.reserve(true) {
                 self.answer(slot, &request.about, Outcome::Refused(full));
             }
@@ -92,12 +92,12 @@ impl CommandDoor {
             task = request.about.task_id.as_deref().unwrap_or(""), replayed = message.replayed;
             "command from the cloud"
         );
-        if let Err(fault) = stops.pass(&request, message.sent_at) {
+        if let Err(fault) = stops.pass(&request, message.place) {
             self.answer(slot, &request.about, Outcome::Refused(fault));
             return None;
         }
         let about = request.about.clone();
-        match self.execute(request, age(message)) {
+        match self.execute(request, sent(message)) {
             Execution::Done(outcome) => {
                 self.answer(slot, &about, outcome);
                 None
@@ -106,7 +106,7 @@ impl CommandDoor {
         }
     }
 
-    fn execute(&self, request: Request, age: Duration) -> Execution {
+    fn execute(&self, request: Request, sent: Sent) -> Execution {
         match request.command {
             Command::Start(command) => match self.streams.start_and_watch(&command) {
                 Ok(first_try) => Execution::Later(pending::Wait::FirstTry(first_try)),
@@ -129,7 +129,7 @@ impl CommandDoor {
                 },
             }),
             Command::Camera { ask, order, shape } => {
-                match self.cameras.submit(&ask, Origin::Ably, age, order) {
+                match self.cameras.submit(&ask, Origin::Ably, sent, order) {
                     Ok(done) => Execution::Later(pending::Wait::Camera(done, shape)),
                     Err(fault) => Execution::Done(Outcome::Refused(fault)),
                 }
@@ -160,12 +160,17 @@ impl CommandDoor {
     }
 }
 
-/// How old a command is. While the cloud's clock is unknown only what was replayed counts as old.
-fn age(message: &CloudMessage) -> Duration {
-    match message.age {
-        Some(age) => age,
-        None if message.replayed => Duration::MAX,
-        None => Duration::ZERO,
+/// When a command was sent. While the cloud's clock is unknown only what was replayed counts as
+/// old.
+fn sent(message: &CloudMessage) -> Sent {
+    Sent {
+        age: match message.age {
+            Some(age) => age,
+            None if message.replayed => Duration::MAX,
+            None => Duration::ZERO,
+        },
+        place: Some(message.place),
+        received: message.received,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Messages in, results out, against a line and a stream owner of the test's own.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::application::camera::fakes;
 use crate::application::stream::{StreamRequest, StreamRules};
+use crate::domain::gateway::StreamPlace;
 use crate::domain::stream::{
     RetryLimit, StreamSpec, StreamStatus, TaskEvent, TaskEventKind, TaskId, TaskMode,
 };
@@ -63,6 +64,7 @@ struct Bench {
     results: Receiver<Value>,
     requests: Receiver<StreamRequest>,
     places: Arc<AtomicUsize>,
+    numbers: AtomicU64,
     asked: fakes::Asked,
     thread: Option<JoinHandle<()>>,
 }
@@ -92,8 +94,19 @@ impl Bench {
             results,
             requests,
             places,
+            numbers: AtomicU64::new(0),
             asked,
             thread: Some(door.start(rx).unwrap()),
+        }
+    }
+
+    /// The next place in the stream, or that of one that was held.
+    fn place(&self, held_since: Option<i64>) -> StreamPlace {
+        StreamPlace {
+            made_ms: held_since.unwrap_or(0),
+            section: 0,
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            held: held_since.is_some(),
         }
     }
 
@@ -106,7 +119,8 @@ impl Bench {
             id: "m:0".into(),
             name: "command".into(),
             text: Secret::new(text),
-            sent_at,
+            place: self.place(sent_at),
+            received: Instant::now(),
             age: None,
             replayed: false,
         };
@@ -597,7 +611,8 @@ fn what_is_too_old_moves_nothing_and_stops_are_never_too_old() {
             id: "m:1".into(),
             name: "command".into(),
             text: Secret::new(message(command, more)),
-            sent_at: None,
+            place: bench.place(None),
+            received: Instant::now(),
             age,
             replayed,
         };

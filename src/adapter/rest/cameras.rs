@@ -2,7 +2,6 @@
 //! Every answer comes later, so a camera that is slow holds no worker.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ use super::routes::{Answer, Api, Call};
 use crate::adapter::camera_wire::{self, KnownCameraJson, Shape};
 use crate::adapter::decode::{self, Fields};
 use crate::application::camera::{
-    CameraAsk, CameraReply, KnownCamera, Order, Origin, PatrolOrder, Query, QueryData,
+    CameraAsk, CameraReply, KnownCamera, Order, Origin, PatrolOrder, Query, QueryData, Sent,
 };
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::node::Camera;
@@ -190,7 +189,7 @@ fn submit(
     if place.is_none() && !stop {
         return Err(full());
     }
-    let done = match api.cameras.submit(ask, Origin::Rest, Duration::ZERO, order) {
+    let done = match api.cameras.submit(ask, Origin::Rest, Sent::now(), order) {
         Ok(done) => done,
         Err(fault) => return Ok(refused(&fault).into()),
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::book::Spot;
+use super::overtaken::Overtaken;
 use super::running::{Flags, Input};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::CameraId;
@@ -30,6 +31,8 @@ pub(super) struct LaneHandle {
 #[derive(Default)]
 pub(super) struct Lanes {
     pub map: HashMap<Spot, LaneHandle>,
+    /// Under the same lock: a movement is judged by it and put in its queue at one stroke.
+    pub overtaken: Overtaken,
     generations: u64,
 }
 

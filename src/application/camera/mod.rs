@@ -28,6 +28,9 @@ mod motor;
 mod motors;
 mod naming;
 mod order;
+mod overtaken;
+#[cfg(test)]
+mod overtaken_tests;
 mod ptz_ask;
 mod running;
 mod service;
@@ -53,5 +56,6 @@ pub use order::{
     Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,
     PatrolOrder, PresetOrder, Query, RequestId, Send, StopWay, Success, Wire,
 };
+pub use overtaken::Sent;
 pub use ptz_ask::PtzAsk;
 pub use service::{CameraDone, CameraParts, CameraReply, CameraService};

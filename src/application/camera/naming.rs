@@ -56,9 +56,11 @@ impl CameraService {
                 camera: camera.clone(),
                 origin: Origin::Internal,
                 age: Duration::ZERO,
+                overtaken: false,
                 // Asks the lane for nothing: it is the way there that counts.
                 order: Order::Patrol(PatrolOrder::Status),
             },
+            call: None,
             reply: bounded(1).0,
             since: Instant::now(),
         };

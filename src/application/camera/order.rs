@@ -42,6 +42,8 @@ pub struct Command {
     pub origin: Origin,
     /// How old it was when it was handed in; zero where that is not known.
     pub age: Duration,
+    /// A later stop of the same camera has overtaken it: it moves nothing.
+    pub overtaken: bool,
     /// What to do.
     pub order: Order,
 }
@@ -86,6 +88,14 @@ impl Order {
             Self::Patrol(order) => matches!(order, PatrolOrder::Start(_) | PatrolOrder::Resume(_)),
             _ => false,
         }
+    }
+
+    /// Whether it makes something stand still. Every door, every queue and the lane ask this.
+    pub fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop(_) | Self::Patrol(PatrolOrder::Stop(_) | PatrolOrder::Pause(_))
+        )
     }
 
     /// Whether age makes no difference (contract 5).

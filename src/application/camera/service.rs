@@ -19,6 +19,7 @@ use super::lanes::{LaneHandle, Lanes};
 use super::latency::Latencies;
 use super::login::Login;
 use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
+use super::overtaken::{Call, Sent};
 use super::running::{self, Flags, Input};
 use super::whereabouts::{Job, Whereabouts};
 use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
@@ -108,24 +109,36 @@ impl CameraService {
         }
     }
 
-    /// Hands an order to its camera's lane. `age` = how old the command is by the clock of
-    /// whoever sent it. The fault is an answer already: nothing was sent to the camera.
+    /// Hands an order to its camera's lane. The fault is an answer already: nothing was sent to
+    /// the camera.
     pub fn submit(
         &self,
         ask: &CameraAsk,
         origin: Origin,
-        age: Duration,
+        sent: Sent,
         order: Order,
     ) -> Result<CameraDone, Fault> {
         let shared = &self.shared;
         let camera = ask.name()?;
+        let call = Call::new(ask, sent);
         // A tour's other commands make no lane: there is no tour where there is none.
         let patrol_only = match &order {
             Order::Patrol(PatrolOrder::Start(_)) => None,
             Order::Patrol(order) => Some(order.clone()),
             _ => None,
         };
-        let place = match shared.parts.book.place(ask) {
+        let place = shared.parts.book.place(ask);
+        if order.is_stop() {
+            // Whatever becomes of it: what is older moves nothing any more.
+            let ip = place.as_ref().ok().and_then(|place| match &place.host {
+                Host::Ip(ip) => Some(*ip),
+                Host::Name(name) => shared.whereabouts().last(name),
+            });
+            let spot = place.as_ref().ok().zip(ip).map(|(place, ip)| place.at(ip));
+            let mut lanes = shared.lanes();
+            lanes.overtaken.note(&call, spot, &order, Instant::now());
+        }
+        let place = match place {
             Ok(place) => place,
             Err(fault) if patrol_only.is_some() && fault.code == ErrorCode::NotFound => {
                 return without_lane(camera, patrol_only.as_ref());
@@ -138,10 +151,12 @@ impl CameraService {
                 id: shared.command_id(),
                 camera: camera.clone(),
                 origin,
-                age,
+                age: sent.age,
+                overtaken: false,
                 order,
             },
             place,
+            call: Some(call),
             reply,
             since: Instant::now(),
         };
@@ -178,9 +193,10 @@ impl CameraService {
         let wanted = job.place.at(ip);
         let port_is_said = job.place.port_is_said;
         let (camera, host) = (job.command.camera.clone(), job.place.host.clone());
-        let urgent = matches!(job.command.order, Order::Stop(_));
+        let urgent = job.command.order.is_stop();
         let moves = job.command.order.sets_in_motion();
         self.settle(&camera, &job.place, Some(ip));
+        let call = job.call;
         let mut command = job.command;
         command.age = command.age.saturating_add(job.since.elapsed());
         let mut input = Input::Command(command, host.clone(), job.reply);
@@ -189,11 +205,24 @@ impl CameraService {
             let (refused, queue, place) = {
                 let mut lanes = shared.lanes();
                 let place = lanes.find(wanted, port_is_said, &camera);
+                if let (Some(call), Input::Command(command, ..)) = (&call, &mut input) {
+                    let (order, now) = (&command.order, Instant::now());
+                    command.overtaken = lanes.overtaken.has(call, &place, order, now);
+                    lanes.overtaken.note(call, Some(place), order, now);
+                }
+                if let Input::Command(command, _, reply) = &input
+                    && command.overtaken
+                    && !lanes.map.contains_key(&place)
+                {
+                    answer_overtaken(command, reply);
+                    return Ok(());
+                }
                 let handle = match lanes.map.get_mut(&place) {
                     Some(handle) => handle,
                     None => self.start_lane(&mut lanes, place, &camera, &host)?,
                 };
-                if moves {
+                let overtaken = matches!(&input, Input::Command(command, ..) if command.overtaken);
+                if moves && !overtaken {
                     handle.moved_by(&camera);
                 }
                 match handle.queue.try_send(input) {
@@ -500,6 +529,20 @@ fn without_lane(camera: CameraId, order: Option<&PatrolOrder>) -> Result<CameraD
         camera,
     });
     Ok(done)
+}
+
+/// Of what a later stop has overtaken, where there is no lane that could say more.
+fn answer_overtaken(command: &Command, reply: &Sender<CameraReply>) {
+    let camera = command.camera.clone();
+    let patrol = matches!(command.order, Order::Patrol(_));
+    let _ = reply.try_send(CameraReply {
+        protocol: None,
+        result: Ok(Success {
+            patrol: patrol.then(|| PatrolStatus::none(camera.clone())),
+            ..Success::superseded()
+        }),
+        camera,
+    });
 }
 
 /// How long an answer may take at most: what doors wait for.

@@ -8,7 +8,7 @@ use super::fakes::{self, FakeNames, Told};
 use super::sim::plan;
 use super::{
     CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PatrolOrder, PtzAsk, Said,
-    Sighting,
+    Sent, Sighting,
 };
 use crate::domain::camera::CameraError;
 use crate::domain::error::{ErrorCode, Fault};
@@ -40,7 +40,7 @@ fn send(
     action: PtzAction,
 ) -> Result<CameraReply, Fault> {
     cameras
-        .submit(&ask(number), origin, Duration::ZERO, order(action))
+        .submit(&ask(number), origin, Sent::now(), order(action))
         .map(|done| done.recv_timeout(SOON).unwrap())
 }
 
@@ -130,7 +130,7 @@ fn name_service(address: &str) -> Arc<FakeNames> {
 
 fn done(cameras: &CameraService, ask: &CameraAsk, action: PtzAction) -> CameraReply {
     cameras
-        .submit(ask, Origin::Rest, Duration::ZERO, order(action))
+        .submit(ask, Origin::Rest, Sent::now(), order(action))
         .unwrap()
         .recv_timeout(SOON)
         .unwrap()
@@ -167,7 +167,7 @@ fn commands_by_a_new_name_keep_their_order() {
         let ask = called(Some("cam"), Some(&format!("dome{number}.lan")), true);
         let send = |action| {
             let order = order(action);
-            cameras.submit(&ask, Origin::Rest, Duration::ZERO, order)
+            cameras.submit(&ask, Origin::Rest, Sent::now(), order)
         };
         // The lookup may still be under way when the stop comes: the camera stands all the same.
         let (moved, stopped) = (send(PtzAction::PanLeft), send(PtzAction::Stop));
@@ -299,7 +299,7 @@ fn sweep(cameras: &CameraService, ip: &str, port: u16) {
 
 fn patrol(cameras: &CameraService, ask: &CameraAsk, order: PatrolOrder) -> CameraReply {
     cameras
-        .submit(ask, Origin::Rest, Duration::ZERO, Order::Patrol(order))
+        .submit(ask, Origin::Rest, Sent::now(), Order::Patrol(order))
         .unwrap()
         .recv_timeout(SOON)
         .unwrap()

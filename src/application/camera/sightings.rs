@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::Sent;
 use super::address::AddressRules;
 use super::book::CameraAsk;
 use super::directory::Sighting;
@@ -39,7 +40,7 @@ impl CameraService {
             ..CameraAsk::default()
         };
         let order = Order::Query(query);
-        self.submit(&ask, Origin::Internal, Duration::ZERO, order)
+        self.submit(&ask, Origin::Internal, Sent::now(), order)
     }
 
     /// What a stream at an address is. `url` has no login; where the server asks for one, it gets

@@ -134,6 +134,7 @@ impl Sim {
                 camera: camera(),
                 origin,
                 age,
+                overtaken: false,
                 order,
             },
             self.now,

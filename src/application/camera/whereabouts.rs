@@ -13,6 +13,7 @@ use crossbeam_channel::Sender;
 
 use super::book::Place;
 use super::order::{Command, Order};
+use super::overtaken::Call;
 use super::service::CameraReply;
 use crate::domain::error::{ErrorCode, Fault};
 
@@ -32,6 +33,8 @@ pub(super) struct Job {
     /// As the command has it.
     pub place: Place,
     pub command: Command,
+    /// How it named its camera, and when; `None` = lss's own.
+    pub call: Option<Call>,
     pub reply: Sender<CameraReply>,
     /// When it was handed in.
     pub since: Instant,
@@ -182,8 +185,10 @@ mod tests {
                 camera: Id::parse("cameraId", "c").unwrap(),
                 origin: Origin::Rest,
                 age: Duration::ZERO,
+                overtaken: false,
                 order,
             },
+            call: None,
             reply: crossbeam_channel::bounded(1).0,
             since: Instant::now(),
         }

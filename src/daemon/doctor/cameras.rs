@@ -10,7 +10,7 @@ use super::jobs::{Findings, Job};
 use super::{CameraAt, STEP, Shared};
 use crate::application::camera::{
     Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Order, Origin,
-    OwnAddress, OwnAddresses, Query, QueryData, Said, Target, Vendor,
+    OwnAddress, OwnAddresses, Query, QueryData, Said, Sent, Target, Vendor,
 };
 use crate::application::doctor;
 use crate::daemon::cameras::logins;
@@ -174,7 +174,7 @@ impl Tools {
         let order = Order::Query(Query::DeviceInfo);
         let done = self
             .service
-            .submit(ask, Origin::Internal, Duration::ZERO, order)?;
+            .submit(ask, Origin::Internal, Sent::now(), order)?;
         let reply = done
             .recv_timeout(INFO_LATE)
             .map_err(|_| Fault::new(ErrorCode::Unavailable, "no answer in time"))?;

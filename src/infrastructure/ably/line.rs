@@ -214,7 +214,8 @@ pub fn message(delivery: &Delivery) -> CloudMessage {
         id: message.id.clone().unwrap_or_default(),
         name: message.name.clone().unwrap_or_default(),
         text: Secret::unlisted(text(message)),
-        sent_at: message.timestamp,
+        place: delivery.place,
+        received: delivery.received,
         age: delivery.age(std::time::Instant::now()),
         replayed: delivery.replayed,
     }

@@ -18,12 +18,21 @@ impl<D> Lane<D> {
             camera,
             origin,
             age,
+            overtaken,
             order,
         } = command;
         if let Some(closing) = &self.closing
             && (closing.closed || !matches!(order, Order::Stop(_)))
         {
             return self.reply(id, Err(stopping()));
+        }
+        if overtaken {
+            let patrol = matches!(order, Order::Patrol(_)).then(|| self.patrol_or_none(camera));
+            let superseded = Success {
+                patrol,
+                ..Success::superseded()
+            };
+            return self.reply(id, Ok(superseded));
         }
         if age >= self.policy.command_ttl && !order.is_never_stale() {
             return self.reply(id, Err(self.stale()));

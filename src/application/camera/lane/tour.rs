@@ -35,8 +35,7 @@ impl<D> Lane<D> {
                 return self.reply(id, Ok(patrol_success(status)));
             }
             PatrolOrder::Status => {
-                let status = self.patrol();
-                let status = status.unwrap_or_else(|| PatrolStatus::none(camera));
+                let status = self.patrol_or_none(camera);
                 return self.reply(id, Ok(patrol_success(Some(status))));
             }
             PatrolOrder::Stop(ref tour)
@@ -67,6 +66,10 @@ impl<D> Lane<D> {
                 self.walk(now);
             }
         }
+    }
+
+    pub(super) fn patrol_or_none(&self, camera: CameraId) -> PatrolStatus {
+        self.patrol().unwrap_or_else(|| PatrolStatus::none(camera))
     }
 
     pub(super) fn start_patrol(&mut self, camera: CameraId, plan: Plan, now: Now) {

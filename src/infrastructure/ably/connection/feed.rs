@@ -15,12 +15,14 @@ use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::super::data::Data;
 use super::super::frame::Message;
 use super::clock::ServerClock;
 use super::types::{Delivery, Timing, Urgent};
+use crate::domain::gateway::StreamPlace;
 
 /// Ids of messages that are remembered (contract 5).
 pub(super) const REMEMBERED: usize = 4_096;
@@ -40,6 +42,19 @@ pub(super) struct Feed {
     catching_up: Option<Backlog>,
     /// Times that continuity was lost.
     pub(super) lost: u64,
+    /// The unbroken piece of the stream that is coming in.
+    section: u64,
+    /// Messages so far.
+    number: u64,
+    /// The time of the last message that had one.
+    last_made: i64,
+}
+
+/// Numbers sections for the whole process: those of two clients are never taken for one.
+static SECTIONS: AtomicU64 = AtomicU64::new(0);
+
+fn next_section() -> u64 {
+    SECTIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 struct Hold {
@@ -106,6 +121,9 @@ impl Feed {
             rewound: None,
             catching_up: None,
             lost: 0,
+            section: next_section(),
+            number: 0,
+            last_made: i64::MIN,
         }
     }
 
@@ -126,6 +144,7 @@ impl Feed {
     /// ATTACHED without RESUMED: from now on messages are held.
     pub(super) fn continuity_lost(&mut self, now: Instant, timing: &Timing) {
         self.lost = self.lost.saturating_add(1);
+        self.section = next_section();
         self.catching_up = None;
         match &mut self.hold {
             // A loss on top of a loss does not hold the same commands for longer.
@@ -153,6 +172,7 @@ impl Feed {
             attached: now,
             until: now + timing.rewind_doubt,
         });
+        self.section = next_section();
         if !has_backlog {
             return self.release();
         }
@@ -197,12 +217,20 @@ impl Feed {
             }
             None => rewound.is_none_or(|rewound| rewound.is_live(&message, clock)),
         };
+        self.number += 1;
+        self.last_made = message.timestamp.unwrap_or(self.last_made);
         // Since a reconnect the clock may be behind, and what is old look new.
         let known = live || !clock.is_doubtful();
         let made = message.timestamp.filter(|_| known);
-        let delivery = Delivery {
+        let mut delivery = Delivery {
             replayed: !live,
-            held: false,
+            place: StreamPlace {
+                // A message without a time keeps its place behind the one it came after.
+                made_ms: self.last_made,
+                section: self.section,
+                number: self.number,
+                held: false,
+            },
             received: now,
             age_when_received: made.and_then(|made| clock.age(made, now)),
             message,
@@ -217,10 +245,8 @@ impl Feed {
             return vec![delivery];
         }
         hold.bytes = hold.bytes.saturating_add(weight(&delivery.message.data));
-        hold.held.push(Delivery {
-            held: true,
-            ..delivery
-        });
+        delivery.place.held = true;
+        hold.held.push(delivery);
         let full = hold.held.len() >= MAX_HELD || hold.bytes >= MAX_HELD_BYTES;
         if full || (live && hold.backlog.is_some()) {
             self.release()
@@ -234,15 +260,9 @@ impl Feed {
         let Some(hold) = self.hold.take() else {
             return Vec::new();
         };
-        // A message without a time keeps its place behind the one it came after.
-        let mut last = i64::MIN;
-        let mut keyed: Vec<(i64, Delivery)> = Vec::with_capacity(hold.held.len());
-        for delivery in hold.held {
-            last = delivery.message.timestamp.unwrap_or(last);
-            keyed.push((last, delivery));
-        }
-        keyed.sort_by_key(|(made, _)| *made);
-        keyed.into_iter().map(|(_, delivery)| delivery).collect()
+        let mut deliveries = hold.held;
+        deliveries.sort_by_key(|delivery| delivery.place.by_time());
+        deliveries
     }
 
     /// Something came on the line, and be it half a frame: a backlog that is coming in is not over.

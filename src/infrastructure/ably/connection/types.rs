@@ -8,6 +8,7 @@ use super::super::data::{Data, Encoded};
 use super::super::endpoint::Hosts;
 use super::super::frame::{ErrorInfo, Message, ProtocolMessage};
 use super::ledger::Place;
+use crate::domain::gateway::StreamPlace;
 use crate::util::secret::Secret;
 
 /// How we log in.
@@ -467,9 +468,9 @@ pub struct Delivery {
     pub message: Message,
     /// It was stored while we were away, or may have been.
     pub replayed: bool,
-    /// It was held back until a rewound backlog was in: an urgent message that was made after it
-    /// may have been delivered before it. Their timestamps tell.
-    pub held: bool,
+    /// Where it stands in the stream. Of one that was held back until a rewound backlog was in:
+    /// an urgent message that was made after it may have been delivered before it.
+    pub place: StreamPlace,
     /// When we got it.
     pub received: Instant,
     /// How old it was then by the server's clock; `None` while that is not known.

@@ -253,4 +253,13 @@ impl Model {
         self.broadcast(name, "RCSRCSRCSR", frame, now);
         (id, self.take_out())
     }
+
+    /// The same with several messages in one array: one frame, one time.
+    pub fn publish_all(&mut self, name: &str, messages: &[Value], now: i64) -> Vec<Out> {
+        self.next_id += 1;
+        let frame = json!({"action": 15, "id": format!("RCSRCSRCSR:{}", self.next_id),
+            "connectionId": "RCSRCSRCSR", "messages": messages});
+        self.broadcast(name, "RCSRCSRCSR", frame, now);
+        self.take_out()
+    }
 }

@@ -90,7 +90,7 @@ fn commands_are_held_and_come_in_the_order_of_their_times() {
     }
     let out = bench.wait(SEC);
     assert_eq!(ids(&out), ["m2", "m3", "m4", "m5"], "m1 was done");
-    assert!(deliveries(&out).iter().all(|d| d.held));
+    assert!(deliveries(&out).iter().all(|d| d.place.held));
     let replayed: Vec<bool> = deliveries(&out).iter().map(|d| d.replayed).collect();
     assert_eq!(replayed, [true, true, true, false]);
     assert_eq!(ids(&bench.named("m6", "c11", "command", 6_000)), ["m6"]);
@@ -391,7 +391,7 @@ fn a_resumed_stream_is_marked_as_replayed_until_it_is_quiet() {
     bench.connected("A", "k2");
     bench.attached(C, "c1", RESUMED);
     let out = bench.named("m1", "c2", "command", 1_000);
-    assert!(deliveries(&out)[0].replayed && !deliveries(&out)[0].held);
+    assert!(deliveries(&out)[0].replayed && !deliveries(&out)[0].place.held);
     bench.wait(SEC * 2);
     let out = bench.named("m2", "c3", "command", 9_000);
     assert!(!deliveries(&out)[0].replayed);
@@ -403,4 +403,40 @@ fn the_registry_needs_no_rewind() {
     let out = bench.attached(R, "r9", 0);
     assert_eq!(told(&out), None);
     assert!(sent_of(&out, 12).is_empty());
+}
+
+#[test]
+fn places_tell_what_was_sent_before_a_stop_that_has_passed_it() {
+    let (mut bench, _) = lost();
+    let place = |out: &[Output], id: &str| {
+        let found = deliveries(out)
+            .into_iter()
+            .find(|d| d.message.id.as_deref() == Some(id));
+        found.unwrap().place
+    };
+    // Live, before the backlog: a movement, its stop within the same millisecond, another.
+    bench.named("m3", "c10", "command", 5_000);
+    let stop = place(&bench.named("s4", "c11", "stop", 5_000), "s4");
+    bench.named("m5", "c12", "command", 5_000);
+    bench.frame(&json!({"action": 13, "channel": C}));
+    bench.attached(C, "c5", BACKLOG);
+    bench.named("a1", "c6", "command", 4_999);
+    bench.named("m2", "c7", "command", 5_000);
+    // What is stored comes again, the stop too; then two of one array.
+    bench.named("s4", "c11", "stop", 5_000);
+    let out = bench.frame(
+        &json!({"action": 15, "channel": C, "id": "f", "timestamp": 6_000,
+        "messages": [{"name": "command"}, {"name": "stop"}, {"name": "command"}]}),
+    );
+    let in_array = place(&out, "f:1");
+    let out = bench.wait(SEC);
+    assert_eq!(ids(&out), ["a1", "m2", "m3", "m5", "f:0", "f:2"]);
+    for (id, before) in [("a1", true), ("m2", true), ("m3", true), ("m5", false)] {
+        assert_eq!(place(&out, id).is_before(&stop), before, "{id}");
+    }
+    assert!(place(&out, "f:0").is_before(&in_array));
+    assert!(!place(&out, "f:2").is_before(&in_array));
+    // Later, without a hold, the stream's own order counts.
+    let late = place(&bench.named("m6", "c20", "command", 5_999), "m6");
+    assert!(!late.is_before(&in_array));
 }
