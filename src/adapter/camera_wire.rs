@@ -28,35 +28,107 @@ const MAX_NAME: usize = 256;
 /// Most waypoints that are read at all; the rules take fewer.
 const MAX_WAYPOINTS_READ: usize = 1_024;
 
+/// How fields are read: as they must be, or, of a stop, as far as they can be.
+#[derive(Debug)]
+pub struct Reading {
+    /// What a stop can do without and nobody can read.
+    ignored: Option<Vec<&'static str>>,
+}
+
+impl Reading {
+    /// What can't be read is a fault.
+    pub fn strict() -> Self {
+        Self { ignored: None }
+    }
+
+    /// A stop needs nothing but its camera: what can't be read beside it is left out and named.
+    pub fn of_a_stop() -> Self {
+        Self {
+            ignored: Some(Vec::new()),
+        }
+    }
+
+    /// What was left out.
+    pub fn ignored(self) -> Vec<&'static str> {
+        self.ignored.unwrap_or_default()
+    }
+
+    /// Leaves a field out, if that is how this is read.
+    pub fn leave_out(&mut self, name: &'static str) {
+        if let Some(ignored) = &mut self.ignored
+            && !ignored.contains(&name)
+        {
+            ignored.push(name);
+        }
+    }
+
+    /// A field's value, or nothing in the place of what can't be read.
+    pub fn take<T>(
+        &mut self,
+        name: &'static str,
+        read: Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        match read {
+            Err(_) if self.ignored.is_some() => {
+                self.leave_out(name);
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+}
+
 /// Which camera, by a payload's fields.
-pub fn camera_ask(fields: &Fields) -> Result<CameraAsk, Fault> {
-    let filled = |text: Option<&str>| text.filter(|t| !t.is_empty()).map(str::to_owned);
-    let camera_id = filled(fields.text("cameraId")?)
-        .map(|text| Id::parse("cameraId", &text))
-        .transpose()?;
-    let host = filled(fields.text("ip")?)
-        .map(|text| Host::parse("ip", &text))
-        .transpose()?;
-    let password = fields.text("password")?.map(Secret::new);
-    let login = match filled(fields.text("username")?) {
-        Some(user) => Some(Login::parse(
-            &user,
-            &password.ok_or_else(|| fields.missing("password"))?,
-        )?),
-        // An empty pair is how some senders say "none".
-        None if password.is_none_or(|p| p.is_empty()) => None,
-        None => return Err(fields.missing("username")),
-    };
+pub fn camera_ask(fields: &Fields, reading: &mut Reading) -> Result<CameraAsk, Fault> {
+    let id = fields
+        .id("cameraId")
+        .and_then(|text| text.map(|text| Id::parse("cameraId", &text)).transpose());
+    let host = fields
+        .text("ip")
+        .and_then(|text| text.map(|text| Host::parse("ip", text)).transpose());
+    // Where neither is left there is no camera: the reason why is the answer.
+    let fault = id.as_ref().err().or(host.as_ref().err()).cloned();
+    let camera_id = reading.take("cameraId", id)?;
+    let host = reading.take("ip", host)?;
+    if let (None, None, Some(fault)) = (&camera_id, &host, fault) {
+        return Err(fault);
+    }
+    let vendor = reading.take("vendorType", fields.text("vendorType"))?;
     Ok(CameraAsk {
         camera_id,
         said: Said {
             host,
-            port: number(fields, "port", u16::MAX)?,
-            login,
-            vendor: fields.text("vendorType")?.and_then(Vendor::parse),
-            channel: number(fields, "channel", 512)?.map(u32::from),
+            port: {
+                let port = number(fields, "port", u16::MAX);
+                reading.take("port", port)?
+            },
+            login: login(fields, reading)?,
+            vendor: vendor.and_then(Vendor::parse),
+            channel: {
+                let channel = number(fields, "channel", 512);
+                reading.take("channel", channel)?.map(u32::from)
+            },
         },
     })
+}
+
+fn login(fields: &Fields, reading: &mut Reading) -> Result<Option<Login>, Fault> {
+    let user = reading.take("username", fields.text("username"))?;
+    let password = reading.take("password", fields.text_or_empty("password"))?;
+    let password = password.map(Secret::new);
+    match (user, password) {
+        (Some(user), Some(password)) => {
+            let login = Login::parse(user, &password).map(Some);
+            if login.is_err() {
+                reading.leave_out("password");
+            }
+            reading.take("username", login)
+        }
+        (Some(_), None) => reading.take("username", Err(fields.missing("password"))),
+        // An empty pair is how some senders say "none".
+        (None, password) if password.as_ref().is_none_or(Secret::is_empty) => Ok(None),
+        (None, _) => reading.take("password", Err(fields.missing("username"))),
+    }
 }
 
 fn number(fields: &Fields, name: &str, max: u16) -> Result<Option<u16>, Fault> {
@@ -75,13 +147,55 @@ fn number(fields: &Fields, name: &str, max: u16) -> Result<Option<u16>, Fault> {
     }
 }
 
+/// Whether a PTZ payload is a stop, and of what: action STOP in any case, or a movement at speed 0.
+/// The one place that decides it, for every door.
+pub fn ptz_stop(fields: &Fields, reading: &mut Reading) -> Option<(Order, PtzAction)> {
+    let named = action(fields);
+    let still = fields.integer_or_zero("speed") == Ok(Some(0));
+    let action = match named {
+        Ok(action) => action,
+        // Nothing can be meant by speed 0 but to stand still.
+        Err(_) if still => {
+            if fields.has("action") {
+                reading.leave_out("action");
+            }
+            PtzAction::Stop
+        }
+        Err(_) => return None,
+    };
+    let order = Order::ptz(&PtzAsk {
+        speed: still.then_some(0),
+        ..PtzAsk::new(action)
+    });
+    let order = order.ok().filter(Order::is_stop)?;
+    if !still {
+        let _ = reading.take("speed", fields.integer_or_zero("speed"));
+    }
+    let _ = reading.take("duration", fields.integer("duration"));
+    Some((order, action))
+}
+
+/// The tour that a stop or pause of tours names, if it does.
+pub fn tour_of_a_stop(fields: &Fields, reading: &mut Reading) -> Option<Id> {
+    reading.take("tourId", tour_named(fields)).ok().flatten()
+}
+
+/// Names in an answer what was left out.
+pub fn name_ignored(data: &mut Value, ignored: &[&'static str]) {
+    if let Value::Object(map) = data
+        && !ignored.is_empty()
+    {
+        map.insert("ignored".to_owned(), json!(ignored));
+    }
+}
+
 /// The action that a PTZ payload names.
 pub fn action(fields: &Fields) -> Result<PtzAction, Fault> {
     let text = fields
         .text("action")?
         .filter(|text| !text.is_empty())
         .ok_or_else(|| fields.missing("action"))?;
-    PtzAction::parse(text).ok_or_else(|| {
+    PtzAction::parse(text.trim()).ok_or_else(|| {
         Fault::new(
             ErrorCode::ParamInvalid,
             "unknown action; use one of PAN_LEFT, PAN_RIGHT, TILT_UP, TILT_DOWN, ZOOM_IN, ZOOM_OUT, \
@@ -93,10 +207,6 @@ pub fn action(fields: &Fields) -> Result<PtzAction, Fault> {
 
 /// A PTZ payload for `action`.
 pub fn ptz_order(action: PtzAction, fields: &Fields) -> Result<Order, Fault> {
-    if action == PtzAction::Stop {
-        // Whatever else is wrong with it: a stop is a stop.
-        return Order::ptz(&PtzAsk::new(action));
-    }
     let patrol = match fields.text_or_number("patrolId")? {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| {
@@ -105,7 +215,7 @@ pub fn ptz_order(action: PtzAction, fields: &Fields) -> Result<Order, Fault> {
     };
     Order::ptz(&PtzAsk {
         action,
-        speed: fields.integer("speed")?,
+        speed: fields.integer_or_zero("speed")?,
         duration: fields.integer("duration")?,
         preset: fields.text_or_number("presetId")?,
         preset_name: fields.text("presetName")?.map(str::to_owned),
@@ -117,7 +227,7 @@ pub fn ptz_order(action: PtzAction, fields: &Fields) -> Result<Order, Fault> {
 /// A PATROL_START payload.
 pub fn patrol_start(ask: &CameraAsk, fields: &Fields) -> Result<Order, Fault> {
     let tour = fields
-        .text("tourId")?
+        .id("tourId")?
         .ok_or_else(|| fields.missing("tourId"))?;
     let waypoints = fields
         .list("waypoints")?
@@ -132,15 +242,15 @@ pub fn patrol_start(ask: &CameraAsk, fields: &Fields) -> Result<Order, Fault> {
                     .text("action")?
                     .ok_or_else(|| waypoint.missing("action"))?
                     .to_owned(),
-                speed: waypoint.integer("speed")?,
-                duration: waypoint.integer("duration")?,
+                speed: waypoint.integer_or_zero("speed")?,
+                duration: waypoint.integer_or_zero("duration")?,
                 start_time: waypoint.integer("startTime")?,
                 preset: waypoint.text_or_number("presetId")?,
             })
         })
         .collect::<Result<_, Fault>>()?;
     let plan = Plan::check(&PatrolAsk {
-        tour: Id::parse("tourId", tour)?,
+        tour: Id::parse("tourId", &tour)?,
         camera: ask.name()?,
         loop_count: fields.integer("loopCount")?,
         waypoints,
@@ -151,9 +261,8 @@ pub fn patrol_start(ask: &CameraAsk, fields: &Fields) -> Result<Order, Fault> {
 /// The tour that PATROL_STOP, PAUSE or RESUME names, if it does.
 pub fn tour_named(fields: &Fields) -> Result<Option<Id>, Fault> {
     fields
-        .text("tourId")?
-        .filter(|text| !text.is_empty())
-        .map(|text| Id::parse("tourId", text))
+        .id("tourId")?
+        .map(|text| Id::parse("tourId", &text))
         .transpose()
 }
 

@@ -1,8 +1,10 @@
 //! Reading JSON that others wrote: every fault names the field by its path and says what would
 //! be right, and none repeats a value, which may be a password. Knows no command.
 //!
-//! Rules, the same at every door: unknown fields are ignored, `null` counts as absent, of a
-//! repeated key the last one counts, an empty text counts as an empty object.
+//! Rules, the same at every door: unknown fields are ignored; `null`, `""` and a `0` where zero
+//! says nothing count as absent, because senders with primitive types can't leave a field out; of a
+//! repeated key the last one counts, an empty text counts as an empty object. What can be meant in
+//! one way only is taken: numbers and truth values as texts, ids as numbers.
 
 use serde_json::{Map, Value};
 
@@ -46,10 +48,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same fields, called by the path to the object that holds them.
+    #[must_use]
+    pub fn within(self, name: &str) -> Self {
+        let path = format!("{name}.{}", self.path);
+        Self { path, ..self }
+    }
+
     /// An object inside this one; absent = one without fields.
     pub fn object(&self, name: &str) -> Result<Self, Fault> {
         let path = format!("{}.", self.path_of(name));
-        match self.get(name) {
+        match self.get(name).filter(|value| !is_zero(value)) {
             None => Ok(Self { map: None, path }),
             Some(Value::Object(map)) => Ok(Self {
                 map: Some(map),
@@ -79,18 +88,46 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An id: a text, or a whole number in its place.
+    pub fn id(&self, name: &str) -> Result<Option<String>, Fault> {
+        match self.get(name).filter(|value| !is_zero(value)) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
+                Ok(Some(number.to_string()))
+            }
+            Some(other) => Err(self.mismatch(name, "a text", other)),
+        }
+    }
+
+    /// What is sent back as it came, as a text.
+    pub fn echo(&self, name: &str) -> Result<Option<String>, Fault> {
+        match self.get(name) {
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            _ => self.text_or_number(name),
+        }
+    }
+
+    /// A text that may be empty, such as a password.
+    pub fn text_or_empty(&self, name: &str) -> Result<Option<&'a str>, Fault> {
+        match self.map.and_then(|map| map.get(name)) {
+            Some(Value::String(text)) => Ok(Some(text)),
+            _ => self.text(name),
+        }
+    }
+
     /// A text.
     pub fn text(&self, name: &str) -> Result<Option<&'a str>, Fault> {
-        match self.get(name) {
+        match self.get(name).filter(|value| !is_zero(value)) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.mismatch(name, "a text", other)),
         }
     }
 
-    /// A text, or a number in its place (`"2500k"` and `2500000`).
+    /// A text, or a number in its place (`"2500k"` and `2500000`); 0 = absent.
     pub fn text_or_number(&self, name: &str) -> Result<Option<String>, Fault> {
-        match self.get(name) {
+        match self.get(name).filter(|value| !is_zero(value)) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
@@ -98,27 +135,51 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number; `30.0` is one, `"30"` is not.
+    /// A whole number; `30`, `30.0` and `"30"` are the same. 0 = absent.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, Fault> {
-        const EXPECTED: &str = "a whole number";
-        match self.get(name) {
-            None => Ok(None),
-            Some(value @ Value::Number(number)) => number
-                .as_i64()
-                .or_else(|| number.as_f64().and_then(whole))
-                .map(Some)
-                .ok_or_else(|| self.mismatch(name, EXPECTED, value)),
-            Some(other) => Err(self.mismatch(name, EXPECTED, other)),
-        }
+        Ok(self.integer_or_zero(name)?.filter(|number| *number != 0))
     }
 
-    /// `true` or `false`.
+    /// The same where zero says something, such as a speed.
+    pub fn integer_or_zero(&self, name: &str) -> Result<Option<i64>, Fault> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let number = match value {
+            Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
+            Value::String(text) => whole_text(text.trim()),
+            _ => None,
+        };
+        let mismatch = || self.mismatch(name, "a whole number", value);
+        number.map(Some).ok_or_else(mismatch)
+    }
+
+    /// `true` or `false`, also as a text or as 1 and 0.
     pub fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(self.mismatch(name, "true or false", other)),
-        }
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let flag = match value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => match text.trim() {
+                text if text.eq_ignore_ascii_case("true") || text == "1" => Some(true),
+                text if text.eq_ignore_ascii_case("false") || text == "0" => Some(false),
+                _ => None,
+            },
+            Value::Number(number) => match number.as_i64() {
+                Some(0) => Some(false),
+                Some(1) => Some(true),
+                _ => None,
+            },
+            _ => None,
+        };
+        let mismatch = || self.mismatch(name, "true or false", value);
+        flag.map(Some).ok_or_else(mismatch)
+    }
+
+    /// Whether there is such a field, whatever it holds.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// 20002 for a field of this object that must be there.
@@ -130,7 +191,11 @@ impl<'a> Fields<'a> {
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map?.get(name).filter(|value| !value.is_null())
+        self.map?.get(name).filter(|value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            _ => true,
+        })
     }
 
     fn path_of(&self, name: &str) -> String {
@@ -146,6 +211,20 @@ impl<'a> Fields<'a> {
                 kind(got)
             ),
         )
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    value.as_f64() == Some(0.0)
+}
+
+/// A whole number written out, with a sign and zeros behind the point at most.
+fn whole_text(text: &str) -> Option<i64> {
+    let plain = |c: char| c.is_ascii_digit() || matches!(c, '-' | '.');
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) if text.chars().all(plain) => text.parse().ok().and_then(whole),
+        Err(_) => None,
     }
 }
 
@@ -226,6 +305,46 @@ mod tests {
             fields.object("o").unwrap().missing("b").message,
             "o.b is missing"
         );
+    }
+
+    #[test]
+    fn what_senders_with_primitive_types_send_for_nothing_is_absent() {
+        let value = json!({ "zero": 0, "text": "0", "empty": "", "blank": " ", "float": 0.0 });
+        let fields = Fields::of(&value, "x").unwrap();
+        for name in ["zero", "text", "empty", "blank", "float"] {
+            assert_eq!(fields.integer(name).unwrap(), None, "{name}");
+        }
+        assert_eq!(fields.integer_or_zero("text").unwrap(), Some(0));
+        assert_eq!(fields.integer_or_zero("float").unwrap(), Some(0));
+        for name in ["zero", "empty", "blank", "float"] {
+            assert_eq!(fields.text(name).unwrap(), None, "{name}");
+            assert_eq!(fields.id(name).unwrap(), None, "{name}");
+            assert_eq!(fields.text_or_number(name).unwrap(), None, "{name}");
+            assert_eq!(fields.object(name).unwrap().text("a").unwrap(), None);
+        }
+        assert_eq!(fields.flag("empty").unwrap(), None);
+        assert_eq!(fields.text_or_empty("empty").unwrap(), Some(""));
+        assert_eq!(fields.id("text").unwrap().as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn what_can_be_meant_in_one_way_only_is_taken() {
+        let value = json!({ "n": "30", "m": " -7 ", "f": "30.0", "id": 4711, "t": "True",
+            "no": "false", "one": 1, "nil": 0, "half": "1.5", "exp": "1e3", "words": "3 or 4",
+            "float_id": 1.5, "yes": "yes", "two": 2 });
+        let fields = Fields::of(&value, "x").unwrap();
+        assert_eq!(fields.integer("n").unwrap(), Some(30));
+        assert_eq!(fields.integer("m").unwrap(), Some(-7));
+        assert_eq!(fields.integer("f").unwrap(), Some(30));
+        assert_eq!(fields.id("id").unwrap().as_deref(), Some("4711"));
+        for (name, flag) in [("t", true), ("no", false), ("one", true), ("nil", false)] {
+            assert_eq!(fields.flag(name).unwrap(), Some(flag), "{name}");
+        }
+        for name in ["half", "exp", "words"] {
+            assert!(fields.integer(name).is_err(), "{name}");
+        }
+        assert!(fields.id("float_id").is_err());
+        assert!(fields.flag("yes").is_err() && fields.flag("two").is_err());
     }
 
     #[test]

@@ -243,19 +243,25 @@ pub fn start_command(fields: &Fields<'_>) -> Result<StartCommand, Fault> {
     let video = fields.object("videoConfig")?;
     let audio = fields.object("audioConfig")?;
     let video_text = |name: &str| video.text(name).map(|v| v.map(str::to_owned));
+    let rate = |fields: &Fields| -> Result<_, Fault> {
+        Ok(fields
+            .text_or_number("bitrate")?
+            .filter(|rate| rate.trim() != "0"))
+    };
     Ok(StartCommand {
-        task_id: text("taskId")?,
-        camera_id: text("cameraId")?,
+        task_id: fields.id("taskId")?,
+        camera_id: fields.id("cameraId")?,
         source_url: fields.text("sourceUrl")?.map(Secret::url),
         whip_url: fields.text("whipUrl")?.map(Secret::url),
         playback_url: text("playbackUrl")?,
         input_type: text("inputType")?,
         looped: fields.flag("loop")?.unwrap_or(false),
         ffmpeg_command: fields.text("ffmpegCommand")?.map(Secret::new),
-        max_retries: fields.integer("maxRetries")?,
+        // Zero is none at all.
+        max_retries: fields.integer_or_zero("maxRetries")?,
         video: VideoAsk {
             codec: video_text("codec")?,
-            bitrate: video.text_or_number("bitrate")?,
+            bitrate: rate(&video)?,
             fps: video.integer("fps")?,
             width: video.integer("width")?,
             height: video.integer("height")?,
@@ -266,7 +272,7 @@ pub fn start_command(fields: &Fields<'_>) -> Result<StartCommand, Fault> {
         },
         audio: AudioAsk {
             codec: audio.text("codec")?.map(str::to_owned),
-            bitrate: audio.text_or_number("bitrate")?,
+            bitrate: rate(&audio)?,
             sample_rate: audio.integer("sampleRate")?,
             channels: audio.integer("channels")?,
         },
@@ -400,12 +406,39 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_with_primitive_types_is_understood() {
+        let all = command(
+            r#"{ "taskId": 4711, "cameraId": 12, "sourceUrl": "rtsp://192.168.0.64/1",
+                "whipUrl": "https://customer.example/whip", "playbackUrl": "", "inputType": "",
+                "loop": "false", "ffmpegCommand": "", "maxRetries": null,
+                "videoConfig": { "codec": "", "bitrate": 0, "fps": 0, "width": 0, "height": 0,
+                    "preset": "", "profile": "", "level": 0, "keyframeInterval": 0 },
+                "audioConfig": { "codec": "", "bitrate": "0", "sampleRate": 0, "channels": 0 } }"#,
+        );
+        let spec = all.unwrap().validate(&StreamRules::default()).unwrap();
+        assert_eq!(spec.task_id.as_str(), "4711");
+        assert_eq!(spec.camera_id.unwrap().as_str(), "12");
+        assert_eq!(spec.video, VideoConfig::default());
+        assert_eq!(spec.audio, AudioConfig::default());
+        assert!(!spec.looped && spec.ffmpeg_command.is_none() && spec.max_retries.is_none());
+        let texts = command(
+            r#"{ "taskId": "t", "sourceUrl": "rtsp://192.168.0.64/1", "loop": "TRUE",
+                "whipUrl": "https://customer.example/whip", "maxRetries": "-1",
+                "videoConfig": { "fps": "30", "width": "1280" }, "audioConfig": "" }"#,
+        );
+        let spec = texts.unwrap().validate(&StreamRules::default()).unwrap();
+        assert_eq!((spec.video.fps, spec.video.width), (Some(30), Some(1280)));
+        assert!(spec.looped);
+        assert_eq!(spec.max_retries, Some(RetryLimit::Forever));
+    }
+
+    #[test]
     fn wrong_types_are_named_with_their_path() {
         for (text, words) in [
-            (r#"{"taskId": 7}"#, "taskId must be a text"),
+            (r#"{"taskId": 7.5}"#, "taskId must be a text"),
             (r#"{"loop": "yes"}"#, "loop must be true or false"),
             (
-                r#"{"videoConfig": {"fps": "30"}}"#,
+                r#"{"videoConfig": {"fps": "fast"}}"#,
                 "videoConfig.fps must be",
             ),
             (

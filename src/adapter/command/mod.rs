@@ -25,7 +25,6 @@ use pending::{Outcome, Pending};
 use request::{Command, Request};
 use wire::CommandResult;
 
-use crate::adapter::decode;
 use crate::adapter::wire::{Audience, TaskJson};
 use crate::application::camera::{CameraService, Origin, Sent};
 use crate::application::stream::StreamService;
@@ -58,7 +57,7 @@ impl CommandDoor {
     /// Takes one message: `Some` is an answer that is still to come.
     fn take(&self, message: &CloudMessage, stops: &mut Overtaken) -> Option<Pending> {
         let request = match request::read(message, self.line.max_answer()) {
-            Ok(request) => request,
+            Ok(request) => self.found(request),
             Err(unreadable) => {
                 log::warn!(
                     message = message.id.as_str(), name = message.name.as_str(),
@@ -104,6 +103,17 @@ impl CommandDoor {
             }
             Execution::Later(wait) => Some(Pending::new(wait, slot, about)),
         }
+    }
+
+    /// A stop whose address can't be a camera's goes to where its id is known to be.
+    fn found(&self, mut request: Request) -> Request {
+        if let Command::Camera { ask, order, .. } = &mut request.command
+            && order.is_stop()
+            && self.cameras.leave_refused_host(ask)
+        {
+            request.about.ignored.push("ip");
+        }
+        request
     }
 
     fn execute(&self, request: Request, sent: Sent) -> Execution {
@@ -185,10 +195,10 @@ fn shown(task: &StreamTask) -> TaskJson {
     TaskJson::new(task, Audience::Rcs)
 }
 
-/// Whether a message must not wait behind others: anything that stops something. Quick: called on
-/// the thread of the line.
+/// Whether a message must not wait behind others: anything that stops something, as the door itself
+/// reads it. Quick: called on the thread of the line.
 pub fn is_urgent(text: &str) -> bool {
-    decode::parse(text.as_bytes()).is_ok_and(|value| request::is_stop_value(&value))
+    request::is_stop(text)
 }
 
 #[cfg(test)]

@@ -383,12 +383,21 @@ fn what_stops_something_is_urgent() {
         r#"{"command":"PTZ_CONTINUOUS_MOVE","payload":{"action":"PAN_LEFT","speed":0}}"#,
         r#"{"command":"PATROL_PAUSE","payload":{}}"#,
         r#""{\"command\":\"PTZ_STOP\"}""#,
+        r#"{"command":"PTZ_CONTROL","payload":{"action":"stop"}}"#,
+        r#"{"command":"ptz_stop","cameraId":"c"}"#,
+        r#"{"command":"PTZ_CONTROL","payload":"{\"action\":\"Stop\"}"}"#,
+        r#"{"command":"PTZ_CONTROL","payload":{"action":"TILT_UP","speed":"0"}}"#,
+        r#"{"command":"PTZ_CONTROL","payload":{"speed":0}}"#,
+        r#"{"command":" patrol_stop ","payload":7}"#,
     ] {
         assert!(is_urgent(text), "{text}");
     }
     for text in [
         r#"{"command":"START_STREAM"}"#,
         r#"{"command":"PTZ_CONTROL","payload":{"action":"PAN_LEFT","speed":5}}"#,
+        // Its speed says nothing of how it goes there.
+        r#"{"command":"PTZ_CONTROL","payload":{"action":"GOTO_PRESET","presetId":3,"speed":0}}"#,
+        r#"{"command":"PTZ_CONTROL","payload":{"action":"PAN_LEFT","speed":""}}"#,
         "garbage",
         "7",
         "",
@@ -684,4 +693,130 @@ fn bad_camera_payloads() {
     let nobody = bench.ask(r#"{"command":"PTZ_CONTROL","payload":{"action":"PAN_LEFT"}}"#);
     assert_eq!(nobody["errorCode"], 20002);
     assert!(bench.asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_stop_needs_nothing_but_its_camera() {
+    let bench = Bench::new();
+    let known = bench.ask(&message("CAMERA_CHECK", &json!({})));
+    assert_eq!(known["success"], true);
+    let cases = [
+        (json!({ "port": "x" }), json!(["port"])),
+        (json!({ "port": 70_000 }), json!(["port"])),
+        (json!({ "channel": -1 }), json!(["channel"])),
+        (json!({ "vendorType": 7 }), json!(["vendorType"])),
+        (json!({ "username": "admin" }), json!(["username"])),
+        (json!({ "password": "canary" }), json!(["password"])),
+        (json!({ "ip": "not a host!" }), json!(["ip"])),
+        (json!({ "ip": "239.1.1.1" }), json!(["ip"])),
+        (json!({ "requestId": [1] }), json!(["requestId"])),
+        (json!({ "tourId": { "a": 1 } }), json!(["tourId"])),
+        (
+            json!({ "port": [], "channel": "two", "duration": "soon" }),
+            json!(["port", "channel"]),
+        ),
+        (
+            json!({ "port": 0, "channel": 0, "username": "" }),
+            Value::Null,
+        ),
+        (json!({ "port": "80" }), Value::Null),
+    ];
+    for (beside, ignored) in &cases {
+        let mut payload = beside.clone();
+        payload["cameraId"] = json!("cam_1");
+        let result = bench.ask(&json!({ "command": "PTZ_STOP", "payload": payload }).to_string());
+        assert_eq!(result["success"], true, "{beside}: {result}");
+        assert_eq!(&result["data"]["ignored"], ignored, "{beside}");
+        assert!(!result.to_string().contains("canary"));
+    }
+    for (action, beside, ignored) in [
+        ("stop", json!({ "speed": "fast" }), json!(["speed"])),
+        (
+            "TILT_UP",
+            json!({ "speed": 0, "duration": "x" }),
+            json!(["duration"]),
+        ),
+        ("FLY", json!({ "speed": "0" }), json!(["action"])),
+        ("", json!({ "speed": 0 }), Value::Null),
+    ] {
+        let mut payload = beside.clone();
+        payload["cameraId"] = json!("cam_1");
+        payload["action"] = json!(action);
+        let text = json!({ "command": "PTZ_CONTROL", "payload": payload }).to_string();
+        let result = bench.ask(&text);
+        assert_eq!(result["success"], true, "{result}");
+        assert_eq!(result["data"]["ignored"], ignored, "{action} {beside}");
+        assert!(is_urgent(&text));
+    }
+    // A movement is not guessed at.
+    for beside in [json!({ "port": "x" }), json!({ "username": "admin" })] {
+        let mut payload = beside;
+        payload["cameraId"] = json!("cam_1");
+        payload["action"] = json!("PAN_LEFT");
+        let text = json!({ "command": "PTZ_CONTROL", "payload": payload }).to_string();
+        assert_eq!(bench.ask(&text)["success"], false);
+    }
+    // Nobody says which camera.
+    for payload in [
+        json!({ "port": 80 }),
+        json!({ "cameraId": "a b" }),
+        json!({ "ip": "?" }),
+        json!({ "cameraId": "never_seen", "ip": "239.1.1.1" }),
+    ] {
+        let result = bench.ask(&json!({ "command": "PTZ_STOP", "payload": payload }).to_string());
+        assert_eq!(result["success"], false, "{result}");
+    }
+}
+
+#[test]
+fn a_message_is_understood_in_every_form_that_can_mean_one_thing_only() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.ask(&message("CAMERA_CHECK", &json!({})))["success"],
+        true
+    );
+    let camera = camera(&json!({ "action": "PAN_LEFT", "speed": "40", "duration": "1500" }));
+    let as_text = json!({ "command": "PTZ_CONTROL", "payload": camera.to_string() });
+    let mut flat = camera.clone();
+    flat["command"] = json!("ptz_control");
+    let beside = json!({ "command": "Ptz_Control", "cameraId": "cam_1", "type": "x", "channel": "y",
+        "payload": { "action": "pan_left", "speed": 40.0, "duration": 1500, "port": 0 } });
+    for text in [as_text, flat, beside] {
+        bench.asked.lock().unwrap().clear();
+        let result = bench.ask(&text.to_string());
+        assert_eq!(result["success"], true, "{result}");
+        assert_eq!(result["cameraId"], "cam_1");
+        let asked = bench.asked.lock().unwrap().clone();
+        let moved = "192.168.0.64:80 PanTiltZoom -40 0 0 0 0 for 1500 ms".to_owned();
+        assert!(asked.contains(&moved), "{asked:?}");
+    }
+    for text in [
+        r#"{"command":"ptz_stop","payload":"{\"cameraId\":\"cam_1\"}"}"#,
+        r#"{"command":"PTZ_STOP","cameraId":"cam_1"}"#,
+        r#"{"command":"PTZ_STOP","cameraId":"cam_1","payload":{}}"#,
+        r#"{"command":"PTZ_STOP","cameraId":"cam_1","payload":""}"#,
+    ] {
+        let result = bench.ask(text);
+        assert_eq!(result["success"], true, "{text}: {result}");
+        assert_eq!(result["data"].get("ignored"), None);
+    }
+    let result = bench.ask(r#"{"command":"PTZ_STOP","cameraId":"cam_1","payload":"{oops"}"#);
+    assert_eq!(result["data"]["ignored"], json!(["payload"]), "{result}");
+    let result = bench.ask(r#"{"command":"PTZ_CONTROL","cameraId":"cam_1","payload":"{oops"}"#);
+    assert_eq!(result["errorCode"], 20001, "{result}");
+}
+
+#[test]
+fn ids_may_be_numbers() {
+    let bench = Bench::new();
+    bench.send(r#"{"command":"STOP_STREAM","payload":{"taskId":4711,"force":"true"}}"#);
+    let StreamRequest::Stop { task, force, done } = bench.request() else {
+        panic!("no stop");
+    };
+    assert_eq!((task.as_str(), force), ("4711", true));
+    done.send(Err(Fault::new(ErrorCode::TaskNotFound, "no")))
+        .unwrap();
+    assert_eq!(bench.result()["taskId"], "4711");
+    let check = bench.ask(&message("CAMERA_CHECK", &json!({ "cameraId": 12 })));
+    assert_eq!(check["cameraId"], "12", "{check}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::pending::Outcome;
 use super::request::About;
 use super::shown;
+use crate::adapter::camera_wire;
 use crate::domain::stream::TaskEvent;
 use crate::util::time::rfc3339;
 
@@ -35,7 +36,7 @@ pub struct CommandResult {
 impl CommandResult {
     /// The result of what `about` tells of.
     pub fn new(node_id: &str, about: &About, outcome: Outcome, at: SystemTime) -> Self {
-        let (data, fault) = match outcome {
+        let (mut data, fault) = match outcome {
             Outcome::Task(task) => (json(&shown(&task)), None),
             Outcome::Tasks(tasks) => {
                 let tasks: Vec<Value> = tasks.iter().map(|t| json(&shown(t))).collect();
@@ -48,6 +49,7 @@ impl CommandResult {
                 Some(fault),
             ),
         };
+        camera_wire::name_ignored(&mut data, &about.ignored);
         Self {
             kind: "COMMAND_RESULT",
             command: about.command.clone(),

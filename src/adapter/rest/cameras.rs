@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::late::Deferred;
 use super::reply::{self, Reply};
 use super::routes::{Answer, Api, Call};
-use crate::adapter::camera_wire::{self, KnownCameraJson, Shape};
+use crate::adapter::camera_wire::{self, KnownCameraJson, Reading, Shape};
 use crate::adapter::decode::{self, Fields};
 use crate::application::camera::{
     CameraAsk, CameraReply, KnownCamera, Order, Origin, PatrolOrder, Query, QueryData, Sent,
@@ -65,9 +65,35 @@ pub fn answer(api: &Api, call: &Call, op: CameraOp, ids: &[String]) -> Result<An
         ],
     );
     let fields = Fields::of(&body, "the body")?;
-    let ask = camera_wire::camera_ask(&fields)?;
+    let mut reading = Reading::of_a_stop();
+    if let Some((order, action)) = stop(op, &fields, &mut reading) {
+        let mut ask = camera_wire::camera_ask(&fields, &mut reading)?;
+        if api.cameras.leave_refused_host(&mut ask) {
+            reading.leave_out("ip");
+        }
+        return submit(api, &ask, order, action, reading.ignored());
+    }
+    let ask = camera_wire::camera_ask(&fields, &mut Reading::strict())?;
     let (order, action) = order(call, op, &ask, &fields)?;
-    submit(api, &ask, order, action)
+    submit(api, &ask, order, action, Vec::new())
+}
+
+/// What makes a camera or its tour stand still.
+fn stop(
+    op: CameraOp,
+    fields: &Fields,
+    reading: &mut Reading,
+) -> Option<(Order, Option<PtzAction>)> {
+    let tour = |reading: &mut Reading| camera_wire::tour_of_a_stop(fields, reading);
+    Some(match op {
+        CameraOp::Ptz => {
+            let (order, action) = camera_wire::ptz_stop(fields, reading)?;
+            (order, Some(action))
+        }
+        CameraOp::PatrolStop => (Order::Patrol(PatrolOrder::Stop(tour(reading))), None),
+        CameraOp::PatrolPause => (Order::Patrol(PatrolOrder::Pause(tour(reading))), None),
+        _ => return None,
+    })
 }
 
 fn list(found: &[Camera], known: Vec<KnownCamera>) -> Reply {
@@ -119,7 +145,6 @@ fn order(
     let preset = |action| -> Result<_, Fault> {
         Ok((camera_wire::ptz_order(action, fields)?, Some(action)))
     };
-    let tour = || camera_wire::tour_named(fields);
     Ok(match op {
         CameraOp::List | CameraOp::Scan | CameraOp::Probe => {
             (Order::Query(Query::DeviceInfo), None)
@@ -132,7 +157,7 @@ fn order(
         CameraOp::PresetSet => {
             let name = fields.text("name")?.map(Value::from);
             let named = camera_wire::overlaid(
-                json!({ "presetId": fields.text("presetId")? }),
+                json!({ "presetId": fields.text_or_number("presetId")? }),
                 &[("presetName", name)],
             );
             let named = Fields::of(&named, "the body")?;
@@ -149,10 +174,14 @@ fn order(
             None,
         ),
         CameraOp::PatrolStart => (camera_wire::patrol_start(ask, fields)?, None),
-        CameraOp::PatrolStop => (Order::Patrol(PatrolOrder::Stop(tour()?)), None),
-        CameraOp::PatrolPause => (Order::Patrol(PatrolOrder::Pause(tour()?)), None),
-        CameraOp::PatrolResume => (Order::Patrol(PatrolOrder::Resume(tour()?)), None),
-        CameraOp::PatrolStatus => (Order::Patrol(PatrolOrder::Status), None),
+        CameraOp::PatrolResume => {
+            let tour = camera_wire::tour_named(fields)?;
+            (Order::Patrol(PatrolOrder::Resume(tour)), None)
+        }
+        // Stops were taken before.
+        CameraOp::PatrolStop | CameraOp::PatrolPause | CameraOp::PatrolStatus => {
+            (Order::Patrol(PatrolOrder::Status), None)
+        }
     })
 }
 
@@ -177,12 +206,10 @@ fn submit(
     ask: &CameraAsk,
     order: Order,
     action: Option<PtzAction>,
+    ignored: Vec<&'static str>,
 ) -> Result<Answer, Fault> {
     let shape = Shape::of(&order, action);
-    let stop = matches!(
-        order,
-        Order::Stop(_) | Order::Patrol(PatrolOrder::Stop(_) | PatrolOrder::Pause(_))
-    );
+    let stop = order.is_stop();
     let limit = api.cameras.patience(&order).min(api.late_limit.get());
     let place = api.late.place();
     // A stop is carried out even if nobody can wait for its end.
@@ -205,18 +232,21 @@ fn submit(
         done,
         limit,
         overdue,
-        move |reply| shown(shape, reply),
+        move |reply| shown(shape, reply, &ignored),
     )))
 }
 
-fn shown(shape: Shape, reply: CameraReply) -> Reply {
+fn shown(shape: Shape, reply: CameraReply, ignored: &[&'static str]) -> Reply {
     if let Ok(success) = &reply.result
         && let Some(QueryData::Picture(shot)) = &success.data
     {
         return Reply::jpeg(shot.jpeg.clone());
     }
     match camera_wire::outcome(shape, reply) {
-        (data, None) => Reply::ok(&data),
+        (mut data, None) => {
+            camera_wire::name_ignored(&mut data, ignored);
+            Reply::ok(&data)
+        }
         (_, Some(fault)) => refused(&fault),
     }
 }

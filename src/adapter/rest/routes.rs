@@ -218,7 +218,7 @@ fn stop(api: &Api, body: &[u8]) -> Result<Answer, Fault> {
     let force = fields.flag("force")?.unwrap_or(false);
     let place = api.late.place();
     // A stop is carried out even if nobody can wait for its end.
-    let done = api.streams.stop(fields.text("taskId")?, force)?;
+    let done = api.streams.stop(fields.id("taskId")?.as_deref(), force)?;
     let Some(place) = place else {
         return Err(Fault::new(
             ErrorCode::NodeBusy,

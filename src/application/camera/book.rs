@@ -193,6 +193,11 @@ impl Book {
         ids.into_iter().filter_map(place).collect()
     }
 
+    /// Whether it is known where a camera is.
+    pub fn knows(&self, id: &CameraId) -> bool {
+        self.fresh_pages().directory.resolve(id).is_ok()
+    }
+
     /// Whether a stream may log in to its camera now.
     pub fn stream_leave(&self, ip: IpAddr, login: &Login) -> Leave {
         let now = Now::read();

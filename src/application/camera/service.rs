@@ -14,7 +14,7 @@ use super::LanePolicy;
 use super::address::Host;
 use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
 use super::contact::{Contact, QueryData};
-use super::directory::ConfiguredLogin;
+use super::directory::{ConfiguredLogin, Said};
 use super::lanes::{LaneHandle, Lanes};
 use super::latency::Latencies;
 use super::login::Login;
@@ -271,6 +271,24 @@ impl CameraService {
             // each; where it is stuck, nothing could be stopped by it anyway.
             let _ = queue.send_timeout(Input::Left(camera.clone()), STOP_WAITS);
         }
+    }
+
+    /// Leaves out of `ask` an address that can't be a camera's, where its id is known without it.
+    /// True = left out. For stops, which need nothing but to know which camera.
+    pub fn leave_refused_host(&self, ask: &mut CameraAsk) -> bool {
+        let book = &self.shared.parts.book;
+        let (Some(id), Some(Host::Ip(ip))) = (&ask.camera_id, &ask.said.host) else {
+            return false;
+        };
+        let refused = book.check(*ip).is_err() && book.knows(id);
+        if refused {
+            // The rest was said of that address.
+            ask.said = Said {
+                channel: ask.said.channel,
+                ..Said::default()
+            };
+        }
+        refused
     }
 
     /// New limits and other configured logins, after a reload. Moves that run keep their ends.

@@ -35,8 +35,7 @@ pub enum StreamRequest {
     Start {
         /// Validated.
         spec: Box<StreamSpec>,
-        /// Answered when its command line is prepared: the task in STARTING (IDLE behind a stop),
-        /// or why not.
+        /// Answered when its command line is prepared: the task in STARTING, or why not.
         accepted: Option<Sender<Result<StreamTask, Fault>>>,
         /// Answered when the first try ends: STREAMING = `Ok`; else the fault and the task. Also
         /// when there is none, because the START is refused.

@@ -970,7 +970,7 @@ fn a_start_behind_a_stop_waits_for_the_reaping() {
     sim.stream();
     let done = sim.stop("t", false);
     let (accepted, first) = sim.start("t");
-    assert_eq!(accepted.unwrap().status, StreamStatus::Idle);
+    assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
     let (third, _) = sim.start("t");
     assert_eq!(third.unwrap_err().code, ErrorCode::TaskAlreadyExist);
     sim.pass(Duration::from_secs(2));

@@ -168,7 +168,9 @@ impl Table {
             .is_some_and(super::Entry::is_being_stopped);
         if being_stopped {
             let reason = launch.mode_reason.clone();
-            let task = self.new_task(spec.clone(), launch.mode, &reason, now.wall);
+            let mut task = self.new_task(spec.clone(), launch.mode, &reason, now.wall);
+            // Its first try is under way as soon as the stop is done.
+            task.status = StreamStatus::Starting;
             let first_try = asker.first_try.clone();
             if let Some(entry) = self.tasks.get_mut(&spec.task_id) {
                 entry.behind = Some(Box::new(Waiting {
