@@ -42,6 +42,7 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // Pictures by HTTP or from a stream, made to fit.
     ("pictures", "child"),
     ("pictures", "ffmpeg"),
+    ("pictures", "rtsp"),
     ("pictures", "snapshot"),
 ];
 

@@ -15,6 +15,7 @@ use lss_test::daemon::{Daemon, Setup, raw_request, wait_for};
 use lss_test::digest_server::GateRules;
 use lss_test::isapi_camera::{self, IsapiStandIn, Model};
 use lss_test::onvif_camera::{self, OnvifModel, OnvifStandIn};
+use lss_test::rtsp_server::{Quirk, RtspServer, Rules};
 use serde_json::{Value, json};
 
 #[path = "camera_control/logins.rs"]
@@ -405,6 +406,78 @@ fn a_picture() {
         .as_bytes(),
     );
     assert_eq!(status, 400);
+}
+
+/// A dome that gives no picture by HTTP: its frames come out of the stream.
+fn without_pictures(stream: &RtspServer) -> IsapiStandIn {
+    isapi_camera::start(
+        GateRules::default(),
+        Model {
+            picture: Vec::new(),
+            rtsp_port: stream.addr.port(),
+            ..Model::default()
+        },
+    )
+}
+
+#[test]
+fn a_frame_s_login_asks_the_guard() {
+    let bench = Bench::new();
+    // RTSP has accounts of its own, as on many cameras.
+    let stream = RtspServer::start(Rules {
+        gate: Some(GateRules {
+            password: "another".to_owned(),
+            ..GateRules::default()
+        }),
+        ..Rules::default()
+    });
+    let camera = without_pictures(&stream);
+    bench.done(
+        "c",
+        &with(camera.addr, Some("HIK"), &json!({ "action": "STOP" })),
+    );
+    let began = Instant::now();
+    for _ in 0..6 {
+        let (status, answer) = bench
+            .daemon
+            .request("GET", "/api/cameras/c/snapshot.jpg", None);
+        assert_eq!((status, &answer["code"]), (502, &json!(10001)), "{answer}");
+    }
+    // One, and one more try after ten seconds: so long only a machine that stands still takes.
+    let refused = stream.seen().refused;
+    assert!(
+        refused == 1 || (refused == 2 && began.elapsed() > SOON),
+        "{refused}"
+    );
+    // What HTTP takes goes on.
+    bench.done("c", &json!({ "action": "STOP" }));
+}
+
+#[test]
+fn a_frame_is_not_fetched_where_the_camera_sends_it() {
+    let bench = Bench::new();
+    let third = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    third.set_nonblocking(true).unwrap();
+    let stream = RtspServer::start(Rules {
+        gate: Some(GateRules::default()),
+        quirk: Quirk::Redirects {
+            path: "/".to_owned(),
+            to: format!("rtsp://127.0.0.1:{}/x", third.local_addr().unwrap().port()),
+        },
+        ..Rules::default()
+    });
+    let camera = without_pictures(&stream);
+    bench.done(
+        "c",
+        &with(camera.addr, Some("HIK"), &json!({ "action": "STOP" })),
+    );
+    let (status, answer) = bench
+        .daemon
+        .request("GET", "/api/cameras/c/snapshot.jpg", None);
+    assert_ne!(status, 200, "{answer}");
+    assert!(!stream.seen().requests.is_empty(), "the stream was asked");
+    let nobody = third.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -5,17 +5,21 @@ mod support;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, TcpListener};
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
     use std::time::{Duration, Instant};
 
     use lss::domain::camera::Credentials;
     use lss::domain::discovery::{RtspGateway as _, StreamDescription};
     use lss::domain::error::{ErrorCode, Fault};
+    use lss::domain::gateway::LoginEnd;
     use lss::infrastructure::rtsp::RtspClient;
+    use lss::infrastructure::rtsp::lend::Lent;
     use lss::util::secret::Secret;
 
     use super::support::digest_server::{GateRules, Offer};
-    use super::support::rtsp_server::{Quirk, RtspServer, Rules};
+    use super::support::rtsp_server::{BASELINE_SDP, Quirk, RtspServer, Rules};
 
     /// Long enough for a busy machine; no test waits for it.
     const LONG: Duration = Duration::from_secs(20);
@@ -399,5 +403,183 @@ mod tests {
         let fault = RtspClient.speaks(airplay.addr, LONG).unwrap_err();
         assert_eq!(fault.code, ErrorCode::InternalError);
         assert!(fault.message.contains("AirPlay"), "{fault}");
+    }
+
+    // ---- What is lent to FFmpeg -----------------------------------------------------------------
+
+    /// Reads one message; its head.
+    fn read_head(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0_u8; 1];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            bytes.push(byte[0]);
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn read_bytes(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Answers one request of ours with a status and headers; the request.
+    fn answer(stream: &mut TcpStream, status: u16, headers: &str, body: &str) -> String {
+        let request = read_head(stream);
+        let cseq = request
+            .lines()
+            .find_map(|line| line.strip_prefix("CSeq: "))
+            .unwrap();
+        let length = body.len();
+        let text = format!(
+            "RTSP/1.0 {status} Word\r\nCSeq: {cseq}\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        request
+    }
+
+    #[test]
+    fn what_is_lent_holds_no_login_and_leads_nowhere_else() {
+        let camera = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = camera.local_addr().unwrap();
+        let third = TcpListener::bind("127.0.0.1:0").unwrap();
+        third.set_nonblocking(true).unwrap();
+        let elsewhere = format!("Location: rtsp://{}/x\r\n", third.local_addr().unwrap());
+        let digest = "WWW-Authenticate: Digest realm=\"c\", nonce=\"n\"\r\n";
+        let played = std::thread::spawn(move || {
+            let (mut line, _) = camera.accept().unwrap();
+            answer(&mut line, 401, digest, "");
+            let asked = answer(
+                &mut line,
+                200,
+                &format!("Content-Type: application/sdp\r\nContent-Base: rtsp://{at}/main/\r\n"),
+                BASELINE_SDP,
+            );
+            assert!(asked.contains("Authorization: Digest"), "{asked}");
+            let setup = answer(
+                &mut line,
+                200,
+                "Session: 7;timeout=60\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n",
+                "",
+            );
+            assert!(
+                setup.starts_with(&format!("SETUP rtsp://{at}/main/trackID=1 RTSP/1.0")),
+                "{setup}"
+            );
+            assert!(setup.contains("Authorization: Digest"), "{setup}");
+            assert!(setup.contains("interleaved=0-1"), "{setup}");
+            line.write_all(b"$\x00\x00\x03abc").unwrap();
+            let play = answer(&mut line, 302, &elsewhere, "");
+            assert!(
+                play.starts_with("PLAY ") && play.contains("Session: 7"),
+                "{play}"
+            );
+            read_head(&mut line)
+        });
+        let until = Instant::now() + LONG;
+        let url = Secret::url(format!("rtsp://{at}/main"));
+        let lent = Lent::open(at, &url, Some(&right()), until)
+            .map_err(|(_, fault)| fault)
+            .unwrap();
+        assert_eq!(lent.login(), LoginEnd::Taken);
+        let shown = lent.url().unwrap().expose().to_owned();
+        assert!(!shown.contains('@') && shown.starts_with("rtsp://127.0.0.1:"));
+        let (door, _) = shown["rtsp://".len()..].split_once('/').unwrap();
+        let door: SocketAddr = door.parse().unwrap();
+        let (_here, there) = UnixStream::pair().unwrap();
+        let lender = std::thread::spawn(move || lent.serve(there, until));
+
+        // Somebody else on this machine does not know the path.
+        let mut stranger = TcpStream::connect(door).unwrap();
+        stranger
+            .write_all(b"DESCRIBE rtsp://127.0.0.1/main RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+            .unwrap();
+        assert_eq!(stranger.read(&mut [0; 1]).unwrap(), 0);
+
+        let mut borrower = TcpStream::connect(door).unwrap();
+        let ask = |mut stream: &TcpStream, line: &str, more: &str| {
+            let text = format!("{line} RTSP/1.0\r\nCSeq: 9\r\n{more}\r\n");
+            stream.write_all(text.as_bytes()).unwrap();
+        };
+        ask(&borrower, &format!("OPTIONS {shown}"), "");
+        ask(&borrower, &format!("DESCRIBE {shown}"), "");
+        let mut heard = borrower.try_clone().unwrap();
+        assert!(read_head(&mut heard).starts_with("RTSP/1.0 200"));
+        let described = read_head(&mut heard);
+        assert!(
+            described.contains(&format!("Content-Base: rtsp://{at}/main")),
+            "{described}"
+        );
+        read_bytes(&mut heard, BASELINE_SDP.len());
+        ask(
+            &borrower,
+            &format!("SETUP rtsp://{at}/main/trackID=1"),
+            "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n",
+        );
+        let set_up = read_head(&mut heard);
+        assert!(set_up.contains("Session: 7;timeout=60"), "{set_up}");
+        assert_eq!(read_bytes(&mut heard, 7), b"$\x00\x00\x03abc");
+        // Reports of the borrower are not the camera's business.
+        borrower.write_all(b"$\x01\x00\x02xy").unwrap();
+        ask(
+            &borrower,
+            &format!("PLAY rtsp://{at}/main/"),
+            "Session: 7\r\n",
+        );
+        let played_at = read_head(&mut heard);
+        assert!(played_at.starts_with("RTSP/1.0 502"), "{played_at}");
+        assert!(
+            played_at.contains("CSeq: 9") && !played_at.contains("Location"),
+            "{played_at}"
+        );
+        borrower
+            .write_all(b"TEARDOWN x RTSP/1.0\r\nCSeq: 11\r\nSession: 7\r\n\r\n")
+            .unwrap();
+        assert_eq!(lender.join().unwrap(), LoginEnd::Taken);
+        assert!(played.join().unwrap().starts_with("TEARDOWN "));
+        assert!(third.accept().is_err(), "nobody went there");
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_or_redirected_is_not_lent() {
+        let until = || Instant::now() + LONG;
+        let server = RtspServer::start(gated(GateRules::default()));
+        let url = Secret::url(server.url("/main"));
+        let wrong = login("wrong");
+        let refused = Lent::open(server.addr, &url, Some(&wrong), until());
+        assert!(matches!(refused, Err((LoginEnd::Refused, _))));
+        let stranger = Lent::open(server.addr, &url, None, until());
+        assert!(matches!(stranger, Err((LoginEnd::Unknown, _))));
+        let lent = Lent::open(server.addr, &url, Some(&right()), until());
+        assert!(lent.is_ok_and(|lent| lent.login() == LoginEnd::Taken));
+
+        let server = quirk(Quirk::Redirects {
+            path: "/main".to_owned(),
+            to: "rtsp://127.0.0.2/main".to_owned(),
+        });
+        let url = Secret::url(server.url("/main"));
+        match Lent::open(server.addr, &url, Some(&right()), until()) {
+            Err((LoginEnd::Unknown, fault)) => {
+                assert!(fault.message.contains("not followed"), "{fault}");
+            }
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    }
+
+    /// It never comes, or it ends: nobody waits for it.
+    #[test]
+    fn a_borrower_that_does_not_come_is_not_waited_for() {
+        let server = RtspServer::start(Rules::default());
+        let url = Secret::url(server.url("/main"));
+        let until = Instant::now() + LONG;
+        let lent = Lent::open(server.addr, &url, None, until)
+            .map_err(|(_, fault)| fault)
+            .unwrap();
+        let (here, there) = UnixStream::pair().unwrap();
+        let lender = std::thread::spawn(move || lent.serve(there, until));
+        drop(here);
+        assert_eq!(lender.join().unwrap(), LoginEnd::Unknown);
+        assert!(Instant::now() < until);
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::checkup::StreamSettings;
 use super::error::{ErrorCode, Fault};
+use super::gateway::LoginEnd;
 use super::ptz::{Drive, Velocity};
 use crate::util::secret::Secret;
 
@@ -437,13 +438,29 @@ impl fmt::Debug for Picture {
     }
 }
 
+/// A stream that a frame is taken from.
+#[derive(Debug, Clone)]
+pub struct FrameSource {
+    /// Of the camera, judged. Nobody else is connected to, whatever host the URL names.
+    pub ip: IpAddr,
+    /// As the camera tells it; a login in it is not used.
+    pub url: Secret,
+    /// For where the camera wants one.
+    pub login: Option<Credentials>,
+}
+
 /// Makes pictures that fit, and takes them from streams.
 pub trait SnapshotMaker: Send + Sync {
     /// Scales a camera's picture down, then gives up quality, until it fits. Never enlarges.
     fn fit(&self, jpeg: Vec<u8>, limit: PictureLimit) -> Result<(Vec<u8>, u32, u32), CameraError>;
 
-    /// One frame of an RTSP stream as a JPEG. `url` carries the login.
-    fn frame(&self, url: &Secret, deadline: Instant) -> Result<Vec<u8>, CameraError>;
+    /// One frame of an RTSP stream as a JPEG, and what the camera thought of the login, which the
+    /// guard has let pass.
+    fn frame(
+        &self,
+        source: &FrameSource,
+        deadline: Instant,
+    ) -> (LoginEnd, Result<Vec<u8>, CameraError>);
 }
 
 #[cfg(test)]

@@ -1,15 +1,22 @@
 //! Pictures for snapshots: made to fit, and taken from a stream by FFmpeg where a camera gives
 //! none by HTTP.
 
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::domain::camera::{CameraError, PictureLimit, SnapshotMaker};
+use crate::domain::camera::{CameraError, FrameSource, PictureLimit, SnapshotMaker};
+use crate::domain::gateway::LoginEnd;
 use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::ffmpeg::frame;
+use crate::infrastructure::rtsp::lend::Lent;
 use crate::infrastructure::snapshot::{self, Fit};
-use crate::util::secret::Secret;
+use crate::util::url;
+
+/// The port of RTSP where nobody says another.
+const RTSP: u16 = 554;
 
 /// See [`SnapshotMaker`].
 pub struct Pictures {
@@ -42,7 +49,37 @@ impl SnapshotMaker for Pictures {
         Ok((fitted.jpeg, fitted.width, fitted.height))
     }
 
-    fn frame(&self, url: &Secret, deadline: Instant) -> Result<Vec<u8>, CameraError> {
-        frame::take(&self.ffmpeg, &self.launcher, url, deadline)
+    fn frame(
+        &self,
+        source: &FrameSource,
+        deadline: Instant,
+    ) -> (LoginEnd, Result<Vec<u8>, CameraError>) {
+        let port = url::split(source.url.expose()).ok().and_then(|u| u.port);
+        let at = SocketAddr::new(source.ip, port.unwrap_or(RTSP));
+        let lent = match Lent::open(at, &source.url, source.login.as_ref(), deadline) {
+            Ok(lent) => lent,
+            Err((end, fault)) => return (end, Err(CameraError::NoAnswer(fault.message))),
+        };
+        let end = lent.login();
+        let url = match lent.url() {
+            Ok(url) => url,
+            Err(why) => return (end, Err(CameraError::NoAnswer(why.to_string()))),
+        };
+        let failed = |why: std::io::Error| CameraError::NoAnswer(why.to_string());
+        let (here, there) = match UnixStream::pair() {
+            Ok(ends) => ends,
+            Err(why) => return (end, Err(failed(why))),
+        };
+        let lender = std::thread::Builder::new()
+            .name("camera-frame".to_owned())
+            .spawn(move || lent.serve(there, deadline));
+        let lender = match lender {
+            Ok(lender) => lender,
+            Err(why) => return (end, Err(failed(why))),
+        };
+        let picture = frame::take(&self.ffmpeg, &self.launcher, &url, deadline);
+        drop(here);
+        let end = lender.join().unwrap_or(end);
+        (end, picture)
     }
 }

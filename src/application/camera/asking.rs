@@ -8,8 +8,10 @@ use super::accounts::Use;
 use super::contact::{CheckReport, Contact, DETECT, QueryData};
 use super::order::{DeviceRequest, Done, PresetOrder, Query};
 use crate::domain::camera::{
-    CameraAddress, CameraDevice, CameraError, Picture, PictureLimit, Protocol, SnapshotWish,
+    CameraAddress, CameraDevice, CameraError, Credentials, FrameSource, LoginRefusal, Picture,
+    PictureLimit, Protocol, SnapshotWish,
 };
+use crate::domain::gateway::{Leave, LoginEnd};
 use crate::util::secret::Secret;
 
 /// The port of RTSP where nobody says another.
@@ -148,13 +150,12 @@ impl Contact {
             Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
                 return Err(error);
             }
-            Err(error) => {
-                let frame = self
-                    .stream(device, half)
-                    .and_then(|url| pictures.frame(&url, deadline).ok());
+            Err(error) => match self.frame(device, half, deadline) {
+                Ok(jpeg) => jpeg,
+                Err(refused @ CameraError::LoginRefused(_)) => return Err(refused),
                 // What the camera itself said tells more than FFmpeg's words.
-                frame.ok_or(error)?
-            }
+                Err(_) => return Err(error),
+            },
         };
         let captured_at = SystemTime::now();
         let (jpeg, width, height) = pictures.fit(jpeg, limit)?;
@@ -166,22 +167,55 @@ impl Contact {
         })))
     }
 
-    /// The camera's stream, with the login that the camera has taken.
-    fn stream(&self, device: &mut dyn CameraDevice, deadline: Instant) -> Option<Secret> {
-        let uri = device.stream_uri(deadline).ok()??;
-        // The camera has answered with it just now, so it is no try that could be refused.
+    /// A frame of the camera's stream, under the guard: RTSP may know other logins than HTTP.
+    fn frame(
+        &self,
+        device: &mut dyn CameraDevice,
+        half: Instant,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, CameraError> {
+        let no_stream = || CameraError::NotSupported("it tells no stream".to_owned());
+        let uri = device.stream_uri(half)?.ok_or_else(no_stream)?;
+        let ip = self.address()?;
         let book = &self.shared.parts.book;
         let known = book.taken_logins(&self.camera(), self.place.ip, Use::View);
         let login = known.into_iter().next();
-        let rest = uri.strip_prefix("rtsp://")?;
-        Some(Secret::url(&match login {
-            None => uri,
-            Some(login) => format!(
-                "rtsp://{}:{}@{rest}",
-                encoded(&login.user),
-                encoded(login.password.expose())
-            ),
-        }))
+        let mut source = FrameSource {
+            ip,
+            url: Secret::url(uri),
+            login: None,
+        };
+        let pictures = &self.shared.parts.pictures;
+        let Some(login) = login else {
+            return pictures.frame(&source, deadline).1;
+        };
+        let refusal = |words: String| {
+            CameraError::LoginRefused(LoginRefusal {
+                // By the stream, and told to the guard here; nothing is said of HTTP.
+                tried: false,
+                unlock_after: None,
+                tries_left: None,
+                words,
+            })
+        };
+        match book.stream_leave(ip, &login) {
+            Leave::Go => {}
+            Leave::Guarded(words) => return Err(refusal(words)),
+            Leave::Later => {
+                return Err(CameraError::Busy(
+                    "other tries of this login are under way".to_owned(),
+                ));
+            }
+        }
+        source.login = Credentials::new(login.user.clone(), login.password.clone()).ok();
+        let (end, picture) = pictures.frame(&source, deadline);
+        book.stream_login(ip, &login, end);
+        if end == LoginEnd::Refused {
+            let words = "the camera's stream refused user name or password";
+            log::warn!(camera:% = self.place, user = login.user.as_str(); "{words}");
+            return Err(refusal(words.to_owned()));
+        }
+        picture
     }
 }
 
@@ -206,18 +240,5 @@ fn preset(
     Ok(Done {
         preset: Some(preset),
         ..Done::default()
-    })
-}
-
-/// For the user information of a URL.
-fn encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
     })
 }

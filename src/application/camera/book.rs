@@ -205,7 +205,7 @@ impl Book {
         if guard.is_crowded(ip, login, now) {
             return Leave::Later;
         }
-        match guard.may_try(ip, login, Purpose::Other, now) {
+        match guard.may_stream(ip, login, now) {
             Ok(()) => Leave::Go,
             Err(fault) => Leave::Guarded(fault.message),
         }
@@ -223,12 +223,19 @@ impl Book {
 
     /// What came of a stream's login.
     pub fn stream_login(&self, ip: IpAddr, login: &Login, end: LoginEnd) {
-        let end = match end {
-            LoginEnd::Taken => Tried::Taken,
-            LoginEnd::Refused => Tried::Refused(None),
-            LoginEnd::Unknown => Tried::Unknown,
-        };
-        self.tried(ip, login, Use::Stream, &end);
+        let (now, host) = (Now::read(), Host::Ip(ip));
+        let pages = &mut *self.pages();
+        match end {
+            LoginEnd::Taken => {
+                pages.guard.stream_accepted(ip, login, now);
+                pages.directory.accepted(&host, login, Use::Stream);
+            }
+            LoginEnd::Refused if pages.guard.stream_refused(ip, login, now) => {
+                pages.directory.forbidden(&host, login, Use::Stream);
+            }
+            LoginEnd::Refused => pages.directory.refused(&host, login),
+            LoginEnd::Unknown => pages.guard.unknown(ip, login, now),
+        }
     }
 
     /// What discovery sees, and where it sees nothing any more.
@@ -257,10 +264,7 @@ impl Book {
     /// was refused.
     pub fn may_repeat(&self, ip: IpAddr, login: &Login) -> bool {
         let guard = &mut self.pages().guard;
-        guard.has_worked(ip, login)
-            && guard
-                .may_try(ip, login, Purpose::Other, Now::read())
-                .is_ok()
+        guard.has_worked(ip, login) && guard.may_stream(ip, login, Now::read()).is_ok()
     }
 
     /// The try has ended without telling what the camera thinks of the login.

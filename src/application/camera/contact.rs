@@ -226,7 +226,7 @@ impl Contact {
     }
 
     /// The address, judged: the rules change with this machine's own addresses.
-    fn address(&self) -> Result<IpAddr, CameraError> {
+    pub(super) fn address(&self) -> Result<IpAddr, CameraError> {
         let judged = self.shared.parts.book.check(self.place.ip);
         judged.map_err(|fault| CameraError::NotSupported(fault.message))
     }

@@ -9,12 +9,12 @@ use crossbeam_channel::{Sender, unbounded};
 use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Said};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, Credentials, LoginRefusal, Motion, MoveAccepted, NameLookup, PictureLimit, PresetInfo,
-    Protocol, ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
+    Checked, Credentials, FrameSource, LoginRefusal, Motion, MoveAccepted, NameLookup,
+    PictureLimit, PresetInfo, Protocol, ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
 };
 use crate::domain::discovery::{RtspGateway, StreamDescription};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::CameraObserver;
+use crate::domain::gateway::{CameraObserver, LoginEnd};
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::{Drive, PtzEvent, Velocity};
 use crate::util::secret::Secret;
@@ -152,8 +152,9 @@ impl SnapshotMaker for FakePictures {
         Ok((fitted, 640, 360))
     }
 
-    fn frame(&self, _: &Secret, _: Instant) -> Result<Vec<u8>, CameraError> {
-        Err(CameraError::NotSupported("no stream".into()))
+    fn frame(&self, _: &FrameSource, _: Instant) -> (LoginEnd, Result<Vec<u8>, CameraError>) {
+        let error = CameraError::NotSupported("no stream".into());
+        (LoginEnd::Unknown, Err(error))
     }
 }
 

@@ -59,6 +59,9 @@ struct Known {
     refused: Option<Refused>,
     /// Tries whose end is not known, of a password that has never worked.
     tries: VecDeque<Instant>,
+    /// Not tried by RTSP before: the camera has refused it there since RTSP last took it, whatever
+    /// HTTP thinks of it.
+    no_stream_until: Option<Instant>,
     used: Instant,
 }
 
@@ -181,11 +184,7 @@ impl Guard {
     /// so. (An unauthenticated challenge is no refusal.)
     pub fn refused(&mut self, ip: IpAddr, login: &Login, unlock: Option<Duration>, now: Now) {
         let account = self.account(ip, login, now.mono);
-        account.forget(now.mono);
-        if account.refusals.len() >= MAX_PASSWORDS {
-            account.refusals.pop_front();
-        }
-        account.refusals.push_back(now.mono);
+        account.count_refusal(now.mono);
         let lock = unlock
             .filter(|lock| !lock.is_zero())
             .map(|lock| now.mono + lock.min(MAX_LOCK) + UNLOCK_MARGIN);
@@ -212,6 +211,47 @@ impl Guard {
                 });
             }
         }
+    }
+
+    /// As [`may_try`](Self::may_try), for RTSP. What HTTP takes, RTSP may refuse (cameras have
+    /// accounts of their own for it): each yes of HTTP would let the next refusal pass.
+    pub fn may_stream(&mut self, ip: IpAddr, login: &Login, now: Now) -> Result<(), Fault> {
+        let known = self
+            .account(ip, login, now.mono)
+            .known(&login.password, now.mono);
+        if let Some(until) = known.no_stream_until.filter(|until| *until > now.mono) {
+            let why = "the camera has refused this login for its stream";
+            return Err(guarded(ip, why, until, now));
+        }
+        self.may_try(ip, login, Purpose::Other, now)
+    }
+
+    /// As [`accepted`](Self::accepted), by RTSP.
+    pub fn stream_accepted(&mut self, ip: IpAddr, login: &Login, now: Now) {
+        self.accepted(ip, login, now);
+        let account = self.account(ip, login, now.mono);
+        account.known(&login.password, now.mono).no_stream_until = None;
+    }
+
+    /// As [`refused`](Self::refused), by RTSP. A login that works is not taken from HTTP by that:
+    /// if it is wrong there too, that is one refusal more, and counts. Whether HTTP keeps it.
+    pub fn stream_refused(&mut self, ip: IpAddr, login: &Login, now: Now) -> bool {
+        let account = self.account(ip, login, now.mono);
+        let kept = account.known(&login.password, now.mono).passes();
+        if kept {
+            account.count_refusal(now.mono);
+        } else {
+            self.refused(ip, login, None, now);
+        }
+        let account = self.account(ip, login, now.mono);
+        let known = account.known(&login.password, now.mono);
+        // A straggler, sent before the first refusal came back, tells nothing new.
+        if known.no_stream_until.is_none_or(|until| until <= now.mono) {
+            let again = known.worked && known.no_stream_until.is_none();
+            let pause = if again { SECOND_TRY } else { WINDOW };
+            known.no_stream_until = Some(now.mono + pause);
+        }
+        kept
     }
 
     /// The try has ended, and nobody knows what the camera thinks of the login.
@@ -274,6 +314,14 @@ impl Account {
         }
     }
 
+    fn count_refusal(&mut self, now: Instant) {
+        self.forget(now);
+        if self.refusals.len() >= MAX_PASSWORDS {
+            self.refusals.pop_front();
+        }
+        self.refusals.push_back(now);
+    }
+
     /// How many refusals a login may bring it to. The one that works keeps a refusal in reserve,
     /// for when it no longer does.
     fn room(&self, login: &Login) -> usize {
@@ -306,6 +354,7 @@ impl Account {
                     current: false,
                     refused: None,
                     tries: VecDeque::new(),
+                    no_stream_until: None,
                     used: now,
                 });
                 self.passwords.len() - 1

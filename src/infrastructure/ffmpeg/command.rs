@@ -154,10 +154,13 @@ fn input_args(
     match &spec.source {
         Source::Network(url) => {
             query::check("sourceUrl", url.expose())?;
-            args.pair("-protocol_whitelist", protocols(url.scheme()));
-            network_args(args, url.scheme(), settings, abilities);
-            args.plain(["-i"]);
-            args.secret(network_url(url.expose()));
+            network_input(
+                args,
+                url.scheme(),
+                url.expose(),
+                settings.input_timeout,
+                abilities,
+            );
             Ok(None)
         }
         Source::File(path) => {
@@ -174,11 +177,25 @@ fn input_args(
     }
 }
 
+/// A network input, the one way that all command lines of ours have it: streams and frames.
+pub(super) fn network_input(
+    args: &mut Args,
+    scheme: &str,
+    url: &str,
+    timeout: Duration,
+    abilities: &Abilities,
+) {
+    args.pair("-protocol_whitelist", protocols(scheme));
+    network_args(args, scheme, timeout, abilities);
+    args.plain(["-i"]);
+    args.secret(network_url(url));
+}
+
 /// Time-outs and probing of a network input. The probe ends as soon as the codecs are known
 /// (`-fpsprobesize 0`: not a second later, when the frame rate has been counted), and what was
 /// read for it is sent: with `-fflags nobuffer` the first picture would wait for the next keyframe.
-fn network_args(args: &mut Args, scheme: &str, settings: &FfmpegSettings, abilities: &Abilities) {
-    let micros = u64::try_from(settings.input_timeout.as_micros()).unwrap_or(u64::MAX);
+fn network_args(args: &mut Args, scheme: &str, timeout: Duration, abilities: &Abilities) {
+    let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
     match scheme {
         "rtsp" | "rtsps" => {
             args.pair("-rtsp_transport", "tcp");

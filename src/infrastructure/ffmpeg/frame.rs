@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::probe::run_bounded;
+use super::command::{Args, network_input};
+use super::probe::{Abilities, run_bounded};
 use crate::domain::camera::CameraError;
 use crate::infrastructure::child::launch::Launcher;
 use crate::util::foreign;
@@ -14,7 +15,8 @@ const MAX_PICTURE: usize = 8 * 1024 * 1024;
 /// Longest part of what FFmpeg says that is passed on, in characters.
 const MAX_WORDS: usize = 200;
 
-/// Takes the first frame of an RTSP stream.
+/// Takes the first frame of an RTSP stream. `url` holds no login: FFmpeg follows redirects, and
+/// would log in wherever they lead.
 pub fn take(
     ffmpeg: &Path,
     launcher: &Launcher,
@@ -22,31 +24,13 @@ pub fn take(
     deadline: Instant,
 ) -> Result<Vec<u8>, CameraError> {
     let left = deadline.saturating_duration_since(Instant::now());
-    let patience = left.as_micros().to_string();
-    let args = [
-        "-nostdin",
-        "-hide_banner",
-        "-loglevel",
-        "error",
-        "-protocol_whitelist",
-        "rtsp,rtp,tcp,udp",
-        "-rtsp_transport",
-        "tcp",
-        "-timeout",
-        &patience,
-        "-i",
-        url.expose(),
-        "-an",
-        "-frames:v",
-        "1",
-        "-c:v",
-        "mjpeg",
-        "-q:v",
-        "3",
-        "-f",
-        "image2pipe",
-        "pipe:1",
-    ];
+    let mut args = Args::new(ffmpeg);
+    args.plain(["-nostdin", "-hide_banner", "-loglevel", "error"]);
+    network_input(&mut args, "rtsp", url.expose(), left, &Abilities::default());
+    args.plain(["-an", "-frames:v", "1", "-c:v", "mjpeg", "-q:v", "3"]);
+    args.plain(["-f", "image2pipe", "pipe:1"]);
+    let args = args.done();
+    let args: Vec<&str> = args.iter().skip(1).map(Secret::expose).collect();
     let (picture, words) = run_bounded(ffmpeg, &args, launcher, deadline, MAX_PICTURE)
         .map_err(|why| CameraError::NoAnswer(why.to_string()))?;
     if picture.starts_with(&[0xFF, 0xD8, 0xFF]) {

@@ -65,10 +65,10 @@ impl RtspGateway for RtspClient {
             let response = line
                 .ask("DESCRIBE", Secret::url(target.clone()), &headers)
                 .map_err(|trouble| trouble.fault(at))?;
-            if !matches!(response.status, 300..=399) {
-                return judge(&response, at);
+            match next_target(&response, &target, at)? {
+                None => return judge(&response, at),
+                Some(next) => target = next,
             }
-            target = redirect(&response, &target, at)?;
         }
         Err(Fault::new(
             ErrorCode::InternalError,
@@ -77,8 +77,21 @@ impl RtspGateway for RtspClient {
     }
 }
 
+/// Where the answer leads on to: nowhere, or to the same server. One that leads elsewhere is a
+/// fault, and not followed.
+pub(super) fn next_target(
+    response: &Response,
+    from: &str,
+    at: SocketAddr,
+) -> Result<Option<String>, Fault> {
+    match response.status {
+        300..=399 => redirect(response, from, at).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The description, or why there is none.
-fn judge(response: &Response, at: SocketAddr) -> Result<StreamDescription, Fault> {
+pub(super) fn judge(response: &Response, at: SocketAddr) -> Result<StreamDescription, Fault> {
     let said = || {
         let words = camera_words(&response.reason);
         format!("{at} answers {} {words}", response.status)
@@ -135,7 +148,7 @@ fn redirect(response: &Response, from: &str, at: SocketAddr) -> Result<String, F
 }
 
 /// Why a question has no answer.
-enum Trouble {
+pub(super) enum Trouble {
     Talk(TalkError),
     /// Nothing came in time. Whether anything had come at all.
     Late,
@@ -144,7 +157,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    fn fault(self, at: SocketAddr) -> Fault {
+    pub(super) fn fault(self, at: SocketAddr) -> Fault {
         let (code, words) = match self {
             Self::Other(fault) => return fault,
             Self::Late => (
@@ -169,15 +182,15 @@ impl Trouble {
 }
 
 /// A connection and the conversation on it.
-struct Line {
+pub(super) struct Line {
     at: SocketAddr,
     deadline: Instant,
     stream: TcpStream,
-    talk: Talk,
+    pub(super) talk: Talk,
 }
 
 impl Line {
-    fn open(
+    pub(super) fn open(
         at: SocketAddr,
         timeout: Duration,
         credentials: Option<Credentials>,
@@ -191,8 +204,23 @@ impl Line {
         })
     }
 
+    /// For what follows the first questions.
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// To wait on.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// What has come, where the socket was seen to have something; 0 = its end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Trouble> {
+        self.hear(buffer)
+    }
+
     /// Asks, and waits for the answer; frames in between are dropped.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         method: &'static str,
         url: Secret,
@@ -217,7 +245,7 @@ impl Line {
     }
 
     /// Writes what there is to write.
-    fn send(&mut self) -> Result<(), Trouble> {
+    pub(super) fn send(&mut self) -> Result<(), Trouble> {
         let output = self.talk.take_output();
         if output.is_empty() {
             return Ok(());
@@ -323,7 +351,7 @@ fn is_closed(stream: &TcpStream) -> bool {
 }
 
 /// 16 random bytes as hex.
-fn cnonce() -> Result<String, Fault> {
+pub(super) fn cnonce() -> Result<String, Fault> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|why| {
         Fault::new(

@@ -10,6 +10,7 @@ pub mod h264;
 pub mod h265;
 pub mod head;
 pub mod hello;
+pub mod lend;
 pub mod login;
 pub mod message;
 pub mod sdp;

@@ -277,6 +277,55 @@ fn crowded_too_is_who_waits_for_the_one_more_try() {
     assert!(!sim.guard.is_crowded(ip(1), &good, sim.now), "guarded");
 }
 
+#[test]
+fn what_http_takes_does_not_let_refusals_of_the_stream_pass() {
+    let mut sim = Sim::new();
+    let login = login("admin", "good");
+    let mut refused = 0;
+    // Half an hour of snapshots, one in five seconds: HTTP takes the login, RTSP never does.
+    for _ in 0..360 {
+        assert!(sim.may("good").is_ok(), "HTTP goes on");
+        sim.accepted("good");
+        if sim.guard.may_stream(ip(1), &login, sim.now).is_ok() {
+            sim.guard.stream_refused(ip(1), &login, sim.now);
+            refused += 1;
+        }
+        sim.pass(Duration::from_secs(5));
+    }
+    assert_eq!(refused, 2, "the one, and one more try");
+    // Taken by RTSP, it is as before.
+    sim.pass(MINUTES(30));
+    assert!(sim.guard.may_stream(ip(1), &login, sim.now).is_ok());
+    sim.guard.stream_accepted(ip(1), &login, sim.now);
+    for _ in 0..10 {
+        assert!(sim.guard.may_stream(ip(1), &login, sim.now).is_ok());
+        sim.guard.stream_accepted(ip(1), &login, sim.now);
+    }
+}
+
+#[test]
+fn a_changed_password_is_refused_three_times_at_most_by_all_protocols() {
+    let login = login("admin", "good");
+    for first_by_stream in [true, false] {
+        let mut sim = Sim::new();
+        sim.accepted("good");
+        sim.guard.stream_accepted(ip(1), &login, sim.now);
+        let mut refused = 0;
+        for step in 0..1200 {
+            if (step % 2 == 0) == first_by_stream {
+                if sim.guard.may_stream(ip(1), &login, sim.now).is_ok() {
+                    sim.guard.stream_refused(ip(1), &login, sim.now);
+                    refused += 1;
+                }
+            } else if sim.wrong("good") {
+                refused += 1;
+            }
+            sim.pass(Duration::from_secs(1));
+        }
+        assert!((2..=3).contains(&refused), "{refused}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
