@@ -59,6 +59,7 @@ const KEYS: &[Key] = keys! {
     "lss.node.max_tasks" Now node.max_tasks;
     "lss.node.ip" Restart node.ip;
     "lss.node.public_ip_url" Restart node.public_ip_url;
+    "lss.node.state_dir" Restart node.state_dir;
     "lss.ffmpeg.path" Restart ffmpeg.path;
     "lss.ffmpeg.stop_timeout" Now ffmpeg.stop_timeout;
     "lss.ffmpeg.start_confirm" Now ffmpeg.start_confirm;

@@ -64,6 +64,7 @@ pub fn to_yaml(config: &Config) -> String {
         "public_ip_url",
         node.public_ip_url.as_deref().unwrap_or_default(),
     );
+    y.path("state_dir", node.state_dir.as_ref());
     y.end();
     let ffmpeg = &config.ffmpeg;
     y.section("ffmpeg");

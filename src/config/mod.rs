@@ -301,6 +301,8 @@ pub struct Node {
     pub ip: Option<IpAddr>,
     /// `public_ip_url`; `None` = off.
     pub public_ip_url: Option<String>,
+    /// `state_dir`, else the service manager's; `None` = nothing outlives a restart.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Node {

@@ -26,9 +26,21 @@ use crate::infrastructure::rtsp::RtspClient;
 use crate::infrastructure::system;
 use crate::util::time::Now;
 
+/// What is known of cameras and their logins: at first, what the configuration says.
+pub fn book(config: &Config) -> Arc<Book> {
+    let own: OwnAddresses = Box::new(|| {
+        let addresses = system::own_addresses().into_iter();
+        addresses
+            .map(|(ip, prefix)| OwnAddress { ip, prefix })
+            .collect()
+    });
+    Arc::new(Book::new(logins(config), config.camera.allow_loopback, own))
+}
+
 /// Starts nothing: lanes come with commands. `cloud` = the cloud's line, where there is one.
 pub fn service(
     config: &Config,
+    book: Arc<Book>,
     health: &Arc<CamerasHealth>,
     cloud: Option<CloudEnd>,
 ) -> CameraService {
@@ -37,12 +49,6 @@ pub fn service(
         cloud,
         moving: AtomicUsize::new(0),
     };
-    let own: OwnAddresses = Box::new(|| {
-        let addresses = system::own_addresses().into_iter();
-        addresses
-            .map(|(ip, prefix)| OwnAddress { ip, prefix })
-            .collect()
-    });
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
         rtsp: Arc::new(RtspClient),
@@ -52,7 +58,7 @@ pub fn service(
             super::startup::launcher(config),
         )),
         observer: Arc::new(observer),
-        book: Arc::new(Book::new(logins(config), config.camera.allow_loopback, own)),
+        book,
         policy: policy(config),
     })
 }

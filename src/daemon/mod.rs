@@ -7,6 +7,7 @@ mod discovery;
 pub mod doctor;
 mod figures;
 mod lock;
+mod login_memory;
 pub mod probe;
 mod reload;
 pub mod scan;
@@ -170,6 +171,8 @@ struct Running {
     loaded: Loaded,
     watchdog: watchdog::Watchdog,
     _ffmpeg_watch: startup::Watch,
+    /// Writes what is to be kept when it is dropped, before the next daemon may read it.
+    _login_memory: login_memory::LoginMemory,
     _lock: lock::NodeLock,
 }
 
@@ -197,7 +200,10 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let early = open_cloud(config)?;
     let cameras_health = Arc::new(cameras::CamerasHealth::new(health.clone()));
     let cloud_end = early.as_ref().map(Early::camera_events);
-    let cameras = cameras::service(config, &cameras_health, cloud_end);
+    let book = cameras::book(config);
+    let login_memory = login_memory::LoginMemory::start(config, &book)
+        .map_err(|e| format!("thread login-memory: {e}"))?;
+    let cameras = cameras::service(config, book, &cameras_health, cloud_end);
     let mut observers: Vec<Box<dyn TaskObserver>> =
         early.iter().flat_map(Early::observers).collect();
     observers.push(Box::new(cameras::Learner(cameras.clone())));
@@ -259,6 +265,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         loaded: loaded.clone(),
         watchdog: watchdog::Watchdog::from_environment(),
         _ffmpeg_watch: ffmpeg_watch,
+        _login_memory: login_memory,
         _lock: lock,
     })
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod figures;
 pub mod gateway;
 pub mod health;
+pub mod login_memory;
 pub mod node;
 pub mod patrol;
 pub mod ptz;

@@ -16,6 +16,7 @@ pub mod process;
 pub mod rcs;
 pub mod rtsp;
 pub mod snapshot;
+pub mod state;
 pub mod stun;
 pub mod system;
 pub mod xml;

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use super::accounts::Use;
 use super::address::{AddressRules, Host, OwnAddress};
 use super::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
@@ -15,6 +17,7 @@ use super::login::Login;
 use crate::domain::camera::{CameraError, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{Leave, LoginEnd};
+use crate::domain::login_memory::LoginMemory;
 use crate::domain::stream::{CameraId, Id, MediaUrl};
 use crate::util::time::Now;
 
@@ -129,6 +132,19 @@ struct Pages {
     seen: BTreeMap<Host, Seen>,
     configured: Vec<ConfiguredLogin>,
     own_asked: Option<Instant>,
+    /// Told when what the guard keeps has changed.
+    refusals: Option<Sender<()>>,
+}
+
+impl Pages {
+    /// After the guard has heard something. Waits for nothing: one word stands for all.
+    fn tell_changes(&mut self) {
+        if self.guard.take_changed()
+            && let Some(refusals) = &self.refusals
+        {
+            let _ = refusals.try_send(());
+        }
+    }
 }
 
 /// Tells this machine's addresses. Takes microseconds.
@@ -151,10 +167,28 @@ impl Book {
                 seen: BTreeMap::new(),
                 configured,
                 own_asked: None,
+                refusals: None,
             }),
             allow_loopback,
             own,
         }
+    }
+
+    /// Takes back which logins an earlier run has seen refused.
+    pub fn remember(&self, memory: &LoginMemory) {
+        self.pages().guard.remember(memory, Now::read());
+    }
+
+    /// Which refused logins are to be kept; `None` where none are.
+    pub fn login_memory(&self) -> Option<LoginMemory> {
+        self.pages().guard.memory(Now::read())
+    }
+
+    /// Has something whenever that has changed. One reader.
+    pub fn on_refusals(&self) -> Receiver<()> {
+        let (tell, told) = bounded(1);
+        self.pages().refusals = Some(tell);
+        told
     }
 
     /// Other logins in the place of the configured ones. What was given by commands stays.
@@ -236,6 +270,7 @@ impl Book {
             LoginEnd::Refused => pages.directory.refused(&host, login),
             LoginEnd::Unknown => pages.guard.unknown(ip, login, now),
         }
+        pages.tell_changes();
     }
 
     /// What discovery sees, and where it sees nothing any more.
@@ -373,6 +408,7 @@ impl Book {
             }
             Tried::Unknown => pages.guard.unknown(ip, login, now),
         }
+        pages.tell_changes();
     }
 
     /// A camera has been found to speak a protocol.

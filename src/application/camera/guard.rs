@@ -8,8 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+mod kept;
+
+use self::kept::{Keeping, WaitingPassword};
 use super::login::Login;
 use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::login_memory::Seal;
 use crate::util::secret::Secret;
 use crate::util::time::{Now, rfc3339};
 
@@ -62,6 +66,8 @@ struct Known {
     /// Not tried by RTSP before: the camera has refused it there since RTSP last took it, whatever
     /// HTTP thinks of it.
     no_stream_until: Option<Instant>,
+    /// What it is called where it is kept.
+    which: Option<Seal>,
     used: Instant,
 }
 
@@ -72,12 +78,20 @@ struct Account {
     /// The camera has said so.
     locked_until: Option<Instant>,
     passwords: Vec<Known>,
+    /// What it is called where it is kept.
+    who: Option<Seal>,
+    /// Kept by an earlier run, and not asked for in this one.
+    waiting: Vec<WaitingPassword>,
 }
 
 /// The guard. One for the whole node.
 #[derive(Debug, Default)]
 pub struct Guard {
     accounts: BTreeMap<(IpAddr, String), Account>,
+    /// `None` = nothing outlives this run.
+    keeping: Option<Keeping>,
+    /// Something that is kept has changed.
+    changed: bool,
 }
 
 impl Guard {
@@ -169,20 +183,22 @@ impl Guard {
     /// The camera has taken the login.
     pub fn accepted(&mut self, ip: IpAddr, login: &Login, now: Now) {
         let account = self.account(ip, login, now.mono);
-        account.locked_until = None;
+        let mut cleared = account.locked_until.take().is_some();
         for known in &mut account.passwords {
             known.current = false;
         }
         let known = account.known(&login.password, now.mono);
         known.worked = true;
         known.current = true;
-        known.refused = None;
+        cleared |= known.refused.take().is_some();
         known.tries.clear();
+        self.changed |= cleared;
     }
 
     /// The camera has refused the login; `unlock` is how long it says it stays locked, if it says
     /// so. (An unauthenticated challenge is no refusal.)
     pub fn refused(&mut self, ip: IpAddr, login: &Login, unlock: Option<Duration>, now: Now) {
+        self.changed = true;
         let account = self.account(ip, login, now.mono);
         account.count_refusal(now.mono);
         let lock = unlock
@@ -230,12 +246,15 @@ impl Guard {
     pub fn stream_accepted(&mut self, ip: IpAddr, login: &Login, now: Now) {
         self.accepted(ip, login, now);
         let account = self.account(ip, login, now.mono);
-        account.known(&login.password, now.mono).no_stream_until = None;
+        let known = account.known(&login.password, now.mono);
+        let cleared = known.no_stream_until.take().is_some();
+        self.changed |= cleared;
     }
 
     /// As [`refused`](Self::refused), by RTSP. A login that works is not taken from HTTP by that:
     /// if it is wrong there too, that is one refusal more, and counts. Whether HTTP keeps it.
     pub fn stream_refused(&mut self, ip: IpAddr, login: &Login, now: Now) -> bool {
+        self.changed = true;
         let account = self.account(ip, login, now.mono);
         let kept = account.known(&login.password, now.mono).passes();
         if kept {
@@ -265,6 +284,11 @@ impl Guard {
         }
     }
 
+    /// Whether what is to be kept has changed since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Whether the camera has ever taken the login.
     pub fn has_worked(&self, ip: IpAddr, login: &Login) -> bool {
         self.accounts
@@ -289,7 +313,14 @@ impl Guard {
                 self.accounts.remove(&least);
             }
         }
-        self.accounts.entry(key).or_default()
+        let keeping = &mut self.keeping;
+        self.accounts.entry(key).or_insert_with_key(|(ip, user)| {
+            let mut account = Account::default();
+            if let Some(keeping) = keeping {
+                keeping.adopt(*ip, user, &mut account);
+            }
+            account
+        })
     }
 }
 
@@ -348,13 +379,15 @@ impl Account {
                         self.passwords.swap_remove(least);
                     }
                 }
+                let (which, kept) = self.kept(password);
                 self.passwords.push(Known {
                     password: password.clone(),
-                    worked: false,
+                    worked: kept.is_some_and(|kept| kept.worked),
                     current: false,
-                    refused: None,
+                    refused: kept.and_then(|kept| kept::refused(&kept)),
                     tries: VecDeque::new(),
-                    no_stream_until: None,
+                    no_stream_until: kept.and_then(|kept| kept.no_stream_until),
+                    which,
                     used: now,
                 });
                 self.passwords.len() - 1

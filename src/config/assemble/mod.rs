@@ -256,6 +256,7 @@ fn node<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> (Node, Field<()>) {
                 value::optional(value::plain_url),
             )
             .value,
+        state_dir: state_dir(r, section),
         machine_id: machine_id.value.clone().unwrap_or_default(),
     };
     let given = Field {
@@ -266,6 +267,25 @@ fn node<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> (Node, Field<()>) {
         sound: machine_id.sound,
     };
     (node, given)
+}
+
+/// As the file says, else the service manager's first; what that says is no fault of anybody here.
+fn state_dir<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Option<PathBuf> {
+    let said = r.read(section, "state_dir", None, None, value::optional(directory));
+    said.value.or_else(|| {
+        let given = r.env("STATE_DIRECTORY")?;
+        let first = given.text.split(':').next()?;
+        Some(PathBuf::from(first)).filter(|path| path.is_absolute())
+    })
+}
+
+fn directory(text: &str) -> Result<PathBuf, Wrong> {
+    let path = PathBuf::from(value::text(text)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("must be a directory's full path, beginning with /".to_owned())
+    }
 }
 
 fn ffmpeg<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Ffmpeg {
@@ -294,20 +314,7 @@ fn ffmpeg<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Ffmpeg {
     let max_retries = r.read(section, "max_retries", None, 3, |text| {
         value::number(-1..=1_000_000)(text).map_err(|wrong| format!("{wrong} (-1 = for ever)"))
     });
-    let file_root = r.read(
-        section,
-        "file_root",
-        None,
-        None,
-        value::optional(|text| {
-            let path = PathBuf::from(value::text(text)?);
-            if path.is_absolute() {
-                Ok(path)
-            } else {
-                Err("must be a directory's full path, beginning with /".to_owned())
-            }
-        }),
-    );
+    let file_root = r.read(section, "file_root", None, None, value::optional(directory));
     let passthrough = r.read(
         section,
         "passthrough",

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use super::jobs::{Findings, Job};
 use super::{CameraAt, STEP, Shared};
 use crate::application::camera::{
-    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Order, Origin,
-    OwnAddress, OwnAddresses, Query, QueryData, Said, Sent, Target, Vendor,
+    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Order, Origin, Query,
+    QueryData, Said, Sent, Target, Vendor,
 };
 use crate::application::doctor;
-use crate::daemon::cameras::logins;
+use crate::daemon::cameras::book;
+use crate::daemon::login_memory;
 use crate::daemon::probe::Nobody;
 use crate::domain::camera::{
     CameraDeviceInfo, CameraGateway as _, CameraTarget, Credentials, Protocol,
@@ -28,7 +29,6 @@ use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
-use crate::infrastructure::system;
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -87,13 +87,8 @@ pub(super) fn jobs(config: &Shared, named: &[CameraAt], known: Vec<CameraAt>) ->
 }
 
 fn tools(config: &Shared) -> Tools {
-    let own: OwnAddresses = Box::new(|| {
-        let addresses = system::own_addresses().into_iter();
-        addresses
-            .map(|(ip, prefix)| OwnAddress { ip, prefix })
-            .collect()
-    });
-    let book = Arc::new(Book::new(logins(config), config.camera.allow_loopback, own));
+    let book = book(config);
+    login_memory::look(config, &book);
     let gateway = Arc::new(Cameras::new(CameraOptions::default()));
     let service = CameraService::new(CameraParts {
         gateway: gateway.clone(),

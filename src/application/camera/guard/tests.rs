@@ -3,58 +3,58 @@
 use super::*;
 use proptest::prelude::*;
 
-const MINUTES: fn(u64) -> Duration = |m| Duration::from_secs(m * 60);
+pub(super) const MINUTES: fn(u64) -> Duration = |m| Duration::from_secs(m * 60);
 
-fn ip(n: u8) -> IpAddr {
+pub(super) fn ip(n: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, n])
 }
 
-fn login(user: &str, password: &str) -> Login {
+pub(super) fn login(user: &str, password: &str) -> Login {
     Login::parse(user, &Secret::new(password)).unwrap()
 }
 
 /// A guard, the time, and one camera at 10.0.0.1.
-struct Sim {
-    guard: Guard,
-    now: Now,
+pub(super) struct Sim {
+    pub(super) guard: Guard,
+    pub(super) now: Now,
 }
 
 impl Sim {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             guard: Guard::new(),
             now: Now::read(),
         }
     }
 
-    fn pass(&mut self, by: Duration) {
+    pub(super) fn pass(&mut self, by: Duration) {
         self.now = self.now.after(by);
     }
 
-    fn may(&mut self, password: &str) -> Result<(), Fault> {
+    pub(super) fn may(&mut self, password: &str) -> Result<(), Fault> {
         let login = login("admin", password);
         self.guard.may_try(ip(1), &login, Purpose::Other, self.now)
     }
 
-    fn may_stop(&mut self, password: &str) -> bool {
+    pub(super) fn may_stop(&mut self, password: &str) -> bool {
         let login = login("admin", password);
         self.guard
             .may_try(ip(1), &login, Purpose::Stop, self.now)
             .is_ok()
     }
 
-    fn accepted(&mut self, password: &str) {
+    pub(super) fn accepted(&mut self, password: &str) {
         self.guard
             .accepted(ip(1), &login("admin", password), self.now);
     }
 
-    fn refused(&mut self, password: &str, unlock: Option<Duration>) {
+    pub(super) fn refused(&mut self, password: &str, unlock: Option<Duration>) {
         self.guard
             .refused(ip(1), &login("admin", password), unlock, self.now);
     }
 
     /// Tries and is refused; false when guarded.
-    fn wrong(&mut self, password: &str) -> bool {
+    pub(super) fn wrong(&mut self, password: &str) -> bool {
         let goes = self.may(password).is_ok();
         if goes {
             self.refused(password, None);
