@@ -11,14 +11,20 @@ use crate::domain::camera::CameraError;
 use crate::infrastructure::http::camera::camera_words;
 
 mod header;
+mod reduced;
 
 pub use header::{JpegHeader, read_header};
+use reduced::Reduction;
 
-/// Most pixels decoded: more than the largest camera sensors of this trade have.
+/// Most pixels of a picture: more than the largest camera sensors of this trade have.
 const MAX_PIXELS: u64 = 50_000_000;
-/// Most memory that decoding may take, by estimate. A progressive picture takes three times what
-/// a plain one does.
-const MAX_MEMORY: u64 = 160 * 1024 * 1024;
+/// Most memory that a picture decoded in full may take, by estimate: nine megapixels. Larger ones
+/// are decoded at a half, a quarter or an eighth of their size.
+const MAX_WHOLE: u64 = 28 * 1024 * 1024;
+/// The same for those that come whole or not at all: progressive ones, which take twice as much.
+const MAX_UNREDUCED: u64 = 52 * 1024 * 1024;
+/// Most pixels that are left where a picture is decoded at a part of its size.
+const MAX_REDUCED: u64 = 5_200_000;
 /// Quality while there is size left to give up.
 const GOOD: u8 = 80;
 /// Below this width quality is given up before size.
@@ -83,7 +89,9 @@ impl From<SnapshotError> for CameraError {
 /// Makes a picture fit. One that fits as it is stays as it is, unless it lies on its side.
 pub fn fit(jpeg: Vec<u8>, to: Fit) -> Result<Fitted, SnapshotError> {
     let header = read_header(&jpeg)?;
-    if header.pixels() > MAX_PIXELS || header.memory() > MAX_MEMORY {
+    let too_large =
+        header.pixels() > MAX_PIXELS || (!header.is_reducible() && header.memory() > MAX_UNREDUCED);
+    if too_large {
         return Err(SnapshotError::TooLarge(header.width, header.height));
     }
     if !header.has_end {
@@ -99,13 +107,14 @@ pub fn fit(jpeg: Vec<u8>, to: Fit) -> Result<Fitted, SnapshotError> {
             height,
         });
     }
-    let picture = decode(jpeg)?;
-    Scaler {
-        picture,
+    let mut scaler = Scaler {
+        sizes: Sizes::of(&header),
+        jpeg,
+        picture: None,
         orientation,
         size: (width, height),
-    }
-    .fit(widest, to.max_bytes)
+    };
+    scaler.fit(widest, to.max_bytes)
 }
 
 fn upright(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
@@ -133,11 +142,55 @@ fn orientation(jpeg: &[u8]) -> Result<Orientation, SnapshotError> {
     })
 }
 
-fn decode(jpeg: Vec<u8>) -> Result<DynamicImage, SnapshotError> {
-    guarded(move || {
-        let decoder = JpegDecoder::new(Cursor::new(jpeg))?;
-        DynamicImage::from_decoder(decoder)
-    })
+/// The sizes at which a picture may be decoded.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    whole: bool,
+    /// The finest, and all that are coarser.
+    reduced: Option<Reduction>,
+}
+
+impl Sizes {
+    fn of(header: &JpegHeader) -> Self {
+        if !header.is_reducible() {
+            return Self {
+                whole: true,
+                reduced: None,
+            };
+        }
+        let fits = |r: &Reduction| header.pixels() / u64::from(r.by() * r.by()) <= MAX_REDUCED;
+        let all = [Reduction::Half, Reduction::Quarter, Reduction::Eighth];
+        Self {
+            whole: header.memory() <= MAX_WHOLE,
+            reduced: all.into_iter().find(fits),
+        }
+    }
+
+    /// The smallest that has `width` of a picture that is `full` wide, else the largest there is.
+    /// `None` = whole.
+    fn choose(self, width: u32, full: u32) -> Option<Reduction> {
+        let finest = self.reduced?;
+        let all = [Reduction::Eighth, Reduction::Quarter, Reduction::Half];
+        let enough = all
+            .into_iter()
+            .filter(|r| *r >= finest)
+            .find(|r| full / r.by() >= width);
+        match enough {
+            None if self.whole => None,
+            None => Some(finest),
+            enough => enough,
+        }
+    }
+}
+
+fn decode(jpeg: &[u8], at: Option<Reduction>) -> Result<DynamicImage, SnapshotError> {
+    match at {
+        Some(reduction) => reduced::decode(jpeg, reduction),
+        None => guarded(|| {
+            let decoder = JpegDecoder::new(Cursor::new(jpeg))?;
+            DynamicImage::from_decoder(decoder)
+        }),
+    }
 }
 
 /// The decoder is a stranger's and so are the bytes: its panic is an error of this picture, not
@@ -153,7 +206,10 @@ fn guarded<T>(
 }
 
 struct Scaler {
-    picture: DynamicImage,
+    jpeg: Vec<u8>,
+    sizes: Sizes,
+    /// As it was decoded last, and at which size.
+    picture: Option<(Option<Reduction>, DynamicImage)>,
     orientation: Orientation,
     /// Upright.
     size: (u32, u32),
@@ -161,7 +217,9 @@ struct Scaler {
 
 impl Scaler {
     /// As large as fits at good quality; below [`SMALL`] rather worse than smaller.
-    fn fit(&self, widest: u32, max_bytes: usize) -> Result<Fitted, SnapshotError> {
+    fn fit(&mut self, widest: u32, max_bytes: usize) -> Result<Fitted, SnapshotError> {
+        let finest = self.sizes.choose(u32::MAX, self.size.0);
+        let widest = widest.min(finest.map_or(self.size.0, |r| self.size.0.div_ceil(r.by())));
         let small_width = widest.min(SMALL);
         let (small, scaled) = self.encoded(small_width, GOOD)?;
         if small.jpeg.len() > max_bytes {
@@ -188,7 +246,7 @@ impl Scaler {
 
     /// Worse, then smaller and worse.
     fn squeeze(
-        &self,
+        &mut self,
         scaled: &DynamicImage,
         bytes: usize,
         max_bytes: usize,
@@ -217,25 +275,44 @@ impl Scaler {
         Err(SnapshotError::DoesNotFit(max_bytes))
     }
 
-    fn encoded(&self, width: u32, quality: u8) -> Result<(Fitted, DynamicImage), SnapshotError> {
-        let scaled = self.scaled(width);
+    fn encoded(
+        &mut self,
+        width: u32,
+        quality: u8,
+    ) -> Result<(Fitted, DynamicImage), SnapshotError> {
+        let scaled = self.scaled(width)?;
         let jpeg = encode(&scaled, quality)?;
         Ok((fitted(jpeg, &scaled), scaled))
     }
 
-    /// Upright and of that width.
-    fn scaled(&self, width: u32) -> DynamicImage {
+    /// Upright and of that width, or of the largest there is.
+    fn scaled(&mut self, width: u32) -> Result<DynamicImage, SnapshotError> {
         let (full_width, full_height) = self.size;
-        let height = scale(full_height, f64::from(width) / f64::from(full_width.max(1))).max(1);
-        let mut picture = if width >= full_width {
-            self.picture.clone()
-        } else if is_on_side(self.orientation) {
-            self.picture.thumbnail_exact(height, width)
-        } else {
-            self.picture.thumbnail_exact(width, height)
+        let on_side = is_on_side(self.orientation);
+        let at = self.sizes.choose(width, full_width);
+        let picture = match self.picture.take() {
+            Some((decoded_at, picture)) if decoded_at == at => picture,
+            other => {
+                // One at a time.
+                drop(other);
+                decode(&self.jpeg, at)?
+            }
         };
-        picture.apply_orientation(self.orientation);
-        picture
+        let there = if on_side {
+            picture.height()
+        } else {
+            picture.width()
+        };
+        let width = width.min(there);
+        let height = scale(full_height, f64::from(width) / f64::from(full_width.max(1))).max(1);
+        let mut scaled = match (width >= there, on_side) {
+            (true, _) => picture.clone(),
+            (false, true) => picture.thumbnail_exact(height, width),
+            (false, false) => picture.thumbnail_exact(width, height),
+        };
+        self.picture = Some((at, picture));
+        scaled.apply_orientation(self.orientation);
+        Ok(scaled)
     }
 }
 

@@ -32,6 +32,16 @@ impl JpegHeader {
         u64::from(self.width) * u64::from(self.height)
     }
 
+    /// How many components it has.
+    pub fn parts(&self) -> usize {
+        self.components.len()
+    }
+
+    /// Whether it can be decoded at a part of its size.
+    pub fn is_reducible(&self) -> bool {
+        !self.progressive && matches!(self.parts(), 1 | 3)
+    }
+
     /// Estimated bytes that decoding takes: the picture, and for a progressive one all its
     /// coefficients too.
     pub fn memory(&self) -> u64 {
@@ -108,7 +118,7 @@ fn next_marker(bytes: &[u8]) -> Result<(u8, &[u8]), SnapshotError> {
 }
 
 /// A segment without its length, and what follows it.
-fn segment(bytes: &[u8]) -> Result<(&[u8], &[u8]), SnapshotError> {
+pub(super) fn segment(bytes: &[u8]) -> Result<(&[u8], &[u8]), SnapshotError> {
     let [high, low, rest @ ..] = bytes else {
         return Err(SnapshotError::Truncated);
     };
@@ -122,7 +132,7 @@ fn segment(bytes: &[u8]) -> Result<(&[u8], &[u8]), SnapshotError> {
         .ok_or(SnapshotError::Truncated)
 }
 
-fn frame(segment: &[u8]) -> Result<JpegHeader, SnapshotError> {
+pub(super) fn frame(segment: &[u8]) -> Result<JpegHeader, SnapshotError> {
     let [precision, h1, h0, w1, w0, count, components @ ..] = segment else {
         return Err(SnapshotError::Broken("a short frame header".to_owned()));
     };

@@ -180,7 +180,71 @@ fn the_memory_of_a_progressive_picture() {
     assert_eq!(read_header(&bomb(100, 100, 0xC0)).unwrap().memory(), 30_000);
 }
 
+/// What it should look like: the whole, scaled down by the same factor.
+fn assert_like_the_whole(jpeg: &[u8], name: &str) {
+    let whole = image::load_from_memory(jpeg).unwrap();
+    for reduction in [Reduction::Half, Reduction::Quarter, Reduction::Eighth] {
+        let small = reduced::decode(jpeg, reduction).unwrap();
+        let size = |pixels: u32| pixels.div_ceil(reduction.by());
+        assert_eq!(
+            small.dimensions(),
+            (size(whole.width()), size(whole.height())),
+            "{name} {reduction:?}"
+        );
+        let expected = whole
+            .thumbnail_exact(small.width(), small.height())
+            .to_rgb8();
+        let got = small.to_rgb8();
+        let (mut sum, mut count) = (0_u64, 0_u64);
+        for (a, b) in expected.as_raw().iter().zip(got.as_raw()) {
+            sum += u64::from(a.abs_diff(*b));
+            count += 1;
+        }
+        // Edges fall between pixels, and colours are as coarse as they were sent.
+        assert!(sum <= count * 6, "{name} {reduction:?}: {sum} of {count}");
+    }
+}
+
+#[test]
+fn a_part_of_the_size_looks_like_the_whole() {
+    for name in ["plain.jpg", "grey.jpg", "orientation_6.jpg"] {
+        assert_like_the_whole(&fixture(name), name);
+    }
+    // Sizes that fill no block; smooth, for thumbnails differ in what is finer than a pixel.
+    for (width, height) in [(161, 97), (8, 8), (1, 1), (640, 360)] {
+        let picture = RgbImage::from_fn(width, height, |x, y| {
+            let byte = |v: u32| u8::try_from(v % 256).unwrap();
+            Rgb([byte(x * 255 / width), byte(y * 255 / height), 90])
+        });
+        let jpeg = encode(&DynamicImage::ImageRgb8(picture), 95).unwrap();
+        assert_like_the_whole(&jpeg, &format!("{width}x{height}"));
+    }
+    let refused = reduced::decode(&fixture("progressive.jpg"), Reduction::Half);
+    assert_eq!(refused, Err(SnapshotError::Unusual("progressive")));
+    let refused = reduced::decode(&fixture("cmyk.jpg"), Reduction::Half);
+    assert!(matches!(refused, Err(SnapshotError::Unusual(_))));
+}
+
 proptest! {
+    #[test]
+    fn a_damaged_picture_is_reduced_without_a_panic(
+        at in 2_usize..2_000,
+        byte in any::<u8>(),
+        cut in 2_usize..2_000,
+    ) {
+        let mut jpeg = fixture("plain.jpg");
+        let (at, cut) = (at % jpeg.len(), cut % jpeg.len());
+        jpeg[at] = byte;
+        for reduction in [Reduction::Half, Reduction::Quarter, Reduction::Eighth] {
+            // Of a size that a header may have: the caller looks at that first.
+            let small = read_header(&jpeg).is_ok_and(|h| h.pixels() < 1_000_000);
+            if small {
+                let _ = reduced::decode(&jpeg, reduction);
+                let _ = reduced::decode(&jpeg[..cut.max(2)], reduction);
+            }
+        }
+    }
+
     #[test]
     fn any_bytes_make_no_panic(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = read_header(&tail);
