@@ -18,6 +18,10 @@ pub struct Now {
 impl Now {
     /// Reads both clocks.
     pub fn read() -> Self {
+        #[cfg(test)]
+        if let Some(now) = simulated::now() {
+            return now;
+        }
         Self {
             mono: Instant::now(),
             wall: SystemTime::now(),
@@ -50,6 +54,28 @@ pub fn rfc3339(at: SystemTime) -> String {
 pub fn epoch_ms(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Time that a test moves by hand, for everything that runs on its thread.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use std::cell::Cell;
+
+    use super::Now;
+
+    thread_local! {
+        static NOW: Cell<Option<Now>> = const { Cell::new(None) };
+    }
+
+    /// What clocks show on this thread; `None` = the machine's own.
+    pub(crate) fn now() -> Option<Now> {
+        NOW.get()
+    }
+
+    /// From now on clocks show this on this thread.
+    pub(crate) fn set(now: Option<Now>) {
+        NOW.set(now);
+    }
 }
 
 #[cfg(test)]

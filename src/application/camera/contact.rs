@@ -22,6 +22,7 @@ use crate::domain::camera::{
 use crate::domain::error::Fault;
 use crate::domain::gateway::CameraObserver;
 use crate::domain::stream::CameraId;
+use crate::util::time::Now;
 
 /// Asking what a camera speaks takes at most so long for each protocol.
 pub(super) const DETECT: Duration = Duration::from_secs(3);
@@ -155,7 +156,7 @@ impl Contact {
 
     /// Carries one request out. Ends by `deadline`.
     pub fn perform(&self, seat: &mut Seat, send: &Send, deadline: Instant) -> Outcome<QueryData> {
-        let asked = Instant::now();
+        let asked = Now::read().mono;
         let result = self.attempt(seat, send, deadline);
         if let DeviceRequest::Query(Query::Check) = &send.request {
             let report = self.report(result, asked.elapsed());
@@ -298,7 +299,7 @@ impl Contact {
         deadline: Instant,
     ) -> Result<bool, CameraError> {
         let address = CameraAddress::new(ip, self.place.port);
-        let deadline = deadline.min(Instant::now() + DETECT);
+        let deadline = deadline.min(Now::read().mono + DETECT);
         self.shared
             .parts
             .gateway

@@ -79,6 +79,16 @@ pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Login) 
     cameras.shared_book().place(&ask).unwrap();
 }
 
+/// Speaks RTSP; nobody looks what it was asked.
+pub(crate) fn rtsp() -> Arc<dyn RtspGateway> {
+    Arc::new(FakeRtsp(Asked::default()))
+}
+
+/// Fits pictures.
+pub(crate) fn pictures() -> Arc<dyn SnapshotMaker> {
+    Arc::new(FakePictures)
+}
+
 struct FakeGateway(Asked);
 
 impl CameraGateway for FakeGateway {

@@ -11,6 +11,8 @@ mod book;
 mod contact;
 mod directory;
 #[cfg(test)]
+mod explore;
+#[cfg(test)]
 pub(crate) mod fakes;
 mod guard;
 mod lane;

@@ -3,7 +3,7 @@
 //! does.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
@@ -16,6 +16,7 @@ use super::whereabouts::{Job, pick};
 use crate::domain::camera::CameraError;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::CameraId;
+use crate::util::time::Now;
 
 /// Longest that a host name is looked up.
 const LOOKUP: Duration = Duration::from_secs(3);
@@ -23,7 +24,7 @@ const LOOKUP: Duration = Duration::from_secs(3);
 impl CameraService {
     /// Hands a command over to where its host's name leads, now or when that is known.
     pub(super) fn by_name(&self, name: &str, job: Job, lane: bool) -> Result<(), Fault> {
-        let now = Instant::now();
+        let now = Now::read().mono;
         let routed = self.shared.whereabouts().route(name, job, lane, now)?;
         if routed.ask {
             let asking = Asking {
@@ -62,7 +63,7 @@ impl CameraService {
             },
             call: None,
             reply: bounded(1).0,
-            since: Instant::now(),
+            since: Now::read().mono,
         };
         let place = job.place.clone();
         if self.by_name(name, job, false).is_err() {
@@ -112,7 +113,7 @@ impl Asking {
     /// A name with one address that is none for a camera is no camera's name.
     fn look_up(&self, before: Option<IpAddr>) -> Result<IpAddr, CameraError> {
         let parts = &self.service.shared.parts;
-        let found = parts.names.lookup(&self.name, Instant::now() + LOOKUP)?;
+        let found = parts.names.lookup(&self.name, Now::read().mono + LOOKUP)?;
         let judged: Result<Vec<IpAddr>, Fault> =
             found.into_iter().map(|ip| parts.book.check(ip)).collect();
         let judged = judged.map_err(|fault| CameraError::NotSupported(fault.message))?;
@@ -125,7 +126,7 @@ impl Asking {
         let service = &self.service;
         loop {
             let ip = found.as_ref().ok().copied();
-            let now = Instant::now();
+            let now = Now::read().mono;
             let jobs = service.shared.whereabouts().take(&self.name, ip, now);
             if jobs.is_empty() {
                 return;

@@ -16,6 +16,7 @@ use crate::domain::gateway::StreamPlace;
 use crate::domain::patrol::TourId;
 use crate::domain::ptz::{Drive, Drives};
 use crate::domain::stream::CameraId;
+use crate::util::time::Now;
 
 /// A stop is remembered so long: rewinding reaches back two minutes, and what it brings is held
 /// for half a minute at most.
@@ -41,7 +42,7 @@ impl Sent {
         Self {
             age: Duration::ZERO,
             place: None,
-            received: Instant::now(),
+            received: Now::read().mono,
         }
     }
 

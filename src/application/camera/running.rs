@@ -74,6 +74,10 @@ pub(super) struct Start {
 
 /// Starts the thread `camera-<place>`.
 pub(super) fn start(start: Start) -> io::Result<()> {
+    #[cfg(test)]
+    let Some(start) = super::explore::take_lane(start) else {
+        return Ok(());
+    };
     let name = format!("camera-{}", start.contact.place());
     std::thread::Builder::new()
         .name(name)
@@ -82,7 +86,7 @@ pub(super) fn start(start: Start) -> io::Result<()> {
     Ok(())
 }
 
-struct Running {
+pub(super) struct Running {
     lane: Lane<QueryData>,
     policy: LanePolicy,
     contact: Arc<Contact>,
@@ -121,7 +125,7 @@ enum Event {
 }
 
 impl Running {
-    fn new(start: Start) -> Self {
+    pub(super) fn new(start: Start) -> Self {
         let (sender, answers) = bounded(ANSWERS);
         let policy = start.contact.policy();
         Self {
@@ -147,15 +151,10 @@ impl Running {
     fn run(mut self) {
         let mut inputs = self.inputs.clone();
         loop {
-            let quiet = self.lane.is_quiet() && self.waiting.is_empty();
-            let since = {
-                let mut since = self.flags.quiet();
-                *since = quiet.then(|| since.unwrap_or_else(Instant::now));
-                *since
-            };
+            let since = self.note_quiet();
             let idle_at = since.map(|since| since + IDLE);
-            if quiet
-                && (self.stopping || self.cut || idle_at.is_some_and(|at| Instant::now() >= at))
+            if since.is_some()
+                && (self.stopping || self.cut || idle_at.is_some_and(|at| Now::read().mono >= at))
             {
                 let place = self.contact.place();
                 if self
@@ -183,19 +182,7 @@ impl Running {
                     Err(_) => break,
                 },
                 recv(inputs) -> input => match input {
-                    Ok(Input::Command(command, host, reply)) => {
-                        self.waiting.insert(command.id, Waiting {
-                            camera: command.camera.clone(),
-                            reply,
-                            since: Instant::now(),
-                            kind: Kind::of(&command.order),
-                        });
-                        self.contact.named(&command.camera, &host);
-                        self.last_camera = command.camera.clone();
-                        Event::Command(command)
-                    }
-                    Ok(Input::Left(camera)) => Event::Left(camera),
-                    Ok(Input::Look) => Event::Look,
+                    Ok(input) => self.heard(input),
                     // What came before is finished.
                     Err(_) => {
                         inputs = never();
@@ -211,6 +198,33 @@ impl Running {
         // Nobody is left waiting, whatever happened.
         let fault = Fault::new(ErrorCode::NodeOffline, "the node is stopping");
         self.fail_all(&fault);
+    }
+
+    /// Since when nothing has been to do, for those outside; `None` while something is.
+    fn note_quiet(&self) -> Option<Instant> {
+        let quiet = self.lane.is_quiet() && self.waiting.is_empty();
+        let mut since = self.flags.quiet();
+        *since = quiet.then(|| since.unwrap_or_else(|| Now::read().mono));
+        *since
+    }
+
+    fn heard(&mut self, input: Input) -> Event {
+        match input {
+            Input::Command(command, host, reply) => {
+                let waiting = Waiting {
+                    camera: command.camera.clone(),
+                    reply,
+                    since: Now::read().mono,
+                    kind: Kind::of(&command.order),
+                };
+                self.waiting.insert(command.id, waiting);
+                self.contact.named(&command.camera, &host);
+                self.last_camera = command.camera.clone();
+                Event::Command(command)
+            }
+            Input::Left(camera) => Event::Left(camera),
+            Input::Look => Event::Look,
+        }
     }
 
     /// One turn of the machine. A bug in it must not leave the camera moving.
@@ -342,5 +356,40 @@ impl Running {
                 result: Err(fault.clone()),
             });
         }
+    }
+}
+
+/// For tests that take the thread's place: time and answers come when they say so.
+#[cfg(test)]
+impl Running {
+    /// Does all that is to be done now.
+    pub(super) fn catch_up(&mut self) {
+        loop {
+            let event = if let Ok((request, outcome)) = self.answers.try_recv() {
+                Event::Answer(request, outcome)
+            } else if let Ok(input) = self.inputs.try_recv() {
+                self.heard(input)
+            } else if self.deadline().is_some_and(|at| at <= Now::read().mono) {
+                Event::Time
+            } else {
+                break;
+            };
+            self.turn(event);
+            self.note_quiet();
+        }
+    }
+
+    /// When it has something to do by itself.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.lane.next_deadline()
+    }
+
+    /// What becomes of it when a turn of its machine panics.
+    pub(super) fn fail(&mut self) {
+        self.replace(Now::read());
+    }
+
+    pub(super) fn contact(&self) -> &Contact {
+        &self.contact
     }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -29,6 +29,7 @@ use crate::domain::figures::QueueFigure;
 use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
+use crate::util::time::Now;
 
 /// Commands that wait for a lane's thread, which takes microseconds for each. A full queue
 /// answers 30302 at once; a stop waits for a place, up to [`STOP_WAITS`].
@@ -136,7 +137,7 @@ impl CameraService {
             });
             let spot = place.as_ref().ok().zip(ip).map(|(place, ip)| place.at(ip));
             let mut lanes = shared.lanes();
-            lanes.overtaken.note(&call, spot, &order, Instant::now());
+            lanes.overtaken.note(&call, spot, &order, Now::read().mono);
         }
         let place = match place {
             Ok(place) => place,
@@ -158,7 +159,7 @@ impl CameraService {
             place,
             call: Some(call),
             reply,
-            since: Instant::now(),
+            since: Now::read().mono,
         };
         match &job.place.host {
             Host::Ip(ip) => {
@@ -200,13 +201,13 @@ impl CameraService {
         let mut command = job.command;
         command.age = command.age.saturating_add(job.since.elapsed());
         let mut input = Input::Command(command, host.clone(), job.reply);
-        let give_up = Instant::now() + STOP_WAITS;
+        let give_up = Now::read().mono + STOP_WAITS;
         loop {
             let (refused, queue, place) = {
                 let mut lanes = shared.lanes();
                 let place = lanes.find(wanted, port_is_said, &camera);
                 if let (Some(call), Input::Command(command, ..)) = (&call, &mut input) {
-                    let (order, now) = (&command.order, Instant::now());
+                    let (order, now) = (&command.order, Now::read().mono);
                     command.overtaken = lanes.overtaken.has(call, &place, order, now);
                     lanes.overtaken.note(call, Some(place), order, now);
                 }
@@ -247,7 +248,7 @@ impl CameraService {
                     input
                 }
             };
-            if Instant::now() >= give_up {
+            if Now::read().mono >= give_up {
                 return Err(Fault::new(
                     ErrorCode::InternalError,
                     "the camera's lane does not answer; the log says more",
