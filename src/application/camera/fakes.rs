@@ -203,6 +203,9 @@ impl FakeCamera {
             }));
         }
         assert_ne!(self.target.address.port, 666, "as the test asked");
+        if matches!(self.target.address.ip, IpAddr::V4(ip) if ip.octets()[2] == 8) {
+            return Err(CameraError::Unreachable("nobody is there".to_owned()));
+        }
         let line = format!("{} {what}", self.target.address);
         self.asked.lock().unwrap().push(line);
         Ok(())

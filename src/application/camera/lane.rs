@@ -148,6 +148,8 @@ pub struct Lane<D> {
     /// The cloud's line is down: nobody could send the stop.
     link_down: bool,
     closing: Option<Closing>,
+    /// `STOP_FAILED` was told of this camera, and `STOP_RECOVERED` is still to come.
+    announced: Option<CameraId>,
     out: Vec<Output<D>>,
 }
 
@@ -168,25 +170,33 @@ impl<D> Lane<D> {
             next_request: 1,
             link_down: false,
             closing: None,
+            announced: None,
             out: Vec::new(),
         }
     }
 
     /// A lane in place of one that has panicked while `moving` may have moved: they are stopped
-    /// by the first [`tick`](Self::tick). `first_request` is beyond every id of the old lane.
+    /// by the first [`tick`](Self::tick). `first_request` is beyond every id of the old lane;
+    /// `announced` is what that had [announced](Self::announced).
     pub fn after_panic(
         policy: LanePolicy,
         camera: &CameraId,
         moving: Drives,
         first_request: RequestId,
+        announced: Option<CameraId>,
         now: Now,
     ) -> Self {
         let mut lane = Self::new(policy);
         lane.next_request = first_request.0;
+        let failed = announced.is_some();
+        lane.announced = announced;
         for drive in moving.iter() {
             let motor = lane.motor(drive);
             motor.sent_on_its_way(camera);
             motor.stop(camera, None, now.mono);
+            if failed {
+                motor.had_failed();
+            }
         }
         lane
     }
@@ -339,6 +349,26 @@ impl<D> Lane<D> {
             && self.motors.iter().all(Motor::is_quiet)
     }
 
+    /// Nothing but a stop runs here, of what lss has not moved, and the camera has given no sign:
+    /// the lane may go if another camera must have its place.
+    pub fn tries_in_vain(&self) -> bool {
+        self.tour.is_none()
+            && self.control.is_none()
+            && self.queue.is_empty()
+            && self.query.is_none()
+            && self.queries.is_empty()
+            && Drive::ALL.into_iter().all(|drive| {
+                let motor = self.motors.get(drive);
+                !self.may_move(drive) && (motor.is_quiet() || motor.awaits_a_sign())
+            })
+            && self.motors.iter().any(Motor::awaits_a_sign)
+    }
+
+    /// The camera of which `STOP_FAILED` was told last, until it has recovered.
+    pub fn announced(&self) -> Option<&CameraId> {
+        self.announced.as_ref()
+    }
+
     /// Drives that may be moving, or have not obeyed yet.
     pub fn moving(&self) -> Drives {
         let mut drives = Drives::NONE;
@@ -394,7 +424,24 @@ impl<D> Lane<D> {
     fn turn(&mut self, now: Now) -> Vec<Output<D>> {
         self.due(now);
         self.dispatch(now);
+        self.tell_recovery();
         std::mem::take(&mut self.out)
+    }
+
+    /// However the last stop that had failed came to its end: under the id it was announced by.
+    fn tell_recovery(&mut self) {
+        if self.motors.iter().any(Motor::has_failed) {
+            return;
+        }
+        if let Some(camera) = self.announced.take() {
+            let moves = self.motors.iter().any(|motor| motor.moving.is_some());
+            let how = if moves {
+                "a newer movement has taken the place of the stop"
+            } else {
+                "the camera has obeyed the stop, or nothing of lss moves there any more"
+            };
+            self.tell(&camera, PtzEventKind::StopRecovered, how);
+        }
     }
 
     fn motor(&mut self, drive: Drive) -> &mut Motor {

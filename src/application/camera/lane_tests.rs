@@ -502,7 +502,75 @@ fn a_newer_move_ends_the_tries_of_a_stop_that_is_not_obeyed() {
     sim.quirks = Quirks::default();
     sim.pass(secs(2));
     assert!(sim.still() && sim.lane.is_quiet());
+    assert_eq!(
+        sim.ptz_kinds(),
+        [PtzEventKind::StopFailed, PtzEventKind::StopRecovered]
+    );
+}
+
+#[test]
+fn a_stop_of_what_lss_never_moved_ends_with_its_answer_where_no_camera_is() {
+    for manners in [Manners::Unreachable, Manners::Dead] {
+        let mut sim = Sim::new();
+        sim.manners = manners;
+        let stop = sim.stop();
+        sim.pass(secs(30));
+        assert!(sim.lane.tries_in_vain() && sim.reply(stop).is_none());
+        sim.pass(secs(30));
+        assert_eq!(sim.fault(stop), ErrorCode::Unavailable);
+        sim.pass(secs(5));
+        assert!(sim.lane.is_quiet() && sim.ptz.is_empty(), "{manners:?}");
+        sim.log();
+        sim.pass(secs(60));
+        assert!(sim.log().is_empty());
+    }
+    // One that is there and does not obey is tried on.
+    let mut sim = Sim::new();
+    sim.manners = Manners::Refuses(ErrorCode::InternalError);
+    sim.stop();
+    sim.pass(secs(61));
+    assert!(!sim.lane.tries_in_vain() && !sim.lane.is_quiet());
     assert_eq!(sim.ptz_kinds(), [PtzEventKind::StopFailed]);
+}
+
+#[test]
+fn recovery_is_told_under_the_id_that_was_announced() {
+    let mut sim = Sim::new();
+    sim.act(PtzAction::PanLeft, None);
+    sim.pass(ms(100));
+    sim.manners = Manners::Unreachable;
+    sim.stop();
+    sim.pass(secs(61));
+    assert_eq!(sim.ptz_kinds(), [PtzEventKind::StopFailed]);
+    sim.manners = Manners::Good { rtt: 20 };
+    sim.stop_as("another");
+    sim.pass(secs(11));
+    assert!(sim.still());
+    let told = sim.ptz.last().unwrap();
+    assert_eq!(told.kind, PtzEventKind::StopRecovered);
+    assert_eq!(told.camera, camera());
+}
+
+#[test]
+fn a_lane_that_takes_over_tells_the_recovery_of_what_the_old_one_announced() {
+    let now = Now::read();
+    let announced = Some(camera());
+    let lane = Lane::after_panic(
+        LanePolicy::default(),
+        &camera(),
+        Drives::ALL,
+        RequestId(100),
+        announced,
+        now,
+    );
+    let mut sim = Sim::around(lane, now);
+    sim.manners = Manners::Unreachable;
+    sim.tick();
+    sim.pass(secs(20));
+    assert!(sim.ptz.is_empty());
+    sim.manners = Manners::Good { rtt: 20 };
+    sim.pass(secs(25));
+    assert_eq!(sim.ptz_kinds(), [PtzEventKind::StopRecovered]);
 }
 
 #[test]
@@ -693,6 +761,7 @@ fn a_lane_after_a_panic_stops_what_moved() {
         &camera(),
         moving,
         RequestId(100),
+        None,
         now,
     );
     let mut sim = Sim::around(lane, now);

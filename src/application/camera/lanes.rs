@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -12,8 +13,10 @@ use super::running::{Flags, Input};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::CameraId;
 
-/// Most cameras that have a lane at a time.
+/// Most cameras that have a lane at a time, those not counted whose stop is tried in vain.
 const MAX_LANES: usize = 64;
+/// Places beyond those, for stops.
+const FOR_STOPS: usize = 64;
 
 /// Most ids of one camera that are remembered.
 const MAX_MOVERS: usize = 16;
@@ -43,25 +46,35 @@ impl Lanes {
         self.generations
     }
 
-    /// Room for one more: where there is none, the lane that has been quiet longest goes.
-    pub fn make_room(&mut self) -> Result<(), Fault> {
-        if self.map.len() < MAX_LANES {
+    /// Room for one more: where there is none, the lane that has been quiet longest goes. For a
+    /// stop there are more places, and then the lane goes that has longest tried in vain to stop
+    /// what lss has not moved, so that a stop always finds room.
+    pub fn make_room(&mut self, stop: bool) -> Result<(), Fault> {
+        let in_vain = |handle: &LaneHandle| handle.flags.in_vain_since();
+        let vain = self.map.values().filter(|h| in_vain(h).is_some()).count();
+        let all = self.map.len();
+        if all - vain < MAX_LANES && all < MAX_LANES + FOR_STOPS {
             return Ok(());
         }
+        if self.let_oldest_go(|handle| handle.flags.quiet_since())
+            || (stop && (all < MAX_LANES + FOR_STOPS || self.let_oldest_go(in_vain)))
+        {
+            return Ok(());
+        }
+        Err(Fault::new(
+            ErrorCode::NodeBusy,
+            format!("{MAX_LANES} cameras are being steered already"),
+        ))
+    }
+
+    /// Its thread sees the queue cut, finishes what came in between, and ends.
+    fn let_oldest_go(&mut self, since: impl Fn(&LaneHandle) -> Option<Instant>) -> bool {
         let oldest = self
             .map
             .iter()
-            .filter_map(|(place, handle)| Some((handle.flags.quiet_since()?, *place)))
+            .filter_map(|(place, handle)| Some((since(handle)?, *place)))
             .min_by_key(|(since, _)| *since);
-        let Some((_, place)) = oldest else {
-            return Err(Fault::new(
-                ErrorCode::NodeBusy,
-                format!("{MAX_LANES} cameras are being steered already"),
-            ));
-        };
-        // Its thread sees the queue cut, finishes what came in between, and ends.
-        self.map.remove(&place);
-        Ok(())
+        oldest.is_some_and(|(_, place)| self.map.remove(&place).is_some())
     }
 
     /// Takes a lane out, unless its place has another one by now.

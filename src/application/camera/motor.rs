@@ -60,8 +60,10 @@ struct Halt {
     waits_for: Option<RequestId>,
     /// After a movement whose answer was lost: it may move, whatever else we know.
     echo: bool,
-    /// `STOP_FAILED` was told.
-    announced: bool,
+    /// Some try has had an answer: the camera is there.
+    answered: bool,
+    /// It has failed, and is tried more seldom.
+    failed: bool,
     /// Whose step this is, until its success or first failure was reported.
     tour: Option<TourNumber>,
 }
@@ -83,8 +85,8 @@ pub(super) struct Try {
 /// What became of a stop.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StopEnd {
-    /// The camera stands still. `recovered`: after `STOP_FAILED` had been told.
-    Obeyed { recovered: bool },
+    /// The camera stands still.
+    Obeyed,
     /// The camera has accepted it, but it must be sent again.
     Accepted,
     /// Tried again.
@@ -214,7 +216,8 @@ impl Motor {
                     yields_to: None,
                     waits_for: None,
                     echo: false,
-                    announced: false,
+                    answered: false,
+                    failed: false,
                     tour,
                 });
             }
@@ -301,14 +304,13 @@ impl Motor {
             halt.since = now;
             return match out.behind {
                 None => {
-                    let recovered = halt.announced;
                     if std::mem::take(&mut self.lost_move) {
                         self.echo = Some((now + ECHO, halt.camera.clone()));
                     }
                     self.halt = None;
                     self.moving = None;
                     self.on_its_way = None;
-                    StopEnd::Obeyed { recovered }
+                    StopEnd::Obeyed
                 }
                 Some(request) if unanswered == Some(request) => {
                     halt.waits_for = Some(request);
@@ -320,6 +322,7 @@ impl Motor {
                 }
             };
         };
+        halt.answered |= fault.code != ErrorCode::Unavailable;
         if fault.code == ErrorCode::ValidationFailed {
             let [stop, zero] = &mut halt.unsupported;
             match out.way {
@@ -337,7 +340,7 @@ impl Motor {
             return StopEnd::Hopeless;
         }
         halt.way = out.way.other();
-        let pace = if halt.announced || no_right {
+        let pace = if halt.failed || no_right {
             SLOW_PACE
         } else {
             let step = halt.tries.min(PACE.len() - 1);
@@ -346,11 +349,6 @@ impl Motor {
         halt.tries += 1;
         halt.next_try = Some((out.sent_at + pace).max(now));
         StopEnd::Failing
-    }
-
-    /// Whose camera is being stopped.
-    pub(super) fn halted_camera(&self) -> Option<&CameraId> {
-        self.halt.as_ref().map(|h| &h.camera)
     }
 
     /// Whose step this halt is, if that was not told yet.
@@ -447,22 +445,39 @@ impl Motor {
                 .is_some_and(|m| m.repeat_at.take_if(|at| *at <= now).is_some())
     }
 
-    /// A stop has been out of obedience for too long: told once; the camera to tell of.
-    pub(super) fn take_failed(&mut self, now: Instant) -> Option<CameraId> {
+    /// A stop has been out of obedience for too long: the camera to tell of, once. Where nothing
+    /// of ours can be running (`runs`) and the camera is not there, the stop ends instead.
+    pub(super) fn take_failed(&mut self, runs: bool, now: Instant) -> Option<CameraId> {
         let halt = self.halt.as_mut()?;
-        if halt.announced || now < halt.since + STOP_FAILS {
+        if halt.failed || now < halt.since + STOP_FAILS {
             return None;
         }
-        halt.announced = true;
+        if !runs && !halt.answered {
+            self.halt = None;
+            return None;
+        }
+        halt.failed = true;
         if let Some(next) = &mut halt.next_try {
             *next = (*next).max(now);
         }
         Some(halt.camera.clone())
     }
 
-    /// Whether `STOP_FAILED` was told of this drive and it has not obeyed since.
+    /// Whether a stop of this drive has failed and is tried on.
     pub(super) fn has_failed(&self) -> bool {
-        self.halt.as_ref().is_some_and(|h| h.announced)
+        self.halt.as_ref().is_some_and(|h| h.failed)
+    }
+
+    /// The stop under way is one that had failed before, in a lane that this one replaces.
+    pub(super) fn had_failed(&mut self) {
+        if let Some(halt) = &mut self.halt {
+            halt.failed = true;
+        }
+    }
+
+    /// Whether all that is done here is to try a stop that nobody has answered yet.
+    pub(super) fn awaits_a_sign(&self) -> bool {
+        self.halt.as_ref().is_some_and(|h| !h.answered && !h.failed)
     }
 
     /// Begins to stop the drive once more, if that is due.
@@ -494,7 +509,7 @@ impl Motor {
                 if self.trying.is_none() {
                     also(halt.next_try);
                 }
-                if !halt.announced {
+                if !halt.failed {
                     also(Some(halt.since + STOP_FAILS));
                 }
             }

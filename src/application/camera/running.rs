@@ -47,19 +47,39 @@ pub(super) struct Flags {
     pub stopping: AtomicBool,
     /// Set inside: something moves by a manual command of the cloud.
     pub moves_for_cloud: AtomicBool,
-    quiet_since: Mutex<Option<Instant>>,
+    rest: Mutex<Rest>,
+}
+
+/// Since when a lane may go.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    quiet: Option<Instant>,
+    in_vain: Option<Instant>,
 }
 
 impl Flags {
     /// Since when the lane has had nothing to do; `None` while it has.
     pub fn quiet_since(&self) -> Option<Instant> {
-        *self.quiet()
+        self.rest().quiet
     }
 
-    fn quiet(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.quiet_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Since when it has tried nothing but a stop of what lss has not moved, at a camera that
+    /// gives no sign; `None` while it does anything else.
+    pub fn in_vain_since(&self) -> Option<Instant> {
+        self.rest().in_vain
+    }
+
+    /// Notes how the lane is; since when it has been quiet.
+    fn note(&self, quiet: bool, in_vain: bool) -> Option<Instant> {
+        let mut rest = self.rest();
+        let since = |before: Option<Instant>| before.unwrap_or_else(|| Now::read().mono);
+        rest.quiet = quiet.then(|| since(rest.quiet));
+        rest.in_vain = in_vain.then(|| since(rest.in_vain));
+        rest.quiet
+    }
+
+    fn rest(&self) -> std::sync::MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,6 +123,7 @@ pub(super) struct Running {
     /// For the lane that takes over after a panic.
     moving: Drives,
     next_request: RequestId,
+    announced: Option<CameraId>,
     last_camera: CameraId,
     _alive: Sender<()>,
 }
@@ -144,6 +165,7 @@ impl Running {
             cut: false,
             moving: Drives::NONE,
             next_request: RequestId(1),
+            announced: None,
             _alive: start.alive,
         }
     }
@@ -151,7 +173,14 @@ impl Running {
     fn run(mut self) {
         let mut inputs = self.inputs.clone();
         loop {
-            let since = self.note_quiet();
+            let since = self.note_rest();
+            if self.cut && self.lane.tries_in_vain() {
+                self.fail_all(&Fault::new(
+                    ErrorCode::Unavailable,
+                    "the camera was not reached, and gave its place to the stop of another one",
+                ));
+                break;
+            }
             let idle_at = since.map(|since| since + IDLE);
             if since.is_some()
                 && (self.stopping || self.cut || idle_at.is_some_and(|at| Now::read().mono >= at))
@@ -200,12 +229,10 @@ impl Running {
         self.fail_all(&fault);
     }
 
-    /// Since when nothing has been to do, for those outside; `None` while something is.
-    fn note_quiet(&self) -> Option<Instant> {
+    /// Says how the lane is to those outside; since when it has been quiet.
+    fn note_rest(&self) -> Option<Instant> {
         let quiet = self.lane.is_quiet() && self.waiting.is_empty();
-        let mut since = self.flags.quiet();
-        *since = quiet.then(|| since.unwrap_or_else(|| Now::read().mono));
-        *since
+        self.flags.note(quiet, self.lane.tries_in_vain())
     }
 
     fn heard(&mut self, input: Input) -> Event {
@@ -261,6 +288,7 @@ impl Running {
             self.perform(out);
             self.moving = self.lane.moving();
             self.next_request = self.lane.next_request();
+            self.announced = self.lane.announced().cloned();
             let moves = self.lane.moves_for_cloud();
             self.moves_for_cloud(moves);
         } else {
@@ -295,7 +323,14 @@ impl Running {
         // Beyond what the broken turn may have given out.
         let next = RequestId(self.next_request.0 + 1_000);
         // What the broken turn may have set in motion is not known: everything is stopped.
-        self.lane = Lane::after_panic(self.policy, &self.last_camera, Drives::ALL, next, now);
+        self.lane = Lane::after_panic(
+            self.policy,
+            &self.last_camera,
+            Drives::ALL,
+            next,
+            self.announced.take(),
+            now,
+        );
         self.next_request = next;
         let mut out = Vec::new();
         if self.link_down {
@@ -375,7 +410,7 @@ impl Running {
                 break;
             };
             self.turn(event);
-            self.note_quiet();
+            self.note_rest();
         }
     }
 

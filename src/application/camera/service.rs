@@ -220,7 +220,7 @@ impl CameraService {
                 }
                 let handle = match lanes.map.get_mut(&place) {
                     Some(handle) => handle,
-                    None => self.start_lane(&mut lanes, place, &camera, &host)?,
+                    None => self.start_lane(&mut lanes, place, &camera, &host, urgent)?,
                 };
                 let overtaken = matches!(&input, Input::Command(command, ..) if command.overtaken);
                 if moves && !overtaken {
@@ -447,6 +447,7 @@ impl CameraService {
         place: Spot,
         camera: &CameraId,
         host: &Host,
+        stop: bool,
     ) -> Result<&'a mut LaneHandle, Fault> {
         let shared = &self.shared;
         let alive = shared
@@ -457,7 +458,7 @@ impl CameraService {
         let Some(alive) = alive.filter(|_| !shared.stopping.load(Ordering::Relaxed)) else {
             return Err(Fault::new(ErrorCode::NodeOffline, "the node is stopping"));
         };
-        lanes.make_room()?;
+        lanes.make_room(stop)?;
         let generation = lanes.next_generation();
         let (queue, inputs) = bounded(MAX_WAITING);
         let flags = Arc::new(Flags::default());

@@ -112,6 +112,24 @@ fn quiet_lanes_make_room_and_moving_ones_do_not() {
     assert!(cameras.ended().recv_timeout(SOON).is_err());
 }
 
+#[test]
+fn stops_where_no_camera_is_leave_room_for_every_other_stop() {
+    let (cameras, _, _) = fakes::cameras();
+    let stop = |net: u8, number: u8| {
+        let host = format!("192.168.{net}.{number}");
+        let ask = called(Some(&format!("c_{net}_{number}")), Some(&host), true);
+        cameras.submit(&ask, Origin::Rest, Sent::now(), order(PtzAction::Stop))
+    };
+    let mut waiting: Vec<_> = (1..=200).map(|number| stop(8, number).unwrap()).collect();
+    assert!(cameras.lanes() <= 128);
+    // Who had to make room was told so.
+    let first = waiting.remove(0).recv_timeout(SOON).unwrap();
+    assert_eq!(first.result.unwrap_err().code, ErrorCode::Unavailable);
+    let other = stop(7, 1).unwrap().recv_timeout(SOON).unwrap();
+    assert!(other.result.is_ok());
+    cameras.shut_down();
+}
+
 /// A camera by an id or none, and a host or none, with or without a login.
 fn called(id: Option<&str>, host: Option<&str>, login: bool) -> CameraAsk {
     CameraAsk {

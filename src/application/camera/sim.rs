@@ -126,6 +126,23 @@ impl Sim {
         self.aged(origin, order, Duration::ZERO)
     }
 
+    /// A stop by another id of the same camera.
+    pub(super) fn stop_as(&mut self, id: &str) {
+        self.commands += 1;
+        let outputs = self.lane.command(
+            Command {
+                id: CommandId(self.commands),
+                camera: Id::parse("cameraId", id).unwrap(),
+                origin: Origin::Ably,
+                age: Duration::ZERO,
+                overtaken: false,
+                order: Order::Stop(Drives::ALL),
+            },
+            self.now,
+        );
+        self.perform(outputs);
+    }
+
     pub(super) fn aged(&mut self, origin: Origin, order: Order, age: Duration) -> u64 {
         self.commands += 1;
         let outputs = self.lane.command(

@@ -1,7 +1,7 @@
 //! What the time does to the lane.
 
 use super::{Abandoned, Lane, MAX_ABANDONED, busy, no_answer, stopping};
-use crate::application::camera::motor::{Motor, STOP_FAILS};
+use crate::application::camera::motor::STOP_FAILS;
 use crate::application::camera::order::{CommandId, Outcome};
 use crate::application::camera::waiting::{Ends, Source, Waiting, Wanted};
 use crate::domain::error::{ErrorCode, Fault};
@@ -113,10 +113,11 @@ impl<D> Lane<D> {
             }
         }
         self.motor(drive).echo(now.mono);
-        let failed_before = self.motors.iter().any(Motor::has_failed);
-        if let Some(camera) = self.motor(drive).take_failed(now.mono)
-            && !failed_before
+        let runs = self.may_move(drive);
+        if let Some(camera) = self.motor(drive).take_failed(runs, now.mono)
+            && self.announced.is_none()
         {
+            self.announced = Some(camera.clone());
             self.tell(
                 &camera,
                 PtzEventKind::StopFailed,

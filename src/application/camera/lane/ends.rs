@@ -1,11 +1,11 @@
 //! What the end of a request does to the lane.
 
 use super::{Abandoned, Flight, Lane};
-use crate::application::camera::motor::{Motor, MoveEnd, StopEnd};
+use crate::application::camera::motor::{MoveEnd, StopEnd};
 use crate::application::camera::order::{Outcome, RequestId, Success};
 use crate::application::camera::waiting::Source;
 use crate::domain::error::Fault;
-use crate::domain::ptz::{Drive, PtzEventKind};
+use crate::domain::ptz::Drive;
 use crate::util::time::Now;
 
 impl<D> Lane<D> {
@@ -107,7 +107,6 @@ impl<D> Lane<D> {
     pub(super) fn stop_ended(&mut self, drive: Drive, fault: Option<&Fault>, now: Now) {
         let unanswered = self.control.as_ref().map(|f| f.request);
         let motor = self.motor(drive);
-        let camera = motor.halted_camera().cloned();
         let tour = motor.halted_tour();
         match motor.stop_ended(fault, unanswered, now.mono) {
             StopEnd::Probed => {}
@@ -133,19 +132,9 @@ impl<D> Lane<D> {
                 self.stop_done(drive, Ok(false));
                 self.tour_heard(tour, None, now);
             }
-            StopEnd::Obeyed { recovered } => {
+            StopEnd::Obeyed => {
                 self.stop_done(drive, Ok(false));
                 self.tour_heard(tour, None, now);
-                if recovered
-                    && !self.motors.iter().any(Motor::has_failed)
-                    && let Some(camera) = camera
-                {
-                    self.tell(
-                        &camera,
-                        PtzEventKind::StopRecovered,
-                        "the camera has obeyed the stop",
-                    );
-                }
             }
         }
     }

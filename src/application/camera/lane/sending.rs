@@ -119,7 +119,7 @@ impl<D> Lane<D> {
 
     /// Whether something that this lane has set in motion may be running: what was taken, what is
     /// unanswered, and what was given up on.
-    fn may_move(&self, drive: Drive) -> bool {
+    pub(super) fn may_move(&self, drive: Drive) -> bool {
         self.motors.get(drive).runs_for_us()
             || self
                 .control
