@@ -46,7 +46,12 @@ pub fn ffmpeg(look: &FfmpegLook) -> Vec<Check> {
         );
         Check::warn("ffmpeg", words, "use FFmpeg 9.0 or newer")
     } else {
-        Check::pass("ffmpeg", format!("{version} sends WHIP"))
+        // Nothing to be done about it here; whoever orders streams with a bearer should know.
+        let words = format!(
+            "{version} sends WHIP; its muxer follows an endpoint's redirects to any host, a bearer \
+             (-authorization) included"
+        );
+        Check::pass("ffmpeg", words)
     };
     let mut checks = vec![
         main.with("path", Datum::Text(path))

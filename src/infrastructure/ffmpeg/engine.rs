@@ -299,6 +299,9 @@ impl Engine for FfmpegEngine {
                 for note in &judged.notes {
                     log::info!(task:% = spec.task_id; "ffmpegCommand: {note}");
                 }
+                for warning in &judged.warnings {
+                    log::warn!(task:% = spec.task_id; "ffmpegCommand: {warning}");
+                }
                 Ok(judged.launch)
             }
         }

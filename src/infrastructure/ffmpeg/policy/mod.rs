@@ -36,7 +36,14 @@ pub struct Judged {
     pub launch: Launch,
     /// What was changed about it, for the log; carries no value.
     pub notes: Vec<String>,
+    /// What it lays open, for the log.
+    pub warnings: Vec<&'static str>,
 }
+
+/// Of a bearer that FFmpeg's own muxer sends (seen with 9.0: 301, 302, 307 and a foreign `Location`
+/// are followed, the bearer goes along, and no option forbids it).
+const BEARER_TRAVELS: &str = "FFmpeg's whip muxer follows redirects of the WHIP endpoint to any host and \
+    sends the bearer (-authorization) along: give one only to endpoints that are trusted not to redirect";
 
 /// Judges `text` for the task `spec`. Refusals are 20005, name the option, and show no value.
 pub fn judge(
@@ -123,6 +130,7 @@ impl Judge<'_> {
             mode_reason.push_str("; ");
             mode_reason.push_str(note);
         }
+        let has_bearer = self.bearer.is_some();
         Ok(Judged {
             launch: Launch {
                 mode: TaskMode::Prebuilt,
@@ -133,6 +141,11 @@ impl Judge<'_> {
                 whip_bearer: self.bearer.take(),
             },
             notes: std::mem::take(&mut self.notes),
+            warnings: if has_bearer {
+                vec![BEARER_TRAVELS]
+            } else {
+                Vec::new()
+            },
         })
     }
 

@@ -68,6 +68,7 @@ fn the_specs_template_is_mended() {
     );
     assert_eq!(judged.launch.mode, TaskMode::Prebuilt);
     assert!(!judged.launch.ends_by_nature);
+    assert!(judged.warnings.is_empty());
     let notes = judged.notes.join("\n");
     for name in [
         "-reconnect dropped",
@@ -116,6 +117,7 @@ fn the_bearer_is_kept_for_our_own_delete() {
         "canary-token"
     );
     assert_eq!(crate::util::secret::mask("x canary-token y"), "x *** y");
+    assert!(judged.warnings[0].contains("redirects"));
     assert!(
         !words(&judged).contains(&"-ar".to_owned()),
         "copied sound is not touched"
