@@ -27,8 +27,12 @@ pub enum Cause {
     WhipGone,
     /// The session failed: 400, bad answer, consent lost, peer closed.
     WhipStream,
-    /// Bad option, refused codec, B-frames: no retry mends it.
+    /// An option, an encoder, a filter that was refused before any input was opened: the order's own
+    /// fault, so no retry mends it.
     BadCommand,
+    /// What the source sends can't go out as ordered, or the output could not be set up, for a cause
+    /// that only this try may have: another one may find a picture where this one found none.
+    StreamRefused,
     /// No FFmpeg, or one without the whip muxer.
     EngineMissing,
     /// The process could not be started.
@@ -41,7 +45,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SourceUnreachable,
         Self::SourceAuth,
         Self::SourceStream,
@@ -52,6 +56,7 @@ impl Cause {
         Self::WhipGone,
         Self::WhipStream,
         Self::BadCommand,
+        Self::StreamRefused,
         Self::EngineMissing,
         Self::EngineStart,
         Self::EngineCrash,
@@ -68,7 +73,7 @@ impl Cause {
             Self::WhipUnreachable | Self::WhipUplink => ErrorCode::WhipConnFailed,
             Self::WhipAuth => ErrorCode::WhipAuthFailed,
             Self::WhipGone | Self::WhipStream => ErrorCode::WhipStreamError,
-            Self::BadCommand => ErrorCode::TaskStartFailed,
+            Self::BadCommand | Self::StreamRefused => ErrorCode::TaskStartFailed,
             Self::EngineMissing => ErrorCode::FfmpegNotFound,
             Self::EngineStart => ErrorCode::FfmpegStartFail,
             Self::EngineCrash => ErrorCode::FfmpegCrash,
@@ -98,6 +103,7 @@ impl Cause {
             Self::WhipGone => "whip_gone",
             Self::WhipStream => "whip_stream",
             Self::BadCommand => "bad_command",
+            Self::StreamRefused => "stream_refused",
             Self::EngineMissing => "engine_missing",
             Self::EngineStart => "engine_start",
             Self::EngineCrash => "engine_crash",

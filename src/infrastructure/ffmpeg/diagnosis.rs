@@ -56,6 +56,17 @@ pub(super) enum Weight {
     Definite,
 }
 
+/// What the lines so far show of how to read the next ones.
+#[derive(Debug, Default)]
+struct Heard {
+    /// A line has told how loud it is. One that has not been told to (another log level, a wrapper
+    /// around it) tells of nothing: then the words alone decide.
+    levels: bool,
+    /// FFmpeg has told of an input that it has opened: what is refused from now on may be refused
+    /// for what that input sent.
+    input_open: bool,
+}
+
 /// Reads one run's stderr.
 #[derive(Debug)]
 pub struct Classifier {
@@ -63,9 +74,7 @@ pub struct Classifier {
     session_up: bool,
     found: Option<(Weight, Diagnosis)>,
     frozen: bool,
-    /// A line has told how loud it is. One that has not been told to (another log level, a wrapper
-    /// around it) tells of nothing: then the words alone decide.
-    levels: bool,
+    heard: Heard,
     /// The last line of the network layer, which names no side: the line after it does.
     network: Option<&'static str>,
     /// What the RTSP reader complained of; decisive only with what follows.
@@ -92,7 +101,7 @@ impl Classifier {
             session_up: false,
             found: None,
             frozen: false,
-            levels: false,
+            heard: Heard::default(),
             network: None,
             rtsp: None,
             http_status: None,
@@ -115,7 +124,7 @@ impl Classifier {
     pub fn line(&mut self, line: &str) -> Option<Signal> {
         let line = Line::parse(line);
         self.session.line(&line);
-        self.levels |= line.has_level();
+        self.heard.levels |= line.has_level();
         if (line.is_whip() || self.is_bare(&line)) && line.text.contains("Muxer state=") {
             let first = !self.session_up;
             self.session_up = true;
@@ -131,7 +140,15 @@ impl Classifier {
         if self.is_loud(&line) {
             self.last_error = Some(line.text.to_owned());
         }
+        self.heard.input_open |= line.text.starts_with("Input #");
         let (weight, cause, detail) = self.judge(&line)?;
+        // Only what is proven to be the order's own fault is given up for good.
+        let cause = match cause {
+            Cause::BadCommand if self.heard.input_open || weight == Weight::Vague => {
+                Cause::StreamRefused
+            }
+            other => other,
+        };
         let diagnosis = Diagnosis {
             cause,
             detail: shown(&detail, MAX_DETAIL),
@@ -202,12 +219,12 @@ impl Classifier {
 
     /// An error by its level; where no line has one, any line.
     fn is_loud(&self, line: &Line<'_>) -> bool {
-        line.is_error() || (!self.levels && !line.has_level())
+        line.is_error() || (!self.heard.levels && !line.has_level())
     }
 
     /// Without a name in front, from an FFmpeg that names nobody and no level.
     fn is_bare(&self, line: &Line<'_>) -> bool {
-        !self.levels && line.context.is_empty()
+        !self.heard.levels && line.context.is_empty()
     }
 
     /// What a line says, if it says something.

@@ -212,6 +212,40 @@ fn where_levels_are_printed_a_bare_line_is_a_cameras_text() {
     assert_eq!(failed(&lines, 0).cause, Cause::SourceStream);
 }
 
+#[test]
+fn only_the_orders_own_fault_is_permanent() {
+    // A picture that comes late, copied: vague, and another try may find it.
+    let late = [
+        "[out#0/whip @ 0x1] [error] Could not write header (incorrect codec parameters ?): Invalid argument",
+    ];
+    assert_eq!(failed(&late, 234).cause, Cause::StreamRefused);
+    // An RTSP redirect.
+    let redirect = [
+        "[rtsp @ 0x1] [error] Protocol 'rtsp' not on whitelist 'tcp'!",
+        "[in#0 @ 0x1] [error] Error opening input: Invalid argument",
+    ];
+    assert_eq!(failed(&redirect, 234).cause, Cause::SourceStream);
+    // An answer whose first candidate is TCP.
+    let tcp = [
+        "[WHIP muxer @ 0x1] [error] Protocol tcp is not supported by RTC, choose udp, line 12 a=candidate:1 1 tcp of v=0",
+        "[out#0/whip @ 0x1] [error] Could not write header (incorrect codec parameters ?): Invalid data found when processing input",
+    ];
+    assert_eq!(failed(&tcp, 183).cause, Cause::WhipStream);
+    for words in [
+        "[whip @ 0x1] [error] whip muxer supports only codec h264 for type video",
+        "[WHIP muxer @ 0x1] [error] Unsupported B frames by RTC",
+        "[vost#0:0 @ 0x1] [error] Unknown encoder 'x'",
+    ] {
+        assert_eq!(failed(&[words], 234).cause, Cause::BadCommand, "{words}");
+        let opened = ["[info] Input #0, rtsp, from 'rtsp://***':", words];
+        assert_eq!(failed(&opened, 234).cause, Cause::StreamRefused, "{words}");
+    }
+    for cause in [Cause::StreamRefused, Cause::SourceStream, Cause::WhipStream] {
+        assert!(!cause.is_permanent());
+    }
+    assert_eq!(Cause::StreamRefused.code(), Cause::BadCommand.code());
+}
+
 fn failed(lines: &[&str], code: i32) -> Diagnosis {
     let end = End {
         code: Some(code),

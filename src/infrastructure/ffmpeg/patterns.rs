@@ -106,7 +106,7 @@ pub(super) fn network(text: &str) -> Option<&'static str> {
 
 /// Refusals that no retry mends: options, codecs, filters. For lines of level error.
 pub(super) fn bad_command(line: &Line<'_>) -> Option<(Weight, Cause, String)> {
-    const REFUSALS: [&str; 30] = [
+    const REFUSALS: [&str; 29] = [
         "Unrecognized option",
         "Option not found",
         "Missing argument for option",
@@ -133,7 +133,6 @@ pub(super) fn bad_command(line: &Line<'_>) -> Option<(Weight, Cause, String)> {
         "Error initializing filters",
         "Error initializing the muxer",
         "Error while opening encoder",
-        "not on whitelist",
         "Protocol not found",
         "Error setting profile",
         "Error setting preset",
@@ -149,6 +148,16 @@ pub(super) fn bad_command(line: &Line<'_>) -> Option<(Weight, Cause, String)> {
     if text.contains("matches no streams") {
         let words = "the source has no such stream: no picture?";
         return Some((Weight::Definite, Cause::SourceStream, words.to_owned()));
+    }
+    // Only inputs have such a list, and ours name what the URL's own scheme needs.
+    if text.contains("not on whitelist") {
+        let words = "the source leads elsewhere by a protocol that it may not use: a redirect?";
+        return Some((Weight::Definite, Cause::SourceStream, words.to_owned()));
+    }
+    if text.contains("is not supported by RTC, choose udp") {
+        let words = "the WHIP endpoint names a media path over TCP first, which FFmpeg's muxer \
+                     can't take";
+        return Some((Weight::Definite, Cause::WhipStream, words.to_owned()));
     }
     let option = text.starts_with("Option ") && text.trim_end().ends_with("not found.");
     let range = text.starts_with("Value ") && text.contains("out of range");
