@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LanePolicy;
-use super::accounts::Use;
 use super::address::Host;
 use super::book::{Spot, Tried};
 use super::directory::Target;
 use super::guard::Purpose;
 use super::login::Login;
-use super::login_ladder::{Errand, Ladder, Rung};
-use super::order::{DeviceRequest, Done, Outcome, PresetOrder, Query, Send};
+use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
+use super::order::{DeviceRequest, Done, Outcome, Query, Send};
 use super::service::Shared;
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Credentials, Picture,
@@ -346,29 +345,14 @@ impl Contact {
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
         let mut ladder = self.ladder(ip, &send.request);
-        let is_stop = matches!(send.request, DeviceRequest::Stop { .. });
-        let (mut first, mut refused) = (None, None);
         while let Some(login) = ladder.next() {
-            let (rung, result) = self.climb(seat, (ip, protocol), &login, send, deadline);
-            ladder.told(rung);
-            let error = match (rung, result) {
-                (Rung::Answered, Err(error)) => {
-                    // A refused login sets the pace of what comes next, whatever another has met
-                    // with: each more try of it counts towards a lock.
-                    return Err(match refused {
-                        Some(refused) if is_stop || !error.may_have_acted() => refused,
-                        _ => error,
-                    });
-                }
+            match self.climb(seat, (ip, protocol), &login, send, deadline) {
                 (_, Ok(done)) => return Ok(done),
-                (_, Err(error)) => error,
-            };
-            if rung == Rung::Refused {
-                refused.get_or_insert_with(|| error.clone());
+                (None, Err(error)) => return Err(ladder.failed(error)),
+                (Some(rung), Err(error)) => ladder.told(rung, error),
             }
-            first.get_or_insert(error);
         }
-        match first {
+        match ladder.spent() {
             Some(error) => Err(error),
             None => {
                 let device = self.device(seat, ip, protocol, None);
@@ -380,26 +364,20 @@ impl Contact {
     /// The logins that a request may be sent with.
     fn ladder(&self, ip: IpAddr, request: &DeviceRequest) -> Ladder {
         let (book, camera) = (&self.shared.parts.book, self.camera());
-        match request {
-            DeviceRequest::Stop { .. } => {
-                let in_force = self.in_force().map(|now| now.login);
-                let known = book.taken_logins(&camera, ip, Use::Control);
-                Ladder::new(Errand::Stop, in_force, known)
-            }
+        let errand = Errand::of(request);
+        let known = match errand {
+            Errand::Stop => book.taken_logins(&camera, ip, use_of(request)),
             // Who asks whether a login is right does not want to hear of another.
-            DeviceRequest::Query(Query::Check | Query::DeviceInfo | Query::OnvifProbe) => {
-                let said = book.said_login(&camera, ip).map(|login| vec![login]);
-                let known = said.unwrap_or_else(|| book.logins(&camera, ip, Use::View));
-                Ladder::new(Errand::Judge, None, known)
-            }
-            request => {
-                let known = book.logins(&camera, ip, use_of(request));
-                Ladder::new(Errand::Other, None, known)
-            }
-        }
+            Errand::Judge => match book.said_login(&camera, ip) {
+                Some(said) => vec![said],
+                None => book.logins(&camera, ip, use_of(request)),
+            },
+            Errand::Other => book.logins(&camera, ip, use_of(request)),
+        };
+        Ladder::new(errand, self.in_force().map(|now| now.login), known)
     }
 
-    /// One try with one login.
+    /// One try with one login; why it did not do, if that was the login.
     fn climb(
         &self,
         seat: &mut Seat,
@@ -407,13 +385,13 @@ impl Contact {
         login: &Login,
         send: &Send,
         deadline: Instant,
-    ) -> (Rung, Result<Done<QueryData>, CameraError>) {
+    ) -> (Option<Rung>, Result<Done<QueryData>, CameraError>) {
         let (book, request) = (&self.shared.parts.book, &send.request);
         let credentials = match Credentials::new(login.user.clone(), login.password.clone()) {
             Ok(credentials) => credentials,
             Err(fault) => {
                 let error = CameraError::NotSupported(fault.message);
-                return (Rung::Answered, Err(error));
+                return (None, Err(error));
             }
         };
         // A stop of what stands still is a try like any other: releases of a joystick whose login
@@ -423,31 +401,31 @@ impl Contact {
             _ => Purpose::Other,
         };
         if let Err(guarded) = book.may_try(ip, login, purpose) {
-            return (Rung::Guarded, Err(guarded));
+            return (Some(Rung::Guarded), Err(guarded));
         }
         let device = self.device(seat, ip, protocol, Some(credentials));
         let result = self.ask(device, protocol, request, deadline);
         let (rung, end) = match &result {
-            Ok(done) if is_proof(done) => (Rung::Answered, Tried::Taken),
+            Ok(done) if is_proof(done) => (None, Tried::Taken),
             Err(CameraError::LoginRefused(refusal)) if refusal.tried => {
                 log::warn!(
                     camera:% = self.place, user = login.user.as_str();
                     "the camera refused a login: {}", refusal.words
                 );
-                (Rung::Refused, Tried::Refused(refusal.unlock_after))
+                (Some(Rung::Refused), Tried::Refused(refusal.unlock_after))
             }
-            Err(CameraError::LoginRefused(_)) => (Rung::Refused, Tried::Unknown),
+            Err(CameraError::LoginRefused(_)) => (Some(Rung::Refused), Tried::Unknown),
             Err(CameraError::Forbidden(words)) => {
                 log::info!(
                     camera:% = self.place, user = login.user.as_str();
                     "the camera does not let this account do it: {words}"
                 );
-                (Rung::Forbidden, Tried::Forbidden)
+                (Some(Rung::Forbidden), Tried::Forbidden)
             }
-            _ => (Rung::Answered, Tried::Unknown),
+            _ => (None, Tried::Unknown),
         };
         book.tried(ip, login, use_of(request), &end);
-        if rung == Rung::Refused {
+        if rung == Some(Rung::Refused) {
             seat.device = None;
         }
         let acted = match &result {
@@ -492,24 +470,6 @@ impl Contact {
         });
         device.as_mut()
     }
-}
-
-/// What a request wants a login for.
-fn use_of(request: &DeviceRequest) -> Use {
-    match request {
-        DeviceRequest::Query(_) => Use::View,
-        _ => Use::Control,
-    }
-}
-
-/// Whether a request leaves something running that a stop has to end.
-fn sets_in_motion(request: &DeviceRequest) -> bool {
-    matches!(
-        request,
-        DeviceRequest::Move { .. }
-            | DeviceRequest::Preset(PresetOrder::Goto { .. })
-            | DeviceRequest::CameraPatrol { start: true, .. }
-    )
 }
 
 /// Whether a yes shows that the login was taken.

@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
+use super::accounts::Use;
 use super::login::Login;
+use super::order::{DeviceRequest, PresetOrder, Query};
+use crate::domain::camera::CameraError;
 
 /// Most logins that a request which is no stop is sent with.
 const TRIES: usize = 3;
@@ -21,7 +24,37 @@ pub(super) enum Errand {
     Other,
 }
 
-/// What came of a login.
+impl Errand {
+    pub fn of(request: &DeviceRequest) -> Self {
+        match request {
+            DeviceRequest::Stop { .. } => Self::Stop,
+            DeviceRequest::Query(Query::Check | Query::DeviceInfo | Query::OnvifProbe) => {
+                Self::Judge
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a request wants a login for.
+pub(super) fn use_of(request: &DeviceRequest) -> Use {
+    match request {
+        DeviceRequest::Query(_) => Use::View,
+        _ => Use::Control,
+    }
+}
+
+/// Whether a request leaves something running that a stop has to end: then its login is in force.
+pub(super) fn sets_in_motion(request: &DeviceRequest) -> bool {
+    matches!(
+        request,
+        DeviceRequest::Move { .. }
+            | DeviceRequest::Preset(PresetOrder::Goto { .. })
+            | DeviceRequest::CameraPatrol { start: true, .. }
+    )
+}
+
+/// Why a login did not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rung {
     /// The guard has not let it out.
@@ -30,8 +63,6 @@ pub(super) enum Rung {
     Refused,
     /// The camera takes it, and does not let it do this.
     Forbidden,
-    /// The answer has nothing to do with the login.
-    Answered,
 }
 
 /// One request's way through the logins.
@@ -41,6 +72,9 @@ pub(super) struct Ladder {
     left: VecDeque<Login>,
     tries: usize,
     refusals: usize,
+    /// What the first one met with, and the first one that the camera refused.
+    first: Option<CameraError>,
+    refused: Option<CameraError>,
 }
 
 impl Ladder {
@@ -62,6 +96,8 @@ impl Ladder {
             left,
             tries: 0,
             refusals: 0,
+            first: None,
+            refused: None,
         }
     }
 
@@ -74,38 +110,67 @@ impl Ladder {
         self.left.pop_front()
     }
 
-    /// What came of it.
-    pub fn told(&mut self, rung: Rung) {
-        match rung {
-            Rung::Guarded => {}
-            Rung::Forbidden => self.tries += 1,
-            Rung::Refused => {
-                self.tries += 1;
-                self.refusals += 1;
-            }
-            Rung::Answered => self.left.clear(),
+    /// The login did not do.
+    pub fn told(&mut self, rung: Rung, error: CameraError) {
+        self.tries += usize::from(rung != Rung::Guarded);
+        if rung == Rung::Refused {
+            self.refusals += 1;
+            self.refused.get_or_insert_with(|| error.clone());
         }
+        self.first.get_or_insert(error);
+    }
+
+    /// The request has failed for a reason that has nothing to do with its login: what is to be
+    /// told. A refusal before it sets the pace of what comes next: each more try of that login
+    /// counts towards a lock.
+    pub fn failed(self, error: CameraError) -> CameraError {
+        let acted = error.may_have_acted() && self.errand != Errand::Stop;
+        self.refused.filter(|_| !acted).unwrap_or(error)
+    }
+
+    /// No login has done: what is to be told. `None` = there was none to try.
+    pub fn spent(self) -> Option<CameraError> {
+        self.first
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::camera::LoginRefusal;
     use crate::util::secret::Secret;
 
     fn login(user: &str) -> Login {
         Login::parse(user, &Secret::new("p-1")).unwrap()
     }
 
+    fn forbidden() -> CameraError {
+        CameraError::Forbidden("may not".to_owned())
+    }
+
+    fn refused() -> CameraError {
+        CameraError::LoginRefused(LoginRefusal {
+            tried: true,
+            unlock_after: None,
+            tries_left: None,
+            words: "wrong".to_owned(),
+        })
+    }
+
+    fn ladder(errand: Errand, in_force: Option<&str>) -> Ladder {
+        let known = ["a", "b", "c", "d", "e"].map(login).to_vec();
+        Ladder::new(errand, in_force.map(login), known)
+    }
+
     /// The users that are tried where every try ends so.
     fn climb(errand: Errand, in_force: Option<&str>, rung: Rung) -> Vec<String> {
-        let known = ["a", "b", "c", "d", "e"].map(login).to_vec();
-        let mut ladder = Ladder::new(errand, in_force.map(login), known);
+        let mut ladder = ladder(errand, in_force);
         let mut tried = Vec::new();
         while let Some(login) = ladder.next() {
             tried.push(login.user);
-            ladder.told(rung);
+            ladder.told(rung, forbidden());
         }
+        assert_eq!(ladder.spent(), Some(forbidden()));
         tried
     }
 
@@ -115,9 +180,11 @@ mod tests {
             let tried = climb(Errand::Stop, Some("c"), rung);
             assert_eq!(tried, ["c", "a", "b", "d", "e"], "{rung:?}");
         }
-        let tried = climb(Errand::Stop, Some("gone"), Rung::Answered);
-        assert_eq!(tried, ["gone"]);
-        assert_eq!(climb(Errand::Stop, None, Rung::Answered), ["a"]);
+        let mut ladder = ladder(Errand::Stop, Some("gone"));
+        assert_eq!(ladder.next(), Some(login("gone")));
+        let mut nothing = Ladder::new(Errand::Stop, None, Vec::new());
+        assert_eq!(nothing.next(), None);
+        assert_eq!(nothing.spent(), None);
     }
 
     #[test]
@@ -125,7 +192,6 @@ mod tests {
         let other = |rung| climb(Errand::Other, Some("c"), rung);
         assert_eq!(other(Rung::Refused), ["a", "b"]);
         assert_eq!(other(Rung::Forbidden), ["a", "b", "c"]);
-        assert_eq!(other(Rung::Answered), ["a"]);
         // What the guard keeps back has cost nothing.
         assert_eq!(other(Rung::Guarded), ["a", "b", "c", "d", "e"]);
     }
@@ -134,6 +200,28 @@ mod tests {
     fn who_asks_of_a_login_hears_of_that_one() {
         for rung in [Rung::Guarded, Rung::Refused, Rung::Forbidden] {
             assert_eq!(climb(Errand::Judge, Some("c"), rung), ["a"]);
+        }
+    }
+
+    #[test]
+    fn a_refusal_sets_the_pace_whatever_the_next_one_meets_with() {
+        let silence = || CameraError::NoAnswer("silence".to_owned());
+        let gone = || CameraError::Unreachable("gone".to_owned());
+        let told = |errand, rung, error| {
+            let mut ladder = ladder(errand, None);
+            ladder.next();
+            ladder.told(rung, refused());
+            ladder.next();
+            ladder.failed(error)
+        };
+        assert_eq!(told(Errand::Stop, Rung::Refused, silence()), refused());
+        assert_eq!(told(Errand::Stop, Rung::Refused, gone()), refused());
+        assert_eq!(told(Errand::Other, Rung::Refused, gone()), refused());
+        // It may move: that is what counts.
+        assert_eq!(told(Errand::Other, Rung::Refused, silence()), silence());
+        // Nothing was refused: a stop is tried again soon.
+        for rung in [Rung::Guarded, Rung::Forbidden] {
+            assert_eq!(told(Errand::Stop, rung, silence()), silence());
         }
     }
 }
