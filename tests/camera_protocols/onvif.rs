@@ -437,6 +437,130 @@ fn a_stop_that_is_refused_or_ignored() {
 }
 
 #[test]
+fn a_stop_names_the_axes_that_moves_were_taken_with() {
+    for (refuses_zoom, refuses_pan_tilt, to) in [
+        (true, false, velocity(50, 0, 0)),
+        (false, true, velocity(0, 0, 50)),
+        (false, false, velocity(50, 0, 50)),
+    ] {
+        for stop in [StopMode::Unsupported, StopMode::Ignored] {
+            for tells_motion in [true, false] {
+                for way in [StopWay::Stop, StopWay::ZeroVelocity] {
+                    let camera = on(OnvifModel {
+                        refuses_zoom,
+                        refuses_pan_tilt,
+                        stop,
+                        tells_motion,
+                        timeouts: Some((1, 10)),
+                        ..OnvifModel::default()
+                    });
+                    let mut device = open(&camera);
+                    device.prepare(soon()).unwrap();
+                    for _ in 0..2 {
+                        let accepted = turn(&mut device, to, LONG).unwrap();
+                        let limit = Some(Duration::from_secs(10));
+                        assert_eq!(accepted.ends_after, limit, "its limit is kept");
+                        device.stop(Drive::PanTiltZoom, way, soon()).unwrap();
+                        assert!(!camera.moving(), "{stop:?} {tells_motion} {way:?}");
+                    }
+                    // One that has learnt nothing, as the child that stops after a killed daemon.
+                    turn(&mut device, to, LONG).unwrap();
+                    open(&camera).stop(Drive::PanTiltZoom, way, soon()).unwrap();
+                    assert!(!camera.moving(), "a stranger, {stop:?} {way:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_is_said_again_for_each_axis_that_was_moved_alone() {
+    let camera = on(OnvifModel {
+        one_axis_only: true,
+        stop: StopMode::Ignored,
+        tells_motion: false,
+        ..OnvifModel::default()
+    });
+    let mut device = open(&camera);
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    turn(&mut device, velocity(0, 0, 50), LONG).unwrap();
+    camera.take_operations();
+    halt(&mut device).unwrap();
+    assert!(!camera.moving());
+    assert_eq!(
+        camera.take_operations(),
+        ["Stop", "ContinuousMove", "ContinuousMove"]
+    );
+}
+
+#[test]
+fn a_refused_second_word_is_no_success() {
+    for tells_motion in [true, false] {
+        let camera = on(OnvifModel {
+            stop: StopMode::Ignored,
+            refuses_zero: true,
+            tells_motion,
+            ..OnvifModel::default()
+        });
+        let mut device = open(&camera);
+        device.prepare(soon()).unwrap();
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+        for _ in 0..2 {
+            let error = halt(&mut device).unwrap_err();
+            assert!(matches!(error, CameraError::Device(_)), "{error}");
+        }
+        // Obeyed in the end; believed only where that can be seen.
+        camera.with(|d| d.model.stop = StopMode::Works);
+        assert_eq!(halt(&mut device).is_ok(), tells_motion);
+        assert!(!camera.moving());
+    }
+}
+
+#[test]
+fn a_time_is_left_out_however_it_is_refused() {
+    for refusal in [
+        (
+            "Sender",
+            "",
+            "Validation constraint violation: data type mismatch in element 'tptz:Timeout'",
+        ),
+        ("Receiver", "", "timeout is an unsupported field"),
+        ("Sender", "InvalidArgs", "Invalid Args"),
+        ("Sender", "InvalidArgVal/TimeoutNotSupported", "timeout"),
+        ("Receiver", "ActionNotSupported", "not implemented"),
+    ] {
+        let camera = on(OnvifModel {
+            timeouts: Some((1, 10)),
+            refuses_timeouts: true,
+            timeout_refusal: refusal,
+            ..OnvifModel::default()
+        });
+        let mut device = open(&camera);
+        for _ in 0..2 {
+            turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+            assert!(camera.moving(), "{refusal:?}");
+        }
+        let moves = camera.take_operations();
+        let moves = moves.iter().filter(|o| *o == "ContinuousMove").count();
+        assert_eq!(moves, 3, "refused once, then left out: {refusal:?}");
+    }
+    // What is about a right, the login or the moment is not asked otherwise.
+    for refusal in [
+        ("Sender", "NotAuthorized/OperationProhibited", "no"),
+        ("Receiver", "Action/MovingPTZ", "it moves"),
+    ] {
+        let camera = on(OnvifModel {
+            timeouts: Some((1, 10)),
+            refuses_timeouts: true,
+            timeout_refusal: refusal,
+            ..OnvifModel::default()
+        });
+        turn(&mut open(&camera), velocity(50, 0, 0), LONG).unwrap_err();
+        assert!(!camera.moving(), "{refusal:?}");
+    }
+}
+
+#[test]
 fn a_stop_is_looked_at_until_it_was_seen_to_work() {
     let camera = on(OnvifModel::default());
     let mut device = open(&camera);

@@ -72,12 +72,19 @@ pub struct OnvifModel {
     pub timeouts: Option<(u64, u64)>,
     /// Refuses times all the same.
     pub refuses_timeouts: bool,
+    /// Role, codes and words of that refusal.
+    pub timeout_refusal: (&'static str, &'static str, &'static str),
     /// Ends moves without a time by itself.
     pub default_timeout: Option<Duration>,
     /// Does not turn and zoom in one word.
     pub one_axis_only: bool,
     /// Moves only if both are named.
     pub both_axes_only: bool,
+    /// Refuses a move that names its zoom, or pan and tilt, moving or not.
+    pub refuses_zoom: bool,
+    pub refuses_pan_tilt: bool,
+    /// Refuses velocity zero.
+    pub refuses_zero: bool,
     pub stop: StopMode,
     /// Takes velocity zero and turns on.
     pub ignores_zero: bool,
@@ -120,9 +127,13 @@ impl Default for OnvifModel {
             ptz_in_capabilities: true,
             timeouts: None,
             refuses_timeouts: false,
+            timeout_refusal: ("Sender", "InvalidArgVal/TimeoutNotSupported", "timeout"),
             default_timeout: None,
             one_axis_only: false,
             both_axes_only: false,
+            refuses_zoom: false,
+            refuses_pan_tilt: false,
+            refuses_zero: false,
             stop: StopMode::Works,
             ignores_zero: false,
             tells_motion: true,
@@ -518,9 +529,13 @@ impl OnvifDevice {
             (false, "Receiver") => 500,
             (false, _) => 400,
         };
-        let subcodes = subcode.split('/').rev().fold(String::new(), |inner, code| {
-            format!("<e:Subcode><e:Value>ter:{code}</e:Value>{inner}</e:Subcode>")
-        });
+        let subcodes = subcode
+            .split('/')
+            .rev()
+            .filter(|c| !c.is_empty())
+            .fold(String::new(), |inner, code| {
+                format!("<e:Subcode><e:Value>ter:{code}</e:Value>{inner}</e:Subcode>")
+            });
         let text = format!(
             "<?xml version=\"1.0\"?><e:Envelope xmlns:e=\"{SOAP}\"><e:Body><e:Fault><e:Code><e:Value>e:{role}</e:Value>{subcodes}</e:Code><e:Reason><e:Text xml:lang=\"en\">{}</e:Text></e:Reason></e:Fault></e:Body></e:Envelope>",
             escape(reason)

@@ -248,6 +248,18 @@ impl OnvifDevice {
                 "one axis at a time",
             ));
         }
+        if (self.model.refuses_zoom && zoom.is_some())
+            || (self.model.refuses_pan_tilt && pan_tilt.is_some())
+        {
+            return Err(fault(
+                "Sender",
+                "InvalidArgVal/SpaceNotSupported",
+                "a space that the node has not",
+            ));
+        }
+        if still && self.model.refuses_zero {
+            return Err(fault("Sender", "InvalidArgVal", "velocity zero"));
+        }
         let mut runs_for = self.model.default_timeout;
         if let Some(timeout) = operation.text_of(PTZ, "Timeout") {
             let seconds = timeout
@@ -260,11 +272,8 @@ impl OnvifDevice {
                 .zip(seconds)
                 .is_some_and(|((min, max), s)| (min..=max).contains(&s));
             if !fits || self.model.refuses_timeouts {
-                return Err(fault(
-                    "Sender",
-                    "InvalidArgVal/TimeoutNotSupported",
-                    "timeout",
-                ));
+                let (role, codes, words) = self.model.timeout_refusal;
+                return Err(fault(role, codes, words));
             }
             runs_for = seconds.map(Duration::from_secs);
         }

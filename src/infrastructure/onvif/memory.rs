@@ -9,7 +9,7 @@ use super::answer::imaging::Range;
 use super::answer::media::Profile;
 use super::answer::ptz::Preset;
 use super::clock::CameraClock;
-use super::request::Service;
+use super::request::{Axes, Service};
 use crate::util::secret::Secret;
 
 /// Where the login goes.
@@ -67,6 +67,10 @@ pub struct Learnt {
     pub move_times: Option<Option<(Duration, Duration)>>,
     /// Moves name only the axes that move.
     pub moving_axes_only: bool,
+    /// What accepted moves have named: a stop by velocity zero speaks as they did.
+    pub named: Vec<Axes>,
+    /// Pan and tilt, and zoom, were ever set going by an accepted move.
+    pub set_going: (bool, bool),
     /// Whether it says if it moves; `None` = not asked.
     pub tells_motion: Option<bool>,
     /// Whether `Stop` stops it.

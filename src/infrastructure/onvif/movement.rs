@@ -8,7 +8,7 @@ use super::device::OnvifCamera;
 use super::memory::StopTrust;
 use super::outcome::Trouble;
 use super::reply::FaultKind;
-use super::request::{self, MoveForm};
+use super::request::{self, Axes, MoveForm};
 use crate::domain::camera::{CameraError, MoveAccepted, StopWay};
 use crate::domain::ptz::Velocity;
 
@@ -72,49 +72,62 @@ pub(super) fn turn(
     limit: Duration,
     deadline: Instant,
 ) -> Result<MoveAccepted, Trouble> {
-    let timeout = if velocity.is_zero() {
-        None
-    } else {
-        move_time(camera, profile, limit, deadline)?
-    };
-    let mut form = MoveForm {
-        timeout,
-        moving_axes_only: camera.memory().with(|m| m.moving_axes_only),
-    };
-    let mut first = None;
-    loop {
-        let operation = request::continuous_move(&profile.token, velocity, form);
-        match camera.client.call(&operation, deadline) {
-            Ok(_) => break,
-            Err(trouble) if trouble.kind() == Some(FaultKind::BadForm) => {
-                first.get_or_insert(trouble);
+    if velocity.is_zero() {
+        stand_still(camera, profile, deadline)?;
+        return Ok(MoveAccepted::default());
+    }
+    let timeout = move_time(camera, profile, limit, deadline)?;
+    let moving = Axes::moved_by(velocity);
+    let mut axes = vec![Axes::Both, moving];
+    if camera.memory().with(|m| m.moving_axes_only) {
+        axes.remove(0);
+    }
+    axes.dedup();
+    let mut times = vec![timeout, None];
+    times.dedup();
+    let mut first: Option<Trouble> = None;
+    for axes in axes {
+        for &timeout in &times {
+            let form = MoveForm { timeout, axes };
+            let operation = request::continuous_move(&profile.token, velocity, form);
+            match camera.client.call(&operation, deadline) {
+                Ok(_) => {
+                    // A no without a word of SOAP may have been a hiccup: it is asked again.
+                    let meant = matches!(first, None | Some(Trouble::Fault(_)));
+                    learn_form(camera, form, moving, meant);
+                    let default = profile.ptz.as_ref().and_then(|p| p.default_timeout);
+                    return Ok(MoveAccepted {
+                        ends_after: timeout.or(default).filter(|d| !d.is_zero()),
+                    });
+                }
+                Err(trouble) if trouble.may_be_about_the_form() => {
+                    first.get_or_insert(trouble);
+                }
+                Err(trouble) => return Err(trouble),
             }
-            Err(trouble) => return Err(trouble),
-        }
-        if form.timeout.is_some() {
-            form.timeout = None;
-        } else if !form.moving_axes_only && !velocity.is_zero() {
-            form.moving_axes_only = true;
-        } else {
-            return Err(first.unwrap_or_else(|| {
-                CameraError::Device("move refused in every form".to_owned()).into()
-            }));
         }
     }
+    Err(first
+        .unwrap_or_else(|| CameraError::Device("move refused in every form".to_owned()).into()))
+}
+
+/// The camera has taken a move in this form. `meant` = what it refused before can be left out from
+/// now on.
+fn learn_form(camera: &OnvifCamera, form: MoveForm, moving: Axes, meant: bool) {
     camera.memory().with(|m| {
-        m.moving_axes_only = form.moving_axes_only;
-        if timeout.is_some() && form.timeout.is_none() {
-            m.move_times = Some(None);
+        if meant {
+            m.moving_axes_only |= form.axes != Axes::Both;
+            if form.timeout.is_none() {
+                m.move_times = Some(None);
+            }
         }
-        m.moved |= !velocity.is_zero();
+        if !m.named.contains(&form.axes) {
+            m.named.push(form.axes);
+        }
+        m.set_going.0 |= moving.turn();
+        m.set_going.1 |= moving.zoom();
+        m.moved = true;
     });
-    let default = profile.ptz.as_ref().and_then(|p| p.default_timeout);
-    Ok(MoveAccepted {
-        ends_after: form
-            .timeout
-            .or(default)
-            .filter(|d| !velocity.is_zero() && !d.is_zero()),
-    })
 }
 
 /// Stands still. By `Stop`, which is trusted once it was seen to work; where the camera refuses
@@ -140,21 +153,82 @@ pub(super) fn stop(
             Some(stopped)
         }
     };
-    let zero = request::continuous_move(&profile.token, Velocity::ZERO, MoveForm::default());
-    match (stopped, camera.client.call(&zero, deadline)) {
-        // Or accepted, and the other way is not known here.
-        (_, Ok(_)) | (Some(Ok(_)), Err(Trouble::Fault(_) | Trouble::NotHere(_))) => {}
+    match (stopped, stand_still(camera, profile, deadline)) {
+        (_, Ok(())) => {}
         (Some(Err(first)), Err(_)) => return Err(first),
+        // A second word that is refused makes no success of a first one that may be ignored.
+        (Some(Ok(_)), Err(second)) if second.may_be_about_the_form() => {
+            return match stands_still(camera, profile, deadline) {
+                Some(true) => Ok(()),
+                Some(false) => Err(still_moves()),
+                None => {
+                    let second = CameraError::from(second);
+                    let words = format!(
+                        "it has accepted the stop, does not say whether it moves, and refuses velocity zero: {second}"
+                    );
+                    Err(CameraError::Device(words).into())
+                }
+            };
+        }
         (_, Err(second)) => return Err(second),
     }
     let doubtful = camera
         .memory()
         .with(|m| m.stop == StopTrust::Weak && m.tells_motion == Some(true));
     if doubtful && stands_still(camera, profile, deadline) == Some(false) {
-        let words = "it has accepted the stop and still moves".to_owned();
-        return Err(CameraError::Device(words).into());
+        return Err(still_moves());
     }
     Ok(())
+}
+
+fn still_moves() -> Trouble {
+    CameraError::Device("it has accepted the stop and still moves".to_owned()).into()
+}
+
+/// Velocity zero, in every form in which this camera has taken a move; in the others too where
+/// that leaves an axis without a word. Both axes at once where nothing is known.
+fn stand_still(
+    camera: &mut OnvifCamera,
+    profile: &Profile,
+    deadline: Instant,
+) -> Result<(), Trouble> {
+    let (named, set_going) = camera.memory().with(|m| (m.named.clone(), m.set_going));
+    let known = if named.is_empty() {
+        vec![Axes::Both]
+    } else {
+        named
+    };
+    let others = Axes::ALL.iter().copied().filter(|a| !known.contains(a));
+    let mut taken = Vec::new();
+    let mut first = None;
+    for (at, axes) in known.iter().copied().chain(others).enumerate() {
+        if at >= known.len() && reaches(&taken, set_going) {
+            break;
+        }
+        let form = MoveForm {
+            timeout: None,
+            axes,
+        };
+        let zero = request::continuous_move(&profile.token, Velocity::ZERO, form);
+        match camera.client.call(&zero, deadline) {
+            Ok(_) => taken.push(axes),
+            Err(trouble) if trouble.may_be_about_the_form() => {
+                first.get_or_insert(trouble);
+            }
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    match first {
+        Some(trouble) if !reaches(&taken, set_going) => Err(trouble),
+        _ => Ok(()),
+    }
+}
+
+/// Whether these words reach every axis that was ever set going; any word, where none was.
+fn reaches(taken: &[Axes], (turned, zoomed): (bool, bool)) -> bool {
+    !taken.is_empty()
+        && (!turned || taken.iter().any(|a| a.turn()))
+        && (!zoomed || taken.iter().any(|a| a.zoom()))
 }
 
 /// Whether an accepted `Stop` needs no second word.

@@ -59,6 +59,24 @@ impl Trouble {
         }
     }
 
+    /// The camera has answered with a no that may be about how it was said: not about the login, a
+    /// right or the profile, and not that it is busy. Saying it otherwise does no harm, for what
+    /// was refused was not done. Not judged by the fault's name: each firmware has its own.
+    pub(super) fn may_be_about_the_form(&self) -> bool {
+        match self {
+            Self::Fault(fault) => !matches!(
+                fault.kind(),
+                FaultKind::NotAuthorized
+                    | FaultKind::Prohibited
+                    | FaultKind::Moving
+                    | FaultKind::NoProfile
+                    | FaultKind::NoPtzProfile
+            ),
+            Self::NotHere(error) => matches!(error, CameraError::NotSupported(_)),
+            Self::Other(error) => matches!(error, CameraError::Device(_)),
+        }
+    }
+
     /// Whether another path may do better.
     pub(super) fn is_elsewhere(&self) -> bool {
         matches!(self, Self::NotHere(_)) || self.kind() == Some(FaultKind::NotSupported)

@@ -185,35 +185,67 @@ pub fn status(profile: &str) -> Operation {
     })
 }
 
+/// The axes that a move names. Most cameras move only if both are named; a few refuse the one
+/// that does not move, or that they do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Axes {
+    /// Both.
+    #[default]
+    Both,
+    /// Pan and tilt.
+    PanTilt,
+    /// Zoom.
+    Zoom,
+}
+
+impl Axes {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Both, Self::PanTilt, Self::Zoom];
+
+    /// Those that a velocity moves; both for a still stand.
+    pub fn moved_by(velocity: Velocity) -> Self {
+        match ((velocity.pan, velocity.tilt) != (0, 0), velocity.zoom != 0) {
+            (true, false) => Self::PanTilt,
+            (false, true) => Self::Zoom,
+            _ => Self::Both,
+        }
+    }
+
+    /// Pan and tilt are among them.
+    pub fn turn(self) -> bool {
+        self != Self::Zoom
+    }
+
+    /// Zoom is among them.
+    pub fn zoom(self) -> bool {
+        self != Self::PanTilt
+    }
+}
+
 /// How a move is written, by what the camera was seen to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MoveForm {
     /// Ends by itself after that long.
     pub timeout: Option<Duration>,
-    /// Name only the axes that move. Most cameras want both; a few move then only.
-    pub moving_axes_only: bool,
+    /// Named whether they move or not; an axis that is left out is not touched.
+    pub axes: Axes,
 }
 
 /// Moves until the next word. All axes at zero = stands still.
 pub fn continuous_move(profile: &str, velocity: Velocity, form: MoveForm) -> Operation {
-    let turns = (velocity.pan, velocity.tilt) != (0, 0);
-    let zooms = velocity.zoom != 0;
-    let stands_still = !turns && !zooms;
-    let resend = if stands_still {
+    let resend = if velocity.is_zero() {
         Resend::Always
     } else {
         Resend::WhenCrossed
     };
-    // A still stand names everything: an axis left out would run on.
-    let all = !form.moving_axes_only || stands_still;
     Operation::new(Service::Ptz, "ContinuousMove", resend, |w| {
         w.leaf("ProfileToken", profile);
         w.element("Velocity", &[], |w| {
-            if all || turns {
+            if form.axes.turn() {
                 let (x, y) = (decimal(velocity.pan), decimal(velocity.tilt));
                 w.empty("PanTilt", &[("x", &x), ("y", &y), ("xmlns", TT)]);
             }
-            if all || zooms {
+            if form.axes.zoom() {
                 let x = decimal(velocity.zoom);
                 w.empty("Zoom", &[("x", &x), ("xmlns", TT)]);
             }
@@ -407,7 +439,7 @@ mod tests {
         );
         let one = MoveForm {
             timeout: Some(Duration::from_millis(2_001)),
-            moving_axes_only: true,
+            axes: Axes::Zoom,
         };
         let zoom = continuous_move(
             "a&b",
@@ -422,9 +454,42 @@ mod tests {
         assert!(zoom.contains("x=\"0.07\""));
         assert!(zoom.contains("<ProfileToken>a&amp;b</ProfileToken>"));
         assert!(zoom.contains("</Velocity><Timeout>PT3S</Timeout>"));
-        let still = continuous_move("p", Velocity::ZERO, one);
-        assert!(still.body.contains("PanTilt") && still.body.contains("Zoom"));
-        assert_eq!(still.resend, Resend::Always);
+        assert_eq!(
+            continuous_move("p", Velocity::ZERO, one).resend,
+            Resend::Always
+        );
+    }
+
+    #[test]
+    fn a_still_stand_names_the_axes_it_is_told_to() {
+        for (axes, turn, zoom) in [
+            (Axes::Both, true, true),
+            (Axes::PanTilt, true, false),
+            (Axes::Zoom, false, true),
+        ] {
+            let form = MoveForm {
+                timeout: None,
+                axes,
+            };
+            let still = continuous_move("p", Velocity::ZERO, form).body;
+            assert_eq!(
+                (still.contains("<PanTilt"), still.contains("<Zoom")),
+                (turn, zoom)
+            );
+        }
+        for (pan, zoom, axes) in [
+            (5, 0, Axes::PanTilt),
+            (0, 5, Axes::Zoom),
+            (5, 5, Axes::Both),
+            (0, 0, Axes::Both),
+        ] {
+            let velocity = Velocity {
+                pan,
+                zoom,
+                ..Velocity::ZERO
+            };
+            assert_eq!(Axes::moved_by(velocity), axes);
+        }
     }
 
     #[test]
