@@ -1,71 +1,300 @@
 //! One daemon a node.
+//!
+//! The lock is on an empty file in a directory that only lss's user can enter, so no other user of
+//! the machine can hold it and keep lss from starting. Two daemons of a node may see different
+//! places (a service manager gives one its own, or hides some): each takes the lock in every place
+//! that lets it, so one that they share is enough. Locks end with the process, however it ends.
 
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
-/// Held while the daemon lives; the kernel lets go of it however the process ends. An abstract
-/// socket name: no file to write, none to be left behind.
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open, openat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
+
+use crate::util::places::{ADVICE, places};
+
+/// Somebody may remove the file just before it is locked, so often.
+const TRIES: usize = 8;
+
+/// Held while the daemon lives.
 #[derive(Debug)]
 pub struct NodeLock {
-    _socket: UnixDatagram,
+    _held: Vec<Held>,
+}
+
+/// The lock in one place.
+#[derive(Debug)]
+struct Held {
+    dir: PathBuf,
+    at: OwnedFd,
+    name: OsString,
+    file: File,
+}
+
+/// Why the lock can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("a daemon of node {0} already runs on this machine")]
+    Held(String),
+    /// No place lets us, each with its reason.
+    #[error("no directory takes its lock ({0}); {ADVICE}")]
+    NoPlace(String),
 }
 
 impl NodeLock {
     /// Whether some process has the lock of `node_id`. Does not take it, not even for a moment.
+    /// Only root sees those of other users.
     pub fn is_held(node_id: &str) -> bool {
-        SocketAddr::from_abstract_name(name_of(node_id))
-            .and_then(|name| UnixDatagram::unbound()?.connect_addr(&name))
-            .is_ok()
+        is_held_in(&places(), node_id)
     }
 
-    /// Takes the lock of `node_id`; `AddrInUse` if another process has it.
-    pub fn take(node_id: &str) -> io::Result<Self> {
-        let name = SocketAddr::from_abstract_name(name_of(node_id))?;
-        Ok(Self {
-            _socket: UnixDatagram::bind_addr(&name)?,
-        })
+    /// Takes the lock of `node_id`.
+    pub fn take(node_id: &str) -> Result<Self, LockError> {
+        let own = format!("lss-{}", Uid::effective());
+        let dirs: Vec<PathBuf> = places().iter().map(|place| place.join(&own)).collect();
+        Self::take_in(&dirs, node_id)
+    }
+
+    fn take_in(dirs: &[PathBuf], node_id: &str) -> Result<Self, LockError> {
+        let mut held: Vec<Held> = Vec::new();
+        let mut refusals = Vec::new();
+        for dir in dirs {
+            match Held::take(dir, node_id, &held) {
+                Ok(Some(lock)) => held.push(lock),
+                Ok(None) => {}
+                Err(why) if is_locked(&why) => return Err(LockError::Held(node_id.to_owned())),
+                Err(why) => refusals.push(format!("{}: {why}", dir.display())),
+            }
+        }
+        if held.is_empty() {
+            return Err(LockError::NoPlace(refusals.join("; ")));
+        }
+        Ok(Self { _held: held })
     }
 }
 
-/// A socket name has room for 107 bytes, a node id may be longer: then its tail is a hash.
-fn name_of(node_id: &str) -> String {
-    let name = format!("lss-node/{node_id}");
-    if name.len() <= 100 {
-        return name;
+fn is_held_in(places: &[PathBuf], node_id: &str) -> bool {
+    let of_lss = |entry: io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let is = entry.file_name().to_str()?.starts_with("lss-");
+        is.then(|| entry.path().join(name_of(node_id)))
+    };
+    places
+        .iter()
+        .filter_map(|place| std::fs::read_dir(place).ok())
+        .flat_map(|entries| entries.filter_map(of_lss).collect::<Vec<_>>())
+        .any(|path| {
+            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            open(&path, flags, Mode::empty()).is_ok_and(|file| {
+                let mut wanted = first_byte();
+                fcntl(&file, FcntlArg::F_OFD_GETLK(&mut wanted)).is_ok()
+                    && libc::c_int::from(wanted.l_type) != libc::F_UNLCK
+            })
+        })
+}
+
+impl Held {
+    /// `None` where one of `others` is this very file, by another way.
+    fn take(dir: &Path, node_id: &str, others: &[Self]) -> io::Result<Option<Self>> {
+        let name = name_of(node_id);
+        for _ in 0..TRIES {
+            match DirBuilder::new().mode(0o700).create(dir) {
+                Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(why),
+                _ => {}
+            }
+            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let at = match open(dir, OFlag::O_PATH | flags, Mode::empty()) {
+                Err(Errno::ENOENT) => continue,
+                opened => opened?,
+            };
+            is_private(&fstat(&at)?)?;
+            let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let file = match openat(&at, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+                Err(Errno::ENOENT) => continue,
+                opened => File::from(opened?),
+            };
+            let mine = fstat(&file)?;
+            for other in others {
+                if is_same(&fstat(&other.file)?, &mine) {
+                    return Ok(None);
+                }
+            }
+            fcntl(&file, FcntlArg::F_OFD_SETLK(&first_byte()))?;
+            // Whoever held it before may have removed it meanwhile: then the lock is on nothing.
+            match fstatat(&at, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(there) if is_same(&there, &mine) => {
+                    let dir = dir.to_owned();
+                    return Ok(Some(Self {
+                        dir,
+                        at,
+                        name,
+                        file,
+                    }));
+                }
+                Ok(_) | Err(Errno::ENOENT) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Err(io::Error::other("its files come and go"))
     }
-    // FNV-1a: only has to differ between the few nodes of one machine.
-    let hash = node_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let head: String = name.chars().take(80).collect();
-    format!("{head}~{hash:016x}")
+}
+
+impl Drop for Held {
+    /// While the lock is held, so nobody else's is removed.
+    fn drop(&mut self) {
+        let _ = unlinkat(&self.at, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        // Of another node there may be one still.
+        let _ = std::fs::remove_dir(&self.dir);
+    }
+}
+
+/// By the lock alone: whoever may not enter a directory gets another error.
+fn is_locked(why: &io::Error) -> bool {
+    why.raw_os_error() == Some(Errno::EAGAIN as i32)
+}
+
+/// A directory that was there before may be another user's.
+fn is_private(dir: &FileStat) -> io::Result<()> {
+    if dir.st_uid != Uid::effective().as_raw() {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    if dir.st_mode & 0o077 != 0 {
+        return Err(io::Error::other("other users may enter it"));
+    }
+    Ok(())
+}
+
+fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+/// A node id holds letters, digits and `._:-`, and begins with `lss-`.
+fn name_of(node_id: &str) -> OsString {
+    format!("{node_id}.lock").into()
+}
+
+/// A lock of the open file, not of the process: a child that is just being forked shares it for a
+/// moment, and closes it without letting go.
+fn first_byte() -> libc::flock {
+    range(0)
+}
+
+/// One byte, which need not be there.
+fn range(start: libc::off_t) -> libc::flock {
+    #[expect(clippy::cast_possible_truncation, reason = "0 and 1")]
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start,
+        l_len: 1,
+        l_pid: 0,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    #[test]
-    fn one_at_a_time_and_free_again() {
-        let id = format!("lss-lock-test-{}", std::process::id());
-        assert!(!NodeLock::is_held(&id));
-        let held = NodeLock::take(&id).unwrap();
-        assert!(NodeLock::is_held(&id));
-        assert_eq!(
-            NodeLock::take(&id).unwrap_err().kind(),
-            io::ErrorKind::AddrInUse
-        );
-        drop(held);
-        assert!(!NodeLock::is_held(&id));
-        NodeLock::take(&id).unwrap();
+    const NODE: &str = "lss-a:1";
+
+    fn dirs(place: &tempfile::TempDir, names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(|name| place.path().join(name)).collect()
     }
 
     #[test]
-    fn long_ids_fit_and_differ() {
-        let (one, two) = ("a".repeat(131) + "1", "a".repeat(131) + "2");
-        assert!(name_of(&one).len() <= 107);
-        assert_ne!(name_of(&one), name_of(&two));
-        NodeLock::take(&one).unwrap();
+    fn one_at_a_time_and_free_again() {
+        let place = tempfile::tempdir().unwrap();
+        let (dir, root) = (dirs(&place, &["lss-7"]), [place.path().to_owned()]);
+        assert!(!is_held_in(&root, NODE));
+        let held = NodeLock::take_in(&dir, NODE).unwrap();
+        assert!(is_held_in(&root, NODE));
+        let refused = NodeLock::take_in(&dir, NODE).unwrap_err();
+        assert!(matches!(refused, LockError::Held(_)), "{refused}");
+        // Looking has not let go, and another node is another's.
+        assert!(is_held_in(&root, NODE));
+        drop(NodeLock::take_in(&dir, "lss-b").unwrap());
+        let meta = std::fs::metadata(dir[0].join("lss-a:1.lock")).unwrap();
+        assert_eq!((meta.len(), meta.mode() & 0o777), (0, 0o600));
+        assert_eq!(std::fs::metadata(&dir[0]).unwrap().mode() & 0o777, 0o700);
+        drop(held);
+        assert!(!is_held_in(&root, NODE));
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+        NodeLock::take_in(&dir, NODE).unwrap();
+    }
+
+    #[test]
+    fn one_place_in_common_is_enough() {
+        let place = tempfile::tempdir().unwrap();
+        let _held = NodeLock::take_in(&dirs(&place, &["a", "b"]), NODE).unwrap();
+        let refused = NodeLock::take_in(&dirs(&place, &["b", "c"]), NODE);
+        assert!(matches!(refused, Err(LockError::Held(_))));
+        assert!(!place.path().join("c").exists());
+    }
+
+    #[test]
+    fn the_same_place_by_two_ways_is_no_second_daemon() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("real")).unwrap();
+        symlink(place.path().join("real"), place.path().join("alias")).unwrap();
+        let held = NodeLock::take_in(&dirs(&place, &["real/l", "alias/l"]), NODE).unwrap();
+        assert_eq!(held._held.len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_a_killed_one_is_no_lock() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = dirs(&place, &["l"]);
+        std::mem::forget(NodeLock::take_in(&dir, "lss-forgotten").unwrap());
+        DirBuilder::new()
+            .mode(0o700)
+            .create(place.path().join("m"))
+            .unwrap();
+        std::fs::write(place.path().join("m/lss-a:1.lock"), "").unwrap();
+        NodeLock::take_in(&dirs(&place, &["m"]), NODE).unwrap();
+    }
+
+    /// A directory that somebody has put there first is not entered: not an open one, not a link.
+    #[test]
+    fn nobody_can_put_one_in_the_way() {
+        let place = tempfile::tempdir().unwrap();
+        let open_to_all = place.path().join("open");
+        std::fs::create_dir(&open_to_all).unwrap();
+        let all = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(&open_to_all, all).unwrap();
+        symlink(place.path(), place.path().join("link")).unwrap();
+        std::fs::write(place.path().join("file"), "").unwrap();
+        let refused = NodeLock::take_in(&dirs(&place, &["open", "link", "file"]), NODE);
+        let words = refused.unwrap_err().to_string();
+        for part in [
+            "other users may enter it",
+            "link: ",
+            "file: ",
+            "RuntimeDirectory=",
+        ] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        // And a lock file that is a link leads nowhere.
+        let dir = dirs(&place, &["d"]);
+        DirBuilder::new().mode(0o700).create(&dir[0]).unwrap();
+        symlink(place.path().join("elsewhere"), dir[0].join("lss-a:1.lock")).unwrap();
+        assert!(NodeLock::take_in(&dir, NODE).is_err());
+        assert!(!place.path().join("elsewhere").exists());
+        // With one good place left the others don't matter.
+        NodeLock::take_in(&dirs(&place, &["open", "good"]), NODE).unwrap();
+        if Uid::effective().is_root() {
+            let theirs = dirs(&place, &["theirs"]);
+            DirBuilder::new().mode(0o700).create(&theirs[0]).unwrap();
+            std::os::unix::fs::chown(&theirs[0], Some(12_345), None).unwrap();
+            let words = NodeLock::take_in(&theirs, NODE).unwrap_err().to_string();
+            assert!(words.contains("another user"), "{words}");
+        }
     }
 }

@@ -182,8 +182,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let set = signals::block().map_err(|e| format!("signals can't be blocked: {e}"))?;
     let signals = signals::listen(set).map_err(|e| e.to_string())?;
     let node_id = config.node.node_id();
-    let lock = lock::NodeLock::take(&node_id)
-        .map_err(|e| format!("a daemon of node {node_id} already runs on this machine ({e})"))?;
+    let lock = lock::NodeLock::take(&node_id).map_err(|e| e.to_string())?;
     if let Err(why) = system::raise_open_files() {
         log::warn!("the limit of open files stays as it is: {why}");
     }

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod cidr;
 pub mod foreign;
+pub mod places;
 pub mod secret;
 pub mod time;
 pub mod url;

@@ -1,5 +1,5 @@
 //! What lss keeps to when everybody around it means harm, in the real binary on loopback: its
-//! budgets of descriptors, threads and memory, its files (none), its way without what it is used
+//! budgets of descriptors, threads and memory, its files (an empty lock), its way without what it is used
 //! to (descriptors, a place to write).
 #![allow(
     clippy::unwrap_used,

@@ -57,10 +57,10 @@ fn without_any_place_to_write_it_says_what_is_missing() {
     assert_eq!(daemon.wait_exit(SOON).code(), Some(1));
     let log = daemon.log();
     for part in [
-        "no directory takes its private socket",
-        "/run: Read-only file system",
-        "/dev/shm: ",
-        "/tmp: ",
+        "no directory takes its lock",
+        "/run/lss-0: Read-only file system",
+        "/dev/shm/lss-0: ",
+        "/tmp/lss-0: ",
         "RuntimeDirectory=",
     ] {
         assert!(log.contains(part), "{part} is not in:\n{log}");
@@ -68,7 +68,7 @@ fn without_any_place_to_write_it_says_what_is_missing() {
     assert!(!log.contains("another program"), "{log}");
 }
 
-/// Any one of the places is enough, and is left empty.
+/// Any one of the places is enough; nothing is in it but the empty lock, and nothing afterwards.
 #[test]
 fn one_place_to_write_is_enough() {
     if !possible("one_place_to_write_is_enough") {
@@ -82,10 +82,15 @@ fn one_place_to_write_is_enough() {
         assert_eq!(daemon.start_task("t", "ok").0, 200);
         daemon.wait_status("t", "STREAMING");
         let there = format!("/proc/{}/root{place}", daemon.pid());
-        let mut left = std::fs::read_dir(there).unwrap().map(|e| e.unwrap());
         // mount(8) has its own file there.
-        let ours = left.find(|entry| entry.file_name().to_string_lossy().contains("lss"));
-        assert!(ours.is_none(), "{ours:?}");
+        let ours = || -> Vec<String> {
+            let entries = std::fs::read_dir(&there).unwrap();
+            let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.contains("lss")).collect()
+        };
+        assert_eq!(ours(), ["lss-0"]);
+        let lock = format!("{there}/lss-0/{}.lock", daemon.node_id);
+        assert_eq!(std::fs::metadata(lock).unwrap().len(), 0);
         assert!(daemon.stop().success());
     }
 }

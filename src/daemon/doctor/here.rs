@@ -66,15 +66,16 @@ fn facts(abilities: &Abilities) -> FfmpegFacts {
 pub(super) fn node(config: &Config) -> (Vec<Check>, Vec<CameraAt>) {
     let node_id = config.node.node_id();
     let listen = listen_address(config);
-    let runs = NodeLock::is_held(&node_id);
-    let look = if runs {
-        NodeLook::Runs(ask(config, listen, "/api/stream/health").and_then(|data| {
-            if data.get("nodeId").and_then(Value::as_str) == Some(node_id.as_str()) {
-                Ok(running(&data))
-            } else {
-                Err(format!("what answers on {listen} is another program"))
-            }
-        }))
+    let told = ask(config, listen, "/api/stream/health").and_then(|data| {
+        if data.get("nodeId").and_then(Value::as_str) == Some(node_id.as_str()) {
+            Ok(running(&data))
+        } else {
+            Err(format!("what answers on {listen} is another program"))
+        }
+    });
+    // The lock of another user's daemon is seen by root alone; its answer by everybody.
+    let look = if told.is_ok() || NodeLock::is_held(&node_id) {
+        NodeLook::Runs(told)
     } else {
         NodeLook::Absent
     };
@@ -91,7 +92,7 @@ pub(super) fn node(config: &Config) -> (Vec<Check>, Vec<CameraAt>) {
     };
     let mut checks = vec![doctor::node(&node_id, &look)];
     // A daemon that hangs has the port all the same; what is wrong is said already.
-    if !(runs && port == PortLook::Taken) {
+    if !(matches!(look, NodeLook::Runs(_)) && port == PortLook::Taken) {
         checks.push(doctor::rest_port(&listen.to_string(), &port));
     }
     (checks, known)

@@ -5,7 +5,6 @@
 //! `/proc/self/fd/N`, which leads to the inode without a name. Where that does not work (no
 //! `/proc`), the directory stays until the socket is dropped.
 
-use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,6 +16,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::Mode;
+
+use crate::util::places::{ADVICE, places};
 
 /// The way to a listener that only this process knows.
 pub struct PrivateSocket {
@@ -54,18 +55,7 @@ impl PrivateSocket {
     /// # Errors
     /// Out of descriptors; or no directory would have it, each with its reason, and what to do.
     pub fn bind() -> io::Result<(UnixListener, Self)> {
-        let runtime = std::env::var_os("RUNTIME_DIRECTORY");
-        // systemd lists several with colons.
-        let runtime = runtime
-            .as_deref()
-            .and_then(OsStr::to_str)
-            .and_then(|list| list.split(':').next())
-            .map(PathBuf::from);
-        let places = runtime
-            .into_iter()
-            .chain(["/run", "/dev/shm"].map(PathBuf::from))
-            .chain([std::env::temp_dir()]);
-        Self::bind_in_any(places)
+        Self::bind_in_any(places().into_iter())
     }
 
     fn bind_in_any(places: impl Iterator<Item = PathBuf>) -> io::Result<(UnixListener, Self)> {
@@ -81,8 +71,7 @@ impl PrivateSocket {
         // Only a directory will do: a listener wants a name, an abstract one is open to every
         // user of the machine, and none is made without a directory.
         Err(io::Error::other(format!(
-            "no directory takes its private socket ({}); let lss write to one of them: \
-             RuntimeDirectory= in a unit, a tmpfs in a container (nothing stays in it)",
+            "no directory takes its private socket ({}); {ADVICE}",
             refusals.join("; ")
         )))
     }
