@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lss::config::{self, ConfigFault, LoadRequest, Loaded};
+use lss::infrastructure::process;
 use lss::{daemon, logging};
 
 mod cli;
@@ -19,6 +20,12 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// The program. Public for the example that runs it (`examples/site.rs`).
 pub fn main() -> ExitCode {
     logging::install_panic_hook();
+    // Before anything reads a secret; some are in the environment already.
+    if let Err(why) = process::close_to_others() {
+        err(format_args!(
+            "lss: other processes of this user can look into this one: {why}"
+        ));
+    }
     // A panic is a failure while running, exit code 1; Rust's own would be 101.
     let code = std::panic::catch_unwind(run).unwrap_or(ExitCode::FAILURE);
     // The last lines say why it ends. Who does not read them does not hold the end up.

@@ -443,6 +443,67 @@ fn children_get_nothing_of_ours() {
     assert_eq!(ask("POST", "/api/stream/stop", r#"{"taskId":"e"}"#).0, 200);
 }
 
+/// Of the daemon's own user, too: FFmpeg runs as that.
+#[test]
+fn nobody_but_root_looks_into_the_daemon() {
+    use std::os::unix::fs::MetadataExt;
+    let setup = Setup::default();
+    let daemon = Daemon::start(&setup);
+    daemon.start_task("t", "ok");
+    daemon.wait_status("t", "STREAMING");
+    let pid = daemon.pid();
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|l| l.starts_with("Max core file size"));
+    let core: Vec<&str> = core.unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "{core:?}");
+    if !nix::unistd::Uid::effective().is_root() {
+        // What is ours is root's now.
+        let meta = std::fs::metadata(format!("/proc/{pid}/environ")).unwrap();
+        assert_eq!(meta.uid(), 0);
+        assert!(std::fs::read(format!("/proc/{pid}/environ")).is_err());
+        return;
+    }
+    // As a user without rights, which the daemon is given, too.
+    drop(daemon);
+    let binary = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(binary.path(), Some(65_534), Some(65_534)).unwrap();
+    let lss = binary.path().join("lss");
+    std::fs::copy(env!("CARGO_BIN_EXE_lss"), &lss).unwrap();
+    let script = format!(
+        "cd / && TMPDIR={dir} ABLY_API_KEY=canary-key {lss} run --standalone --config {dir}/lss.yaml 2>{dir}/log & \
+         lss=$!; i=0; until grep -q 'lss starts' {dir}/log || [ $i -gt 200 ]; do i=$((i+1)); sleep 0.05; done; \
+         for f in environ mem maps fd/0; do cat /proc/$lss/$f >/dev/null 2>&1 && echo reads $f; done; \
+         grep -a -q canary-key /proc/$lss/environ 2>/dev/null && echo has the key; \
+         [ -d /proc/$lss ] && echo lives; kill -9 $lss",
+        dir = binary.path().display(),
+        lss = lss.display(),
+    );
+    std::fs::write(
+        binary.path().join("lss.yaml"),
+        format!("server: {{ port: {} }}\nlss: {{ node: {{ machine_id: '{}' }} }}\ncamera: {{ scan_enabled: false }}\n", support::daemon::free_port(), setup.machine_id),
+    )
+    .unwrap();
+    let ran = std::process::Command::new("setpriv")
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--bounding-set=-all",
+            "/bin/sh",
+            "-c",
+            &script,
+        ])
+        .output()
+        .unwrap();
+    let log = std::fs::read_to_string(binary.path().join("log")).unwrap_or_default();
+    assert_eq!(
+        String::from_utf8_lossy(&ran.stdout),
+        "lives\n",
+        "{log}\n{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
 #[test]
 fn no_child_survives_a_killed_daemon() {
     let setup = Setup::default();

@@ -27,6 +27,15 @@ pub struct ProcessFigures {
     pub started_after_boot: f64,
 }
 
+/// Closes this process to everybody but root, to other processes of its own user too (its
+/// children among them): no look into its memory, environment and descriptors, no debugger, no
+/// core dump. What it starts is open again, unless it does the same.
+pub fn close_to_others() -> nix::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    nix::sys::prctl::set_dumpable(false)
+}
+
 /// `None` where there is no such process any more.
 pub fn figures(pid: u32) -> Option<ProcessFigures> {
     let stat = read(&format!("/proc/{pid}/stat"))?;
