@@ -70,6 +70,8 @@ pub enum Command {
     Scan(ScanRequest),
     /// Ask one camera.
     Probe(ProbeRequest),
+    /// Stop cameras when the daemon is killed; only a daemon starts it.
+    Guard,
     /// Print the version.
     Version,
     /// Print [`HELP`].
@@ -205,6 +207,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             stun: stun.unwrap_or_default(),
             cameras,
         })),
+        Some("guard") if !given => Ok(Command::Guard),
         Some("version") if given => Err("version takes no options".to_owned()),
         Some("version") => Ok(Command::Version),
         Some("help") => Ok(Command::Help),

@@ -30,6 +30,8 @@ const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system", "xml"];
 const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // The engine implements the child's OutputJudge, and starts its probes as every child is.
     ("ffmpeg", "child"),
+    // Is started as every child is.
+    ("guard", "child"),
     // What a child has cost, before it is reaped.
     ("child", "process"),
     // Opens cameras by either protocol.
@@ -190,7 +192,6 @@ const CUTTERS: &[(&str, &str)] = &[
     ),
     ("infrastructure/xml.rs", "looked at, never shown"),
     ("config/value.rs", "this machine's own name"),
-    ("daemon/lock.rs", "the node's own id"),
     ("cli.rs", "an argument, to whoever typed it"),
 ];
 

@@ -13,6 +13,7 @@ use crate::application::camera::{
 use crate::application::discovery::ScanState;
 use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, Config};
+use crate::domain::camera::CameraGateway;
 use crate::domain::gateway::{CameraObserver, Leave, LoginEnd, StreamLogins, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
@@ -37,12 +38,18 @@ pub fn book(config: &Config) -> Arc<Book> {
     Arc::new(Book::new(logins(config), config.camera.allow_loopback, own))
 }
 
+/// The way to cameras.
+pub fn gateway() -> Cameras {
+    Cameras::new(CameraOptions::default())
+}
+
 /// Starts nothing: lanes come with commands. `cloud` = the cloud's line, where there is one.
 pub fn service(
     config: &Config,
     book: Arc<Book>,
     health: &Arc<CamerasHealth>,
     cloud: Option<CloudEnd>,
+    gateway: Arc<dyn CameraGateway>,
 ) -> CameraService {
     let observer = Observer {
         health: health.clone(),
@@ -50,7 +57,7 @@ pub fn service(
         moving: AtomicUsize::new(0),
     };
     CameraService::new(CameraParts {
-        gateway: Arc::new(Cameras::new(CameraOptions::default())),
+        gateway,
         rtsp: Arc::new(RtspClient),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(

@@ -11,21 +11,25 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
+use crate::infrastructure::guard::Claim;
 use crate::util::places::{ADVICE, places};
 
+#[expect(clippy::cast_possible_truncation, reason = "2")]
+const UNLOCKED: libc::c_short = libc::F_UNLCK as libc::c_short;
 /// Somebody may remove the file just before it is locked, so often.
 const TRIES: usize = 8;
 
 /// Held while the daemon lives.
 #[derive(Debug)]
 pub struct NodeLock {
-    _held: Vec<Held>,
+    held: Vec<Held>,
 }
 
 /// The lock in one place.
@@ -34,8 +38,12 @@ struct Held {
     dir: PathBuf,
     at: OwnedFd,
     name: OsString,
-    file: File,
+    file: Arc<File>,
 }
+
+/// The way to say which cameras are this daemon's. Outlives the lock.
+#[derive(Clone)]
+pub struct Claims(Vec<Arc<File>>);
 
 /// Why the lock can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +70,17 @@ impl NodeLock {
         Self::take_in(&dirs, node_id)
     }
 
+    /// For claiming cameras.
+    pub fn claims(&self) -> Claims {
+        Claims(self.held.iter().map(|held| held.file.clone()).collect())
+    }
+
+    /// Where the lock is.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let held = self.held.iter();
+        held.map(|held| held.dir.join(&held.name)).collect()
+    }
+
     fn take_in(dirs: &[PathBuf], node_id: &str) -> Result<Self, LockError> {
         let mut held: Vec<Held> = Vec::new();
         let mut refusals = Vec::new();
@@ -76,8 +95,60 @@ impl NodeLock {
         if held.is_empty() {
             return Err(LockError::NoPlace(refusals.join("; ")));
         }
-        Ok(Self { _held: held })
+        Ok(Self { held })
     }
+}
+
+impl Claims {
+    /// Says of a camera whose it is; what is said holds until the daemon ends, or says otherwise.
+    pub fn say(&self, place: &str, claim: Claim) {
+        let [begins, holds] = bytes_of(place);
+        // Only a daemon of this node has the file open for this, and no other one runs.
+        let set = |byte, on: bool| {
+            for file in &self.0 {
+                let mut lock = range(byte);
+                if !on {
+                    lock.l_type = UNLOCKED;
+                }
+                let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&lock));
+            }
+        };
+        if claim == Claim::Holds {
+            set(holds, true);
+        }
+        set(begins, claim == Claim::Begins);
+    }
+}
+
+/// What a living daemon says of a camera in one of these lock files.
+pub fn claimed(locks: &[PathBuf], place: &str) -> Option<Claim> {
+    let [begins, holds] = bytes_of(place);
+    let is = |byte| locks.iter().any(|path| is_locked_at(path, byte));
+    if is(holds) {
+        Some(Claim::Holds)
+    } else {
+        is(begins).then_some(Claim::Begins)
+    }
+}
+
+/// Two bytes of the lock file for each camera; the first of all is the node's. Cameras that share them
+/// would only make a guard let go of one too early, and there are 2^29.
+fn bytes_of(place: &str) -> [libc::off_t; 2] {
+    // FNV-1a.
+    let hash = place.bytes().fold(0x811c_9dc5_u32, |h, b| {
+        (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
+    });
+    let first = libc::off_t::from(i32::try_from(hash >> 3).unwrap_or(0)) * 2 + 1;
+    [first, first + 1]
+}
+
+/// Looks without taking anything.
+fn is_locked_at(path: &Path, byte: libc::off_t) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).is_ok_and(|file| {
+        let mut wanted = range(byte);
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut wanted)).is_ok() && wanted.l_type != UNLOCKED
+    })
 }
 
 fn is_held_in(places: &[PathBuf], node_id: &str) -> bool {
@@ -90,14 +161,7 @@ fn is_held_in(places: &[PathBuf], node_id: &str) -> bool {
         .iter()
         .filter_map(|place| std::fs::read_dir(place).ok())
         .flat_map(|entries| entries.filter_map(of_lss).collect::<Vec<_>>())
-        .any(|path| {
-            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-            open(&path, flags, Mode::empty()).is_ok_and(|file| {
-                let mut wanted = first_byte();
-                fcntl(&file, FcntlArg::F_OFD_GETLK(&mut wanted)).is_ok()
-                    && libc::c_int::from(wanted.l_type) != libc::F_UNLCK
-            })
-        })
+        .any(|path| is_locked_at(&path, 0))
 }
 
 impl Held {
@@ -126,11 +190,13 @@ impl Held {
                     return Ok(None);
                 }
             }
-            fcntl(&file, FcntlArg::F_OFD_SETLK(&first_byte()))?;
+            // Of the open file, not of the process: a child that is just being forked shares it for a
+            // moment, and closes it without letting go.
+            fcntl(&file, FcntlArg::F_OFD_SETLK(&range(0)))?;
             // Whoever held it before may have removed it meanwhile: then the lock is on nothing.
             match fstatat(&at, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Ok(there) if is_same(&there, &mine) => {
-                    let dir = dir.to_owned();
+                    let (dir, file) = (dir.to_owned(), Arc::new(file));
                     return Ok(Some(Self {
                         dir,
                         at,
@@ -180,12 +246,6 @@ fn name_of(node_id: &str) -> OsString {
     format!("{node_id}.lock").into()
 }
 
-/// A lock of the open file, not of the process: a child that is just being forked shares it for a
-/// moment, and closes it without letting go.
-fn first_byte() -> libc::flock {
-    range(0)
-}
-
 /// One byte, which need not be there.
 fn range(start: libc::off_t) -> libc::flock {
     #[expect(clippy::cast_possible_truncation, reason = "0 and 1")]
@@ -231,6 +291,32 @@ mod tests {
     }
 
     #[test]
+    fn cameras_are_claimed_until_the_daemon_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let held = NodeLock::take_in(&dirs(&place, &["a", "b"]), NODE).unwrap();
+        let paths = held.paths();
+        let claims = held.claims();
+        let said = |paths: &[PathBuf]| claimed(paths, "10.0.0.9/1");
+        assert_eq!(said(&paths), None);
+        for (claim, is) in [
+            (Claim::Begins, Some(Claim::Begins)),
+            (Claim::Fails, None),
+            (Claim::Begins, Some(Claim::Begins)),
+            (Claim::Holds, Some(Claim::Holds)),
+            // Another movement, which the camera does not take: it is ours all the same.
+            (Claim::Begins, Some(Claim::Holds)),
+            (Claim::Fails, Some(Claim::Holds)),
+        ] {
+            claims.say("10.0.0.9/1", claim);
+            assert_eq!((said(&paths), said(&paths[1..])), (is, is), "{claim:?}");
+        }
+        assert_eq!(claimed(&paths, "10.0.0.9/2"), None);
+        drop(held);
+        // The name is gone, though somebody still holds the file.
+        assert_eq!(said(&paths), None);
+    }
+
+    #[test]
     fn one_place_in_common_is_enough() {
         let place = tempfile::tempdir().unwrap();
         let _held = NodeLock::take_in(&dirs(&place, &["a", "b"]), NODE).unwrap();
@@ -245,7 +331,7 @@ mod tests {
         std::fs::create_dir(place.path().join("real")).unwrap();
         symlink(place.path().join("real"), place.path().join("alias")).unwrap();
         let held = NodeLock::take_in(&dirs(&place, &["real/l", "alias/l"]), NODE).unwrap();
-        assert_eq!(held._held.len(), 1);
+        assert_eq!(held.held.len(), 1);
     }
 
     #[test]

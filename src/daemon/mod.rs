@@ -6,6 +6,7 @@ mod cloud;
 mod discovery;
 pub mod doctor;
 mod figures;
+pub mod guard;
 mod lock;
 mod login_memory;
 pub mod probe;
@@ -34,6 +35,7 @@ use crate::config::{Config, Loaded, Mode};
 use crate::domain::gateway::{NodeSource, TaskObserver, Uplink};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::node::NodeIdentity;
+use crate::infrastructure::guard::child::Guard;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rcs::{
     FIRST_LOOK, Facts, RcsCallbacks, RcsClient, RcsHeartbeat, RcsSettings, backoff::Pace,
@@ -56,6 +58,9 @@ const CAMERAS_STAND: Duration = Duration::from_millis(6_500);
 
 /// Discovery was told to end long before, and waits for nothing.
 const DISCOVERY_ENDS: Duration = Duration::from_millis(200);
+
+/// The guard goes home within a second; one that hangs is killed.
+const GUARD_ENDS: Duration = Duration::from_millis(1_500);
 
 /// How often the cloud's threads are looked at. A wake-up a minute, and none without a cloud.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
@@ -160,6 +165,7 @@ struct Running {
     rest: RestServer,
     streams: streams::Streams,
     cameras: CameraService,
+    guard: Guard,
     discovery: DiscoveryService,
     /// Ready when the first sweep is over.
     first_scan: Receiver<()>,
@@ -202,7 +208,9 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let book = cameras::book(config);
     let login_memory = login_memory::LoginMemory::start(config, &book)
         .map_err(|e| format!("thread login-memory: {e}"))?;
-    let cameras = cameras::service(config, book, &cameras_health, cloud_end);
+    let guard = guard::start(config, &lock).map_err(|e| format!("thread guard: {e}"))?;
+    let gateway = guard::watched(cameras::gateway(), guard.clone(), &lock);
+    let cameras = cameras::service(config, book, &cameras_health, cloud_end, gateway);
     let mut observers: Vec<Box<dyn TaskObserver>> =
         early.iter().flat_map(Early::observers).collect();
     observers.push(Box::new(cameras::Learner(cameras.clone())));
@@ -255,6 +263,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         rest,
         streams,
         cameras,
+        guard,
         discovery,
         first_scan,
         engine_known,
@@ -511,6 +520,7 @@ impl Running {
             cloud.say_goodbye();
         }
         self.rest.stop(REST_GRACE);
+        self.guard.end(GUARD_ENDS);
         log::info!("stopped");
         if clean {
             ExitCode::SUCCESS
@@ -532,6 +542,7 @@ impl Running {
         if let Some(cloud) = self.cloud {
             cloud.say_goodbye();
         }
+        self.guard.end(GUARD_ENDS);
         ExitCode::FAILURE
     }
 }

@@ -7,6 +7,7 @@ pub mod camera_names;
 pub mod child;
 pub mod discovery;
 pub mod ffmpeg;
+pub mod guard;
 pub mod http;
 pub mod isapi;
 pub mod machine;

@@ -83,7 +83,8 @@ fn is_lock_dir(path: &str) -> bool {
 
 /// Named within that directory, which is open.
 fn is_lock(path: &str) -> bool {
-    path.starts_with("lss-") && path.ends_with(".lock") && !path.contains('/')
+    let node = path.strip_suffix(".lock");
+    node.is_some_and(|node| node.starts_with("lss-") && !node.contains('/'))
 }
 
 /// `/proc/PID/oom_score_adj`

@@ -80,10 +80,29 @@ impl Launcher {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        prepare(&mut command);
+        prepare(&mut command, Fate::Ours);
         let child = command.spawn()?;
         goes_first(child.id());
         Ok(child)
+    }
+
+    /// Starts this very program as the guard, which is to outlive us: in a session of its own,
+    /// without our signals and those of our group. It has the input that comes back, and nothing
+    /// else.
+    pub fn spawn_guard(&self) -> io::Result<Child> {
+        // Leads to what we are, also where that has been replaced on the disk since.
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("lss")
+            .arg("guard")
+            .env_clear()
+            .envs(self.marker.guard_environment())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        prepare(&mut command, Fate::ItsOwn);
+        command.spawn()
     }
 }
 
@@ -97,9 +116,18 @@ fn from_here(program: &OsStr) -> io::Result<PathBuf> {
     }
 }
 
+/// With whom a child ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// With the thread that started it.
+    Ours,
+    /// When it has done its work.
+    ItsOwn,
+}
+
 /// What is set up in the child before it becomes the program.
 #[allow(unsafe_code)]
-fn prepare(command: &mut Command) {
+fn prepare(command: &mut Command, fate: Fate) {
     let parent = nix::unistd::getpid();
     let memory = memory(machine_memory(), processors());
     let bounds = [
@@ -110,15 +138,32 @@ fn prepare(command: &mut Command) {
         ),
         (Resource::RLIMIT_NOFILE, OPEN_FILES),
     ];
+    let mut mask = SigSet::empty();
+    if fate == Fate::ItsOwn {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ] {
+            mask.add(signal);
+        }
+    }
     let setup = move || {
-        // A child inherits the mask, and we block SIGTERM for `sigwait`.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        // A child inherits the mask, and we block SIGTERM for `sigwait`. A guard keeps it: what the
+        // service manager sends to all that is left of us is not for it.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
         for (what, most) in bounds {
             let (_, hard) = getrlimit(what)?;
             let most = most.min(hard);
             setrlimit(what, most, most)?;
         }
         nix::sys::prctl::set_no_new_privs()?;
+        close_the_rest();
+        if fate == Fate::ItsOwn {
+            nix::unistd::setsid()?;
+            return Ok(());
+        }
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
         // The parent may have died before the line above.
         if nix::unistd::getppid() != parent {
@@ -127,10 +172,28 @@ fn prepare(command: &mut Command) {
         Ok(())
     };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes
-    // system calls only (rt_sigprocmask, prlimit64, prctl, getppid), and neither allocates nor
+    // system calls only (rt_sigprocmask, prlimit64, prctl,
+    // close_range, setsid, getppid), and neither allocates nor
     // locks: its error values hold an errno.
     unsafe {
         command.pre_exec(setup);
+    }
+}
+
+/// Marks every descriptor but the first three to be closed when the program begins: ours are marked
+/// already, those that lss was started with may not be. (A kernel before 5.11 can't; then a child has
+/// those.)
+#[allow(unsafe_code)]
+fn close_the_rest() {
+    // SAFETY: close_range(2) takes three numbers and touches no memory of ours; with this flag it
+    // closes nothing yet.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
     }
 }
 

@@ -47,6 +47,24 @@ fn a_child_is_marked_bound_and_alone() {
     );
 }
 
+/// Whoever starts lss may leave it descriptors; they end with lss, not with its children.
+#[test]
+fn what_lss_was_started_with_ends_there() {
+    let (read, write) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(
+        &write,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
+    )
+    .unwrap();
+    let launcher = Launcher::new(Marker::of_this_process("lss-test"));
+    let mut child = launcher.spawn(OsStr::new("/bin/sleep"), ["600"]).unwrap();
+    drop(write);
+    // The end of the pipe: nobody holds the other one.
+    assert_eq!((&read).read(&mut [0]).unwrap(), 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn it_dies_with_the_thread_that_started_it() {
     let launcher = Launcher::new(Marker::of_this_process("lss-test"));

@@ -13,6 +13,10 @@ pub const NODE_VARIABLE: &str = "LSS_CHILD_OF_NODE";
 /// Variable that names the daemon: its pid and its start time, which no later process shares.
 pub const PARENT_VARIABLE: &str = "LSS_CHILD_OF_PROCESS";
 
+/// Variable that names the node of a guard. Another one than a child's, because a guard is meant to
+/// outlive its daemon: no later daemon ends it.
+pub const GUARD_VARIABLE: &str = "LSS_GUARD_OF_NODE";
+
 /// The mark of one daemon's children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
@@ -30,6 +34,11 @@ impl Marker {
             node_id: node_id.to_owned(),
             parent: format!("{pid}:{}", start_time(pid).unwrap_or(0)),
         }
+    }
+
+    /// A guard's whole environment.
+    pub fn guard_environment(&self) -> [(&'static str, &str); 1] {
+        [(GUARD_VARIABLE, &self.node_id)]
     }
 
     /// A child's whole environment.
