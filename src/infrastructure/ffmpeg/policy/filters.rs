@@ -4,6 +4,8 @@
 //! from a file when its name begins with `/` (`scale=/w=path`), and quotes and backslashes can
 //! hide a name, so graphs are unescaped here as FFmpeg does before anything is compared.
 
+use super::sizes;
+
 /// Filters without any option that names a file, device, command or address.
 const ALLOWED: [&str; 52] = [
     "null",
@@ -150,6 +152,7 @@ fn one_filter(text: &str) -> Result<&str, String> {
 /// `w=1280:h=-2` or `1280:-2`, already unescaped once.
 fn arguments(filter: &str, args: &str, only_named: bool) -> Result<(), String> {
     let mut rest = args;
+    let mut position = 0;
     while !rest.is_empty() {
         let (key, after) = key(rest);
         match key {
@@ -166,7 +169,13 @@ fn arguments(filter: &str, args: &str, only_named: bool) -> Result<(), String> {
             }
             Some(_) | None => {}
         }
-        let (_, behind) = token(after, ":");
+        let (value, behind) = token(after, ":");
+        if sizes::is_size(filter, key, position) && !sizes::is_expression(&value) {
+            return Err(format!(
+                "has {filter} make too large a picture, or one whose size can't be told"
+            ));
+        }
+        position += 1;
         rest = behind.strip_prefix(':').unwrap_or(behind);
     }
     Ok(())
@@ -215,6 +224,9 @@ mod tests {
     fn usual_graphs_pass() {
         for graph in [
             "scale=1280:-2",
+            "pad=ceil(iw/2)*2:ceil(ih/2)*2:0:0:black",
+            "pad=ih*16/9:ih:(ow-iw)/2:(oh-ih)/2",
+            "rotate=PI/2:ow=ih:oh=iw",
             "scale=w=1280:h=720:flags=bicubic,fps=15,format=yuv420p",
             "scale='min(1280,iw)':-2",
             "scale=min(1280\\,iw):-2, setsar=1",
@@ -245,6 +257,12 @@ mod tests {
             ("m\\ovie=x", "movie"),
             ("'movie'=x", "movie"),
             ("null;mo'vi'e=x[v]", "movie"),
+            ("pad=16000:16000", "too large"),
+            ("scale=w=1280:h=16000", "too large"),
+            ("scale=s=16000x16000", "too large"),
+            ("scale=flags=bicubic:w=iw*20", "too large"),
+            ("rotate=0.5:ow=iw*9:oh=ih", "too large"),
+            ("[0:v]scale=1280:720[a];[a]pad='16000':16000", "too large"),
             ("scale=/w=/etc/passwd", "from a file"),
             ("scale=1280:/h=/etc/passwd", "from a file"),
             ("scale=1280\\:/h=/etc/passwd", "from a file"),

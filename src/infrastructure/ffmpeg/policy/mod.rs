@@ -12,6 +12,7 @@ mod filters;
 pub(super) mod flags;
 mod options;
 mod parts;
+mod sizes;
 mod values;
 
 use crate::domain::error::{ErrorCode, Fault};

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Bearer,
     /// A codec: an encoder that WHIP can carry (output), a decoder (input).
     Codec,
+    /// Width and height, or a name for them.
+    Size,
     /// A filter graph.
     Filters,
     /// `0:v:0`, `0:a?`, `[out]`.
@@ -92,7 +94,7 @@ const fn per_stream(name: &'static str, place: Place, kind: Kind) -> Rule {
 
 use Kind::{
     Bearer, Bsf, Codec, Filters, Flag, Flags, Format, Map, Number, OneOf, OurFlag, Ours, Reconnect,
-    Secret, Text, Timeout, Transport, Word, X264,
+    Secret, Size, Text, Timeout, Transport, Word, X264,
 };
 use Place::{Both, Global, Input, Output};
 
@@ -240,7 +242,7 @@ const RULES: &[Rule] = &[
     per_stream("force_key_frames", Output, Text),
     per_stream("x264-params", Output, X264),
     per_stream("x264opts", Output, X264),
-    per_stream("s", Output, Number),
+    per_stream("s", Output, Size),
     per_stream("aspect", Output, Number),
     per_stream("fpsmax", Output, Number),
     per_stream("fps_mode", Output, Word),

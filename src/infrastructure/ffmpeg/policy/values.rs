@@ -3,6 +3,7 @@
 use super::super::probe::H264_ENCODERS;
 use super::filters;
 use super::options::{Kind, Rule};
+use super::sizes;
 
 /// Why a value is refused, in words that carry nothing of it.
 pub(super) fn check(rule: &Rule, value: &str, output: bool) -> Result<(), String> {
@@ -15,6 +16,7 @@ pub(super) fn check(rule: &Rule, value: &str, output: bool) -> Result<(), String
     }
     let fits = match rule.kind {
         Kind::Number => is_number(value),
+        Kind::Size => sizes::is_option(value),
         Kind::Word => is_word(value),
         Kind::Flags(names) => is_flags(value, names),
         Kind::OneOf(words) => words.contains(&value),
