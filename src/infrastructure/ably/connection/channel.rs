@@ -369,7 +369,7 @@ impl Machine {
         self.feed.continuity_lost(now.mono, &self.settings.timing);
         self.loss_told = rewinding;
         if !rewinding {
-            let held = self.feed.release();
+            let held = self.feed.release(&self.clock);
             self.deliver(held);
             return;
         }

@@ -174,7 +174,7 @@ impl Feed {
         });
         self.section = next_section();
         if !has_backlog {
-            return self.release();
+            return self.release(clock);
         }
         if let Some(hold) = &mut self.hold {
             hold.backlog = Some(Backlog::new(now, clock.time(now), timing));
@@ -249,23 +249,31 @@ impl Feed {
         hold.held.push(delivery);
         let full = hold.held.len() >= MAX_HELD || hold.bytes >= MAX_HELD_BYTES;
         if full || (live && hold.backlog.is_some()) {
-            self.release()
+            self.release(clock)
         } else {
             Vec::new()
         }
     }
 
     /// Rewinding did not work out, or took too long: what is held goes out.
-    pub(super) fn release(&mut self) -> Vec<Delivery> {
+    pub(super) fn release(&mut self, clock: &ServerClock) -> Vec<Delivery> {
         let Some(hold) = self.hold.take() else {
             return Vec::new();
         };
         let mut deliveries = hold.held;
+        // While they were held the service may have told its time: what came in doubt has an age.
+        let untold = deliveries
+            .iter_mut()
+            .filter(|delivery| delivery.age_when_received.is_none() && !clock.is_doubtful());
+        for delivery in untold {
+            let made = delivery.message.timestamp;
+            delivery.age_when_received = made.and_then(|made| clock.age(made, delivery.received));
+        }
         deliveries.sort_by_key(|delivery| delivery.place.by_time());
         deliveries
     }
 
-    /// Something came on the line, and be it half a frame: a backlog that is coming in is not over.
+    /// A part of a frame came on the line: a backlog that is coming in is not over.
     pub(super) fn bytes(&mut self, now: Instant, timing: &Timing) {
         let backlog = match &mut self.hold {
             Some(hold) => hold.backlog.as_mut(),
@@ -277,14 +285,18 @@ impl Feed {
     }
 
     /// Ends what is over.
-    pub(super) fn on_timeout(&mut self, now: Instant) -> Vec<Delivery> {
+    pub(super) fn on_timeout(&mut self, clock: &ServerClock, now: Instant) -> Vec<Delivery> {
         if self.catching_up.is_some_and(|b| b.ends_at() <= now) {
             self.catching_up = None;
         }
         let over = self.hold.as_ref().is_some_and(|hold| {
             hold.until <= now || hold.backlog.is_some_and(|b| b.ends_at() <= now)
         });
-        if over { self.release() } else { Vec::new() }
+        if over {
+            self.release(clock)
+        } else {
+            Vec::new()
+        }
     }
 
     /// When [`Feed::on_timeout`] has something to do.

@@ -419,7 +419,6 @@ impl Machine {
         let current = id == self.link.transport && self.link.open;
         if current {
             self.link.heard_at = now.mono;
-            self.feed.bytes(now.mono, &self.settings.timing);
         }
         current
     }

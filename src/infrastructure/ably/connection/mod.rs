@@ -109,8 +109,14 @@ impl Machine {
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Output> {
         match input {
             Input::Connect => self.connect(now),
-            Input::Opened(id) | Input::Activity(id) => {
+            Input::Opened(id) => {
                 self.heard(id, now);
+            }
+            Input::Activity(id) => {
+                if self.heard(id, now) {
+                    // A whole frame that is no message says nothing of what is still to come.
+                    self.feed.bytes(now.mono, &self.settings.timing);
+                }
             }
             Input::Lost(id, fault) => self.on_lost(id, fault, now),
             Input::Frame(id, frame) => {
@@ -310,7 +316,7 @@ impl Machine {
 
     fn on_timeout(&mut self, now: Now) {
         self.link_timeouts(now);
-        let ready = self.feed.on_timeout(now.mono);
+        let ready = self.feed.on_timeout(&self.clock, now.mono);
         self.deliver(ready);
         if !self.is_connected() {
             return;

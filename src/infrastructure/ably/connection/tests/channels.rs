@@ -312,3 +312,36 @@ fn a_machine_that_slept_takes_nothing_old_for_fresh() {
     let out = bench.named("old too", "c3", "command", 5_000_010);
     assert_eq!(deliveries(&out)[0].age_when_received, Some(SEC * 90));
 }
+
+#[test]
+fn what_was_held_while_the_clock_was_in_doubt_has_an_age_when_it_comes_out() {
+    use super::super::types::TimeAnswer;
+    let asked = |out: &[Output]| {
+        out.iter().find_map(|one| match one {
+            Output::FetchTime(id, _) => Some(*id),
+            _ => None,
+        })
+    };
+    let mut bench = Bench::up();
+    bench.wait_alive(SEC * 20);
+    bench.lose();
+    let id = asked(&bench.connected("B", "k2")).unwrap();
+    bench.attached(R, "r1", 4);
+    // Continuity is lost; the rewound backlog comes in before the service tells its time.
+    bench.attached(C, "c2", 0);
+    bench.frame(&json!({"action": 13, "channel": C}));
+    bench.attached(C, "c2", 2);
+    bench.named("m", "c3", "command", 7_000_000);
+    bench.feed(Input::ServerTime(
+        id,
+        Some(TimeAnswer {
+            server_ms: 7_003_000,
+            at: bench.now.mono,
+            round_trip: Duration::ZERO,
+        }),
+    ));
+    let out = bench.wait(SEC);
+    let delivery = deliveries(&out)[0];
+    assert!(delivery.replayed);
+    assert_eq!(delivery.age_when_received, Some(SEC * 3));
+}
