@@ -571,17 +571,17 @@ fn bad_input_is_refused_and_nothing_is_sent() {
         ("action", Value::Null, 20002),
         ("speed", json!(1000), 20003),
         ("speed", json!("fast"), 20003),
-        ("duration", json!(0), 20003),
+        ("duration", json!(-1), 20003),
         ("duration", json!(3_600_001), 20003),
         ("ip", json!("224.0.0.1"), 20005),
         ("ip", json!("255.255.255.255"), 20005),
         ("ip", json!("169.254.169.254"), 20005),
         ("ip", json!("0.0.0.0"), 20005),
         ("ip", json!("http://x/"), 20003),
-        ("port", json!(0), 20003),
+        ("port", json!(-1), 20003),
         ("port", json!(70_000), 20003),
         ("username", json!("a\r\nX: y"), 20003),
-        ("channel", json!(0), 20003),
+        ("channel", json!(-1), 20003),
     ] {
         let mut body = good.clone();
         body[field] = value.clone();

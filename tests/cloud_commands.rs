@@ -393,7 +393,8 @@ fn what_a_loss_brings_back_never_follows_its_later_stop() {
             "{request}: {result}"
         );
     }
-    assert_eq!(site.result_of("m8")["data"]["superseded"], false);
+    let free_result = site.result_of("m8");
+    assert_eq!(free_result["data"]["superseded"], false, "{free_result}");
     assert!(free.moving());
     for camera in [move_stop, tour_stop, goto_stop, array, instant, address] {
         assert!(!camera.moving());
