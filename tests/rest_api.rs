@@ -166,7 +166,7 @@ fn refusals_of_requests() {
         (site.call("POST", start, "{"), 400, 20001, "line 1 column 1"),
         (site.call("POST", start, "[1]"), 400, 20003, "object"),
         (
-            site.call("POST", start, r#"{"taskId":1}"#),
+            site.call("POST", start, r#"{"taskId":[1]}"#),
             400,
             20003,
             "taskId",
@@ -220,7 +220,11 @@ fn refusals_of_requests() {
             "no task",
         ),
         (
-            site.call("POST", "/api/stream/stop", r#"{"taskId":"x","force":1}"#),
+            site.call(
+                "POST",
+                "/api/stream/stop",
+                r#"{"taskId":"x","force":"maybe"}"#,
+            ),
             400,
             20003,
             "force",
