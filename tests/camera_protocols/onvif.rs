@@ -597,6 +597,46 @@ fn a_camera_that_obeys_no_stop_at_all_is_an_error() {
 }
 
 #[test]
+fn what_is_done_without_a_word_is_done() {
+    let empty =
+        "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body/></s:Envelope>";
+    let nuls = b"POST /onvif/Ptz\0HTTP/1.1\0\0Content-Type\0 application/soap+xml\0\0\0";
+    let forms = [
+        Fault::Instead(Outgoing::new(200, "application/soap+xml", empty)),
+        Fault::Instead(Outgoing::new(200, "text/plain", "")),
+        Fault::Instead(Outgoing::new(202, "text/plain", "")),
+        Fault::Garbage(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+        Fault::Garbage(nuls.to_vec()),
+        Fault::Instead(Outgoing::new(200, "text/plain", nuls.to_vec())),
+    ];
+    for login in [LoginMode::Token, LoginMode::Digest] {
+        for form in &forms {
+            let camera = on(OnvifModel {
+                login,
+                ..OnvifModel::default()
+            });
+            let mut device = open(&camera);
+            device.prepare(soon()).unwrap();
+            device.presets(soon()).unwrap();
+            for name in ["<ContinuousMove", "<Stop", "<GotoPreset", "<SetPreset"] {
+                camera.fault(name, form.clone(), 1);
+            }
+            turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+            assert!(camera.moving(), "{form:?}");
+            halt(&mut device).unwrap();
+            assert!(!camera.moving());
+            device.goto_preset("guid-2", false, soon()).unwrap();
+            assert_near(camera.position(Axis::Pan), 0.5);
+            let token = device.set_preset(None, Some("New"), soon()).unwrap();
+            camera.with(|d| assert_eq!(d.presets[&token].0, "New"));
+            // What is needed is missed.
+            camera.fault("<GetPresets", form.clone(), 1);
+            device.presets(soon()).unwrap_err();
+        }
+    }
+}
+
+#[test]
 fn lens_motors() {
     let (clock, hand) = Clock::by_hand();
     let camera = on(OnvifModel {

@@ -45,7 +45,9 @@ impl From<HttpError> for CameraError {
         match error {
             HttpError::Connect(_) | HttpError::TooLate => Self::Unreachable(words),
             HttpError::Timeout(_) | HttpError::Dead | HttpError::Lost(_) => Self::NoAnswer(words),
-            HttpError::TooLarge(_) | HttpError::Malformed(_) => Self::BadAnswer(words),
+            HttpError::TooLarge(_) | HttpError::Echo | HttpError::Malformed(_) => {
+                Self::BadAnswer(words)
+            }
         }
     }
 }

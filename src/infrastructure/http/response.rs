@@ -63,6 +63,9 @@ pub enum HttpError {
     /// The answer is over the limit.
     #[error("answer over {0} bytes cut off")]
     TooLarge(usize),
+    /// Our own request, or the beginning of one, in the place of an answer.
+    #[error("not an HTTP answer: our own request")]
+    Echo,
     /// Not HTTP, or HTTP that contradicts itself.
     #[error("not an HTTP answer: {0}")]
     Malformed(String),
@@ -309,8 +312,17 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
             Ok(Some((Head { response, http_1_0 }, len)))
         }
         Ok(httparse::Status::Partial) => Ok(None),
+        Err(_) if is_request(bytes) => Err(HttpError::Echo),
         Err(why) => Err(HttpError::Malformed(why.to_string())),
     }
+}
+
+/// Some cameras hand back the buffer that they have read our request into, cut up by NULs.
+fn is_request(bytes: &[u8]) -> bool {
+    ["POST ", "PUT ", "GET ", "DELETE "].iter().any(|method| {
+        let seen = bytes.len().min(method.len());
+        seen > 0 && bytes.get(..seen) == method.as_bytes().get(..seen)
+    })
 }
 
 /// How the body ends, by what its head says.

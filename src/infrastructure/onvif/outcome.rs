@@ -2,6 +2,7 @@
 //! Pure.
 
 use super::reply::{self, Fault, FaultKind, Reply, ReplyError};
+use super::request::Operation;
 use crate::domain::camera::{CameraError, LoginRefusal};
 use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::http::login_client::LoginError;
@@ -92,8 +93,9 @@ pub(super) enum Outcome {
 }
 
 /// Takes a response apart: SOAP first, whatever the HTTP status, then the status.
-pub(super) fn judge(response: Response, name: &str) -> Outcome {
-    let status = response.status;
+pub(super) fn judge(response: Response, operation: &Operation) -> Outcome {
+    let (status, name) = (response.status, operation.name);
+    let silence_will_do = !operation.asks && (200..300).contains(&status);
     match reply::read(&response.body) {
         Ok(Reply::Fault(fault)) if fault.kind() == FaultKind::NotAuthorized => {
             Outcome::Refused(fault.words(), fault.tries_left(), Box::new(response))
@@ -105,7 +107,8 @@ pub(super) fn judge(response: Response, name: &str) -> Outcome {
                 .name
                 .strip_suffix("Response")
                 .is_some_and(|n| n.eq_ignore_ascii_case(name));
-            if expected {
+            let echo = silence_will_do && content.name.eq_ignore_ascii_case(name);
+            if expected || echo {
                 return Outcome::Done(content);
             }
             let words = format!("{} where an answer to {name} was expected", content.name);
@@ -114,8 +117,23 @@ pub(super) fn judge(response: Response, name: &str) -> Outcome {
         Ok(Reply::Content(_)) => {
             Outcome::Failed(CameraError::Device(format!("HTTP {status}")).into())
         }
+        Err(ReplyError::NoContent) if silence_will_do => Outcome::Done(Element::default()),
+        Err(_) if silence_will_do && says_nothing(&response.body, name) => {
+            Outcome::Done(Element::default())
+        }
         Err(why) => Outcome::Failed(judge_status(status, &why)),
     }
+}
+
+/// Nothing at all, or the buffer that our own request was read into, cut up by NULs.
+fn says_nothing(body: &[u8], name: &str) -> bool {
+    let text = String::from_utf8_lossy(body).replace('\0', "");
+    let text = text.trim();
+    let echo = text.starts_with("POST ")
+        || text
+            .split_once(&format!("<{name}"))
+            .is_some_and(|(_, rest)| rest.starts_with([' ', '>', '/']) || rest.is_empty());
+    text.is_empty() || (echo && !text.contains("Fault"))
 }
 
 fn judge_status(status: u16, why: &ReplyError) -> Trouble {
@@ -156,4 +174,63 @@ pub(super) fn login_error(error: LoginError) -> Trouble {
             words: fault.map_or_else(|| "HTTP 401".to_owned(), |f| f.words()),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{self, MoveForm};
+    use super::*;
+    use crate::domain::ptz::Velocity;
+
+    fn done(operation: &Operation, status: u16, body: &[u8]) -> bool {
+        let response = Response {
+            status,
+            headers: Vec::new(),
+            body: body.to_vec(),
+        };
+        matches!(judge(response, operation), Outcome::Done(_))
+    }
+
+    #[test]
+    fn where_nothing_is_needed_a_success_without_a_word_is_one() {
+        let moves = request::continuous_move("p", Velocity::ZERO, MoveForm::default());
+        let envelope = |body: &str| {
+            format!("<s:Envelope xmlns:s='u'><s:Body>{body}</s:Body></s:Envelope>").into_bytes()
+        };
+        let silent = [
+            Vec::new(),
+            b" \r\n".to_vec(),
+            b"\0\0\0\0".to_vec(),
+            envelope(""),
+            envelope("<ContinuousMove xmlns='u'/>"),
+            b"POST /onvif/ptz\0HTTP/1.1\0\0Content-Type\0".to_vec(),
+            b"<s:Envelope><s:Body><ContinuousMove xmlns=\"u\"><Prof\0\0".to_vec(),
+        ];
+        for body in &silent {
+            let text = String::from_utf8_lossy(body);
+            for status in [200, 202, 204] {
+                assert!(done(&moves, status, body), "{text}");
+                for other in [
+                    request::stop("p"),
+                    request::goto_preset("p", "1"),
+                    request::set_preset("p", "n", None),
+                ] {
+                    let body = text.replace("ContinuousMove", other.name);
+                    assert!(done(&other, status, body.as_bytes()), "{body}");
+                }
+                assert!(!done(&request::presets("p"), status, body), "{text}");
+            }
+            for status in [400, 401, 404, 500, 503] {
+                assert!(!done(&moves, status, body), "{status} {text}");
+            }
+        }
+        for no in [
+            "<html><body>POST </body></html>",
+            "garbage",
+            "<s:Envelope><s:Body><s:Fault><x><ContinuousMove >",
+            "<s:Envelope xmlns:s='u'><s:Body><StopResponse/></s:Body></s:Envelope>",
+        ] {
+            assert!(!done(&moves, 200, no.as_bytes()), "{no}");
+        }
+    }
 }

@@ -154,11 +154,19 @@ pub(super) fn set(
     });
     // Whatever came of it, the list may not be what it was.
     camera.memory().with(|m| m.presets = None);
-    ptz::set_preset(&answer?)
-        .or(token.map(str::to_owned))
-        .ok_or_else(|| {
-            CameraError::BadAnswer("it stored the preset and did not say where".to_owned()).into()
-        })
+    if let Some(token) = ptz::set_preset(&answer?).or(token.map(str::to_owned)) {
+        return Ok(token);
+    }
+    // Stored, and not a word on where: by its name, if that is on one preset alone.
+    let all = fetch(camera, deadline)?;
+    let mut named = all.iter().filter(|p| p.name.as_deref() == Some(name));
+    match (named.next(), named.next()) {
+        (Some(preset), None) => Ok(preset.token.clone()),
+        _ => {
+            let words = "it stored the preset and did not say where".to_owned();
+            Err(CameraError::BadAnswer(words).into())
+        }
+    }
 }
 
 /// Forgets a preset.

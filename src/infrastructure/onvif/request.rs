@@ -67,6 +67,9 @@ pub struct Operation {
     pub body: String,
     /// Whether it may be sent again.
     pub resend: Resend,
+    /// Whether the answer carries something that is needed. Else a success is enough, without a
+    /// word.
+    pub asks: bool,
 }
 
 impl Operation {
@@ -84,11 +87,15 @@ impl Operation {
             name,
             body,
             resend,
+            asks: false,
         }
     }
 
     fn read(service: Service, name: &'static str, inside: impl FnOnce(&mut XmlWriter)) -> Self {
-        Self::new(service, name, Resend::Always, inside)
+        Self {
+            asks: true,
+            ..Self::new(service, name, Resend::Always, inside)
+        }
     }
 }
 
