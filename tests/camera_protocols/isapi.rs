@@ -119,6 +119,98 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
 }
 
 #[test]
+fn a_timed_move_that_is_refused_in_any_words_is_made_without_its_end() {
+    let status = |http: u16, code: u32, sub: &str| {
+        let text = format!(
+            "<ResponseStatus><statusCode>{code}</statusCode><statusString>No</statusString><subStatusCode>{sub}</subStatusCode></ResponseStatus>"
+        );
+        Outgoing::new(http, "application/xml", text)
+    };
+    let json = |sub: &str| {
+        let text = format!("{{\"statusCode\":4,\"subStatusCode\":\"{sub}\"}}");
+        Outgoing::new(403, "application/json", text)
+    };
+    let short = Duration::from_millis(300);
+    let with = |refusal: Outgoing| {
+        let model = Model {
+            momentary: false,
+            ..Model::default()
+        };
+        let camera = start(GateRules::default(), model);
+        camera.fault("/momentary", Fault::Instead(refusal), 9);
+        camera
+    };
+    let timed = |camera: &IsapiStandIn| {
+        let lines = camera.take_lines();
+        lines.iter().filter(|l| l.ends_with("momentary")).count()
+    };
+    for refusal in [
+        status(500, 3, "deviceError"),
+        status(400, 5, "badXmlFormat"),
+        status(400, 6, "badXmlContent"),
+        status(403, 4, "invalidOperation"),
+        status(200, 4, "notSupport"),
+        json("invalidOperation"),
+        Outgoing::new(403, "text/html", "<html>Forbidden</html>"),
+        Outgoing::new(400, "text/plain", ""),
+    ] {
+        let camera = with(refusal.clone());
+        let mut device = open(&camera);
+        for _ in 0..2 {
+            let accepted = turn(&mut device, velocity(100, 0, 0), short).unwrap();
+            assert_eq!(accepted.ends_after, None);
+            assert!(camera.moving(), "{refusal:?}");
+        }
+        assert_eq!(timed(&camera), 1, "{refusal:?}");
+    }
+    // A hiccup is asked again; a right, a login and a busy camera are not asked otherwise.
+    let camera = with(Outgoing::new(500, "text/plain", ""));
+    let mut device = open(&camera);
+    for _ in 0..2 {
+        turn(&mut device, velocity(100, 0, 0), short).unwrap();
+    }
+    assert_eq!(timed(&camera), 2);
+    for refusal in [
+        status(403, 4, "lowPrivilege"),
+        status(403, 4, "ptzOccupiedPriority"),
+        status(503, 2, "deviceBusy"),
+        json("lowPrivilege"),
+    ] {
+        let camera = with(refusal.clone());
+        turn(&mut open(&camera), velocity(100, 0, 0), short).unwrap_err();
+        assert!(!camera.moving(), "{refusal:?}");
+    }
+}
+
+#[test]
+fn what_is_done_is_done_in_whatever_words() {
+    for body in [
+        "<ResponseStatus><statusCode>0</statusCode><statusString>OK</statusString></ResponseStatus>",
+        "<!DOCTYPE ResponseStatus><ResponseStatus><statusCode>1</statusCode></ResponseStatus>",
+        "{\"statusCode\":1,\"statusString\":\"OK\"}",
+        "<html><body>OK</body></html>",
+        "OK",
+        "",
+    ] {
+        let camera = start(GateRules::default(), Model::default());
+        let mut device = open(&camera);
+        let reply = Fault::Instead(Outgoing::new(200, "text/xml", body));
+        for path in ["/continuous", "/goto", "/presets/7"] {
+            camera.fault(path, reply.clone(), 2);
+        }
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+        assert!(camera.moving(), "{body}");
+        halt(&mut device).unwrap();
+        assert!(!camera.moving(), "{body}");
+        device.goto_preset("1", false, soon()).unwrap();
+        device.set_preset(Some("7"), None, soon()).unwrap();
+        // A read wants what it reads.
+        camera.fault("/presets", reply, 1);
+        assert!(device.presets(soon()).is_err() || body.starts_with("<R"));
+    }
+}
+
+#[test]
 fn a_stop_that_is_accepted_and_not_obeyed_is_an_error() {
     let camera = start(
         GateRules::default(),

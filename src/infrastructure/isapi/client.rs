@@ -11,7 +11,7 @@ use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY};
 use crate::infrastructure::http::camera_client::{CameraClient, Request};
 use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use crate::infrastructure::http::response::Response;
-use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
+use crate::infrastructure::xml::{self, Element, MAX_DOCUMENT};
 
 /// Between two tries of a read that the camera was too busy for.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -145,10 +145,16 @@ impl IsapiClient {
     fn reading(&mut self, call: &Call, deadline: Instant) -> Result<Element, Trouble> {
         let mut tries = 0;
         loop {
-            let error = match self.call(call, deadline) {
+            let response = self
+                .send(call, MAX_DOCUMENT, deadline)
+                .map_err(Trouble::Other)?;
+            let error = match judge(&response) {
                 Ok(Some(root)) => return Ok(root),
                 Ok(None) => {
-                    let words = "an empty answer to a read".to_owned();
+                    let words = match xml::parse(&response.body) {
+                        Err(why) => format!("{why} where ISAPI was expected"),
+                        Ok(_) => "no document where ISAPI was expected".to_owned(),
+                    };
                     return Err(Trouble::Other(CameraError::BadAnswer(words)));
                 }
                 Err(trouble) => trouble,

@@ -125,23 +125,26 @@ impl IsapiCamera {
         let timed = !velocity.is_zero()
             && limit <= LONGEST_MOMENTARY
             && !self.memory.with(|m| m.no_momentary);
+        let mut refused = false;
         if timed {
             let made = self.client.in_tree(
                 |tree| body::momentary(tree, channel, velocity, limit),
                 deadline,
             );
-            match made.map_err(CameraError::from) {
+            match made {
                 Ok(_) => {
                     return Ok(MoveAccepted {
                         ends_after: Some(limit),
                     });
                 }
-                Err(CameraError::NotSupported(_)) => {}
-                Err(error) => return Err(error),
+                Err(Trouble::Refused(why)) if why.may_be_about_the_form() => {
+                    refused = why.is_meant();
+                }
+                Err(trouble) => return Err(trouble.into()),
             }
         }
         self.act_in_tree(|tree| body::continuous(tree, channel, velocity), deadline)?;
-        if timed {
+        if refused {
             // Only now is it known that it was the timed move that the camera can't.
             self.memory.with(|m| m.no_momentary = true);
         }
@@ -341,10 +344,11 @@ impl CameraDevice for IsapiCamera {
         let channel = self.channel();
         let root = self
             .client
-            .in_tree(|tree| body::ptz_status(tree, channel), deadline)?;
+            .in_tree(|tree| body::ptz_status(tree, channel), deadline)?
+            .ok_or_else(|| CameraError::BadAnswer("no status of the movement".to_owned()))?;
         Ok(Motion {
             moving: None,
-            position: root.as_ref().and_then(answer::position),
+            position: answer::position(&root),
         })
     }
 

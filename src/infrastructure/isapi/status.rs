@@ -1,7 +1,9 @@
-//! What a reply says of success: HTTP status, body type and the status inside the body are three
-//! signals, and success needs all three. Pure.
+//! What a reply says of success: the HTTP status, and the status inside the body where it has one.
+//! Success needs both. Pure.
 
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::domain::camera::{CameraError, LoginRefusal};
 use crate::infrastructure::http::camera::camera_words;
@@ -30,6 +32,23 @@ impl Refusal {
                 "notsupport" | "badxmlcontent" | "methodnotallowed" | "invalidoperation"
             )
             || (self.code == Some(6) && self.sub.is_empty())
+    }
+
+    /// It may be about how it was said: not about the login or a right, and not that it is busy.
+    /// Saying it otherwise does no harm, for what was refused was not done. Not judged by the
+    /// code: each firmware has its own for a thing that it does not know.
+    pub fn may_be_about_the_form(&self) -> bool {
+        match self.error() {
+            CameraError::Busy(_) | CameraError::LoginRefused(_) => false,
+            // A web server's 403 says nothing of rights.
+            CameraError::Forbidden(_) => self.code.is_none() && self.sub.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// It was meant, and is no hiccup of the web server.
+    pub fn is_meant(&self) -> bool {
+        self.code.is_some() || (400..500).contains(&self.http)
     }
 
     /// As the domain has it.
@@ -78,60 +97,113 @@ impl From<Trouble> for CameraError {
     }
 }
 
-/// The document of a reply, `None` for an empty one; or why it is no success.
+/// The document of a reply, `None` where it is none of ours; or why it is no success.
 pub fn judge(response: &Response) -> Result<Option<Element>, Trouble> {
     let good = (200..300).contains(&response.status);
     let document = match xml::parse(&response.body) {
         Ok(root) => Some(root),
-        Err(XmlError::Empty) => None,
-        Err(why) if good => {
+        Err(why @ (XmlError::TooLong | XmlError::TooBig)) if good => {
             let words = format!("{why} where ISAPI was expected");
             return Err(Trouble::Other(CameraError::BadAnswer(words)));
         }
         Err(_) => None,
     };
-    if let Some(root) = &document {
-        if root.name.eq_ignore_ascii_case("ResponseStatus") {
-            return match status_code(root) {
-                Some(1 | 7) if good => Ok(document),
-                code => Err(Trouble::Refused(refusal(response.status, code, root))),
-            };
-        }
-        if root.text_of("statusValue") == Some("401") {
-            return Err(Trouble::Other(CameraError::LoginRefused(LoginRefusal {
-                tried: true,
-                ..read_refusal(&response.body)
-            })));
-        }
+    if let Some(root) = &document
+        && root.text_of("statusValue") == Some("401")
+    {
+        return Err(Trouble::Other(CameraError::LoginRefused(LoginRefusal {
+            tried: true,
+            ..read_refusal(&response.body)
+        })));
     }
-    if good {
-        return Ok(document);
-    }
-    Err(Trouble::Refused(Refusal {
-        http: response.status,
-        code: None,
-        sub: String::new(),
-        words: format!("HTTP {}", response.status),
-    }))
-}
-
-fn status_code(root: &Element) -> Option<u32> {
-    root.text_of("statusCode").and_then(|t| t.parse().ok())
-}
-
-fn refusal(http: u16, code: Option<u32>, root: &Element) -> Refusal {
-    let string = root.text_of("statusString").unwrap_or("no reason given");
-    let sub = root.text_of("subStatusCode").unwrap_or("");
-    let words = match (code, sub) {
-        (Some(code), "") => format!("{string}, status {code}"),
-        (Some(code), sub) => format!("{string} ({sub}), status {code}"),
-        (None, sub) => format!("{string} ({sub}), HTTP {http}"),
+    let told = match &document {
+        Some(root) => Told::of_document(root),
+        None => Told::of_text(&response.body),
     };
-    Refusal {
-        http,
-        code,
-        sub: sub.to_ascii_lowercase(),
-        words: camera_words(&words),
+    match told {
+        Some(told) if good && told.is_success() => Ok(document),
+        Some(told) => Err(Trouble::Refused(told.refusal(response.status))),
+        None if good => Ok(document),
+        None => Err(Trouble::Refused(Refusal {
+            http: response.status,
+            code: None,
+            sub: String::new(),
+            words: format!("HTTP {}", response.status),
+        })),
+    }
+}
+
+/// The status inside a body.
+struct Told {
+    code: Option<u32>,
+    string: String,
+    sub: String,
+}
+
+impl Told {
+    fn of_document(root: &Element) -> Option<Self> {
+        let text = |name| root.text_of(name).unwrap_or_default().to_owned();
+        root.name
+            .eq_ignore_ascii_case("ResponseStatus")
+            .then(|| Self {
+                code: text("statusCode").parse().ok(),
+                string: text("statusString"),
+                sub: text("subStatusCode"),
+            })
+    }
+
+    /// From JSON, or from what is no document: a status code that stands in a page is one all the
+    /// same.
+    fn of_text(body: &[u8]) -> Option<Self> {
+        if let Ok(json) = serde_json::from_slice::<Value>(body) {
+            let status = json.get("ResponseStatus").unwrap_or(&json);
+            let text = |name: &str| match status.get(name) {
+                Some(Value::String(text)) => text.trim().to_owned(),
+                Some(Value::Number(number)) => number.to_string(),
+                _ => String::new(),
+            };
+            return status.get("statusCode").map(|_| Self {
+                code: text("statusCode").parse().ok(),
+                string: text("statusString"),
+                sub: text("subStatusCode"),
+            });
+        }
+        let text = String::from_utf8_lossy(body);
+        let inside = |name: &str| {
+            let lower = text.to_ascii_lowercase();
+            let begin = lower.find(&format!("{name}>"))? + name.len() + 1;
+            let inside = text.get(begin..)?;
+            inside.get(..inside.find('<')?).map(|t| t.trim().to_owned())
+        };
+        let code = inside("<statuscode").or_else(|| inside(":statuscode"))?;
+        Some(Self {
+            code: code.parse().ok(),
+            string: inside("statusstring").unwrap_or_default(),
+            sub: inside("substatuscode").unwrap_or_default(),
+        })
+    }
+
+    /// "0,1-OK" in the maker's guide; 7 = done, and to be used after a restart.
+    fn is_success(&self) -> bool {
+        matches!(self.code, Some(0 | 1 | 7))
+    }
+
+    fn refusal(self, http: u16) -> Refusal {
+        let string = match self.string.as_str() {
+            "" => "no reason given",
+            string => string,
+        };
+        let words = match (self.code, self.sub.as_str()) {
+            (Some(code), "") => format!("{string}, status {code}"),
+            (Some(code), sub) => format!("{string} ({sub}), status {code}"),
+            (None, sub) => format!("{string} ({sub}), HTTP {http}"),
+        };
+        Refusal {
+            http,
+            code: self.code,
+            sub: self.sub.to_ascii_lowercase(),
+            words: camera_words(&words),
+        }
     }
 }
 
@@ -186,6 +258,7 @@ mod tests {
 
     #[test]
     fn the_status_in_the_body_counts() {
+        assert_eq!(number(200, 0, ""), 0);
         assert_eq!(number(200, 1, "ok"), 0);
         assert_eq!(number(200, 7, "rebootRequired"), 0);
         assert_eq!(number(200, 4, "notSupport"), 20005);
@@ -210,8 +283,6 @@ mod tests {
                 .code()
                 .number()
         };
-        assert_eq!(code(200, "<html>login</html>"), 50001);
-        assert_eq!(code(200, "garbage"), 50001);
         assert_eq!(code(404, "<html>"), 20005);
         assert_eq!(code(503, ""), 30302);
         assert_eq!(code(403, ""), 10002);
@@ -221,6 +292,83 @@ mod tests {
             10001
         );
         assert_eq!(code(200, &status(4, "Invalid Operation", "")), 20005);
+    }
+
+    #[test]
+    fn a_success_in_any_dress() {
+        for body in [
+            "",
+            "OK",
+            "<html><body>OK</body></html>",
+            "{}",
+            "{\"requestURL\":\"/x\",\"statusCode\":1,\"statusString\":\"OK\",\"subStatusCode\":\"ok\"}",
+            "{\"ResponseStatus\":{\"statusCode\":\"0\"}}",
+            "<?xml version=\"1.0\"?><!DOCTYPE ResponseStatus><ResponseStatus><statusCode>1</statusCode></ResponseStatus>",
+            "<RESPONSESTATUS><STATUSCODE>1</STATUSCODE></RESPONSESTATUS>",
+            "<h:ResponseStatus xmlns:h=\"u\"><h:statusCode> 1\r\n</h:statusCode></h:ResponseStatus>",
+            "<ResponseStatus><requestURL>/x?a=1&b=2</requestURL><statusCode>1</statusCode></ResponseStatus>",
+        ] {
+            for http in [200, 201] {
+                assert!(judge(&reply(http, body)).is_ok(), "{http} {body}");
+            }
+            assert!(judge(&reply(500, body)).is_err(), "{body}");
+        }
+        // A refusal is one in any dress, too.
+        for body in [
+            "{\"statusCode\":4,\"statusString\":\"Invalid Operation\",\"subStatusCode\":\"notSupport\"}",
+            "{\"ResponseStatus\":{\"statusCode\":\"4\",\"subStatusCode\":\"notSupport\"}}",
+            "<!DOCTYPE x><ResponseStatus><statusCode>4</statusCode><statusString>s</statusString><subStatusCode>notSupport</subStatusCode></ResponseStatus>",
+            "<html>x</html><a:statusCode>4</a:statusCode><a:subStatusCode>notSupport</a:subStatusCode>",
+        ] {
+            for http in [200, 403] {
+                let error = CameraError::from(judge(&reply(http, body)).unwrap_err());
+                assert_eq!(error.code().number(), 20005, "{http} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_thing_that_is_not_known_is_answered_with() {
+        let judged = |http: u16, body: &str| match judge(&reply(http, body)) {
+            Err(Trouble::Refused(refusal)) => refusal.may_be_about_the_form(),
+            _ => false,
+        };
+        let sub = |sub: &str| format!("<subStatusCode>{sub}</subStatusCode>");
+        for (http, code, name) in [
+            (500, 3, "deviceError"),
+            (400, 5, "badXmlFormat"),
+            (400, 6, "badXmlContent"),
+            (400, 6, "badParameters"),
+            (403, 4, "invalidOperation"),
+            (403, 4, "notSupport"),
+            (200, 4, "methodNotAllowed"),
+        ] {
+            assert!(judged(http, &status(code, "s", &sub(name))), "{name}");
+        }
+        for (http, body) in [
+            (403, "<html>Forbidden</html>"),
+            (403, ""),
+            (400, ""),
+            (404, ""),
+            (501, ""),
+            (
+                403,
+                "{\"statusCode\":4,\"subStatusCode\":\"invalidOperation\"}",
+            ),
+        ] {
+            assert!(judged(http, body), "{http} {body}");
+        }
+        for (http, code, name) in [
+            (403, 4, "lowPrivilege"),
+            (403, 4, "ptzOccupiedPriority"),
+            (403, 4, "badAuthorization"),
+            (503, 2, "deviceBusy"),
+        ] {
+            assert!(!judged(http, &status(code, "s", &sub(name))), "{name}");
+        }
+        let json = "{\"statusCode\":4,\"subStatusCode\":\"lowPrivilege\"}";
+        assert!(!judged(403, json));
+        assert!(!judged(503, ""));
     }
 
     #[test]
