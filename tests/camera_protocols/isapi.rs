@@ -420,6 +420,57 @@ fn a_refused_login_tells_what_is_left_and_a_lock_for_how_long() {
 }
 
 #[test]
+fn one_function_s_401_is_no_wrong_password() {
+    for (refused, reads_first) in [
+        ("/presets", true),
+        ("/presets", false),
+        ("/picture", true),
+        ("/continuous", false),
+    ] {
+        let model = Model {
+            refuses: Some(refused),
+            ..Model::default()
+        };
+        let camera = start(GateRules::default(), model);
+        let mut device = open(&camera);
+        let mut refusals = Vec::new();
+        for round in 0..2 {
+            if reads_first || round > 0 {
+                refusals.extend(device.presets(soon()).err());
+                refusals.extend(device.snapshot(SnapshotWish::default(), soon()).err());
+            }
+            refusals.extend(turn(&mut device, velocity(1, 0, 0), LONG).err());
+            refusals.extend(halt(&mut device).err());
+        }
+        assert!(!refusals.is_empty());
+        for error in refusals {
+            assert_eq!(error.code().number(), 10002, "{refused}: {error}");
+        }
+        assert!(device.check(soon()).unwrap().authenticated);
+    }
+}
+
+#[test]
+fn a_wrong_password_is_sent_once_and_a_changed_one_once_more() {
+    let camera = start(GateRules::default(), Model::default());
+    let wrong = target(camera.addr, "wrong-password");
+    let mut device = IsapiCamera::new(wrong, CameraOptions::default(), Memory::default());
+    let error = device.presets(soon()).unwrap_err();
+    assert_eq!(error.code().number(), 10001);
+    camera.with(|dome| assert_eq!(dome.gate.refused, 1));
+
+    let camera = start(GateRules::default(), Model::default());
+    let mut device = open(&camera);
+    device.presets(soon()).unwrap();
+    camera.with(|dome| dome.gate.rules.password = "another".to_owned());
+    for refused in [2, 3] {
+        let error = device.presets(soon()).unwrap_err();
+        assert_eq!(error.code().number(), 10001);
+        camera.with(|dome| assert!(dome.gate.refused <= refused, "{}", dome.gate.refused));
+    }
+}
+
+#[test]
 fn checks() {
     for user_check in [true, false] {
         let camera = start(

@@ -294,7 +294,7 @@ impl Gate {
         self.refuse(request)
     }
 
-    fn challenge(&mut self, request: &Incoming, stale: bool) -> Verdict {
+    pub fn challenge(&mut self, request: &Incoming, stale: bool) -> Verdict {
         let mut challenges = Vec::new();
         for offer in self.rules.offers.clone() {
             if offer == Offer::Basic {

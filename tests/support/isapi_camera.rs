@@ -29,6 +29,8 @@ pub struct Model {
     pub low_privilege: bool,
     /// Accounts that may look and not move.
     pub viewers: Vec<String>,
+    /// Answers 401 to any request whose target has this in it, whatever the login.
+    pub refuses: Option<&'static str>,
     /// Has `/ISAPI/Security/userCheck`.
     pub user_check: bool,
     /// Takes the size of a picture in the query.
@@ -56,6 +58,7 @@ impl Default for Model {
             tells_position: true,
             low_privilege: false,
             viewers: Vec::new(),
+            refuses: None,
             user_check: true,
             picture_size: true,
             old_picture: false,
@@ -193,6 +196,17 @@ impl Site for Dome {
                 reply.headers.extend(headers);
                 return reply;
             }
+        }
+        let refused = self.model.refuses;
+        if refused.is_some_and(|part| request.target.contains(part)) {
+            let mut reply = xml(
+                401,
+                "<userCheck><statusValue>401</statusValue><statusString>Unauthorized</statusString></userCheck>",
+            );
+            if let Verdict::Stop { headers, .. } = self.gate.challenge(request, false) {
+                reply.headers.extend(headers);
+            }
+            return reply;
         }
         let has_body = !request.body.is_empty();
         if has_body && request.header("Content-Type") != Some("application/xml") {

@@ -8,10 +8,11 @@ use super::body::{self, Call, PicturePath, PtzTree};
 use super::status::{Refusal, Trouble, judge, read_refusal};
 use crate::domain::camera::{CameraAddress, CameraError, Credentials};
 use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY};
-use crate::infrastructure::http::camera_client::{CameraClient, Request};
+use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use crate::infrastructure::http::response::Response;
 use crate::infrastructure::xml::{self, Element, MAX_DOCUMENT};
+use crate::util::secret::Secret;
 
 /// Between two tries of a read that the camera was too busy for.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -51,6 +52,12 @@ pub struct Learnt {
     pub moved: bool,
     /// Which presets are functions; `None` until it was asked, or where it does not say.
     pub function_presets: Option<Vec<u32>>,
+    /// The password whose check is done: it was taken, or there is nothing to check it by.
+    pub checked: Option<Secret>,
+    /// The password that the camera has taken, and refuses strangers for.
+    pub taken: Option<Secret>,
+    /// That password was refused since.
+    pub proof_failed: bool,
 }
 
 /// Shared by the clients of one camera. Never locked across I/O.
@@ -68,6 +75,7 @@ impl Memory {
 #[derive(Debug)]
 pub struct IsapiClient {
     login: LoginClient,
+    password: Option<Secret>,
     memory: Memory,
 }
 
@@ -85,6 +93,7 @@ impl IsapiClient {
             is_definite,
         };
         Self {
+            password: credentials.as_ref().map(|c| c.password().clone()),
             login: LoginClient::new(http, credentials, rules),
             memory,
         }
@@ -114,6 +123,7 @@ impl IsapiClient {
         max_reply: usize,
         deadline: Instant,
     ) -> Result<Response, CameraError> {
+        self.check_login(call, deadline)?;
         if call.method != "GET" {
             self.prime(deadline)?;
         }
@@ -126,7 +136,81 @@ impl IsapiClient {
             resend: call.resend,
             max_reply,
         };
-        self.login.send(&request, deadline).map_err(login_error)
+        match self.login.send(&request, deadline) {
+            Ok(response) => {
+                if self.login.is_logged_in() {
+                    self.memory.with(|m| m.proof_failed = false);
+                }
+                Ok(response)
+            }
+            Err(error) if self.is_about_the_function(call, &error, deadline) => {
+                let words = "this function refuses a login that is taken otherwise, HTTP 401";
+                Err(CameraError::Forbidden(words.to_owned()))
+            }
+            Err(error) => Err(login_error(error)),
+        }
+    }
+
+    /// A login is shown to `userCheck` before anything else, once: then a refusal there is about
+    /// the login, and one elsewhere later may be about the function. Costs no login that is not
+    /// taken. A stop does not wait for it.
+    fn check_login(&mut self, call: &Call, deadline: Instant) -> Result<(), CameraError> {
+        let stops = call.method != "GET" && call.resend == Resend::Always;
+        let done = self.memory.with(|m| m.checked == self.password);
+        if call.target == body::USER_CHECK || stops || done {
+            return Ok(());
+        }
+        match self.is_taken(deadline) {
+            // It has no such check, or has other troubles: then the call itself shows.
+            Ok(_) | Err(CameraError::NotSupported(_) | CameraError::Device(_)) => {}
+            Err(CameraError::Forbidden(_) | CameraError::BadAnswer(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let password = self.password.clone();
+        self.memory.with(|m| m.checked = password);
+        Ok(())
+    }
+
+    /// Whether the camera takes our login, and refuses strangers.
+    fn is_taken(&mut self, deadline: Instant) -> Result<bool, CameraError> {
+        self.call(&Call::get(body::USER_CHECK), deadline)?;
+        let taken = self.login.is_logged_in();
+        if taken {
+            let password = self.password.clone();
+            self.memory.with(|m| m.taken = password);
+        }
+        Ok(taken)
+    }
+
+    /// After a refused login: whether the login is still taken otherwise. Asked only of a camera
+    /// that has taken it before, so that a wrong password goes out once; one that was changed
+    /// costs one more try, once.
+    fn is_about_the_function(
+        &mut self,
+        call: &Call,
+        error: &LoginError,
+        deadline: Instant,
+    ) -> bool {
+        let LoginError::Refused {
+            tried: true,
+            response,
+        } = error
+        else {
+            return false;
+        };
+        let locked = read_refusal(&response.body).unlock_after.is_some();
+        let worth_it = call.target != body::USER_CHECK
+            && self
+                .memory
+                .with(|m| m.taken.is_some() && m.taken == self.password && !m.proof_failed);
+        if locked || !worth_it {
+            return false;
+        }
+        let still = self.is_taken(deadline);
+        if matches!(still, Err(CameraError::LoginRefused(_))) {
+            self.memory.with(|m| m.proof_failed = true);
+        }
+        still.unwrap_or(false)
     }
 
     /// Sends one call and judges the reply.
