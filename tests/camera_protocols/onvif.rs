@@ -150,6 +150,41 @@ fn the_camera_s_time_is_kept() {
 }
 
 #[test]
+fn a_camera_without_a_clock_to_tell_has_ours() {
+    let question = "GetSystemDateAndTime";
+    let html = Outgoing::new(500, "text/html", "<html>500</html>");
+    for fault in [
+        Fault::ResetAfter,
+        Fault::Hang,
+        Fault::Garbage(Vec::new()),
+        Fault::Garbage(b"garbage\r\n\r\n".to_vec()),
+        Fault::Instead(Outgoing::new(200, "text/plain", "")),
+        Fault::Instead(html.clone()),
+    ] {
+        let camera = on(OnvifModel::default());
+        camera.fault(question, fault.clone(), 99);
+        let mut device = open(&camera);
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+        assert!(camera.moving(), "{fault:?}");
+        halt(&mut device).unwrap();
+        assert!(!camera.moving(), "{fault:?}");
+        // One that has learnt nothing, in the short time that a stop has.
+        turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+        let soon = Instant::now() + Duration::from_secs(4);
+        open(&camera)
+            .stop(Drive::PanTiltZoom, StopWay::Stop, soon)
+            .unwrap();
+        assert!(!camera.moving(), "{fault:?}");
+        no_violations(&camera);
+        if !matches!(&fault, Fault::Garbage(bytes) if !bytes.is_empty()) {
+            let address = CameraAddress::new(camera.addr.ip(), camera.addr.port());
+            let speaks = speaks_onvif(&address, CameraOptions::default(), crate::steps::soon());
+            assert!(speaks.unwrap(), "{fault:?}");
+        }
+    }
+}
+
+#[test]
 fn local_time_told_as_utc_is_found_out() {
     let camera = on(OnvifModel {
         utc_ahead: 8 * 3600,

@@ -1,7 +1,7 @@
 //! Sends operations: finds the service's path, logs in as the camera wants it, keeps its time,
 //! reads the answer. Knows no domain command.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::address::{Place, service_places};
 use super::answer::device::{ServiceList, system_time};
@@ -20,6 +20,8 @@ use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
 use crate::util::time::rfc3339;
 
 const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
+/// Longest wait for the camera's clock; a slow one needs more than a second.
+const CLOCK_WAIT: Duration = Duration::from_secs(2);
 /// For users only, whatever they may do besides.
 const WHO_ARE_YOU: &str = "GetDeviceInformation";
 
@@ -385,7 +387,9 @@ impl OnvifClient {
         }
     }
 
-    /// Asks without a login: one with a wrong time would make even this fail.
+    /// Asks without a login: one with a wrong time would make even this fail. Nothing depends on
+    /// the answer: a camera that closes, says nothing or answers nonsense has our time, and only
+    /// a short share of the time goes into asking.
     fn read_clock(&mut self, deadline: Instant) -> Result<CameraClock, Trouble> {
         let operation = request::system_date_and_time();
         let body = envelope(None, &operation.body);
@@ -394,16 +398,28 @@ impl OnvifClient {
             path: Service::Device.usual_path().to_owned(),
         };
         let begin = Instant::now();
-        let response = self.send_plain(&place, &body, operation.resend, deadline)?;
+        let sent = self.send_plain(
+            &place,
+            &body,
+            operation.resend,
+            clock_share(begin, deadline),
+        );
         let middle = begin + begin.elapsed() / 2;
-        let date = response
-            .header("date")
-            .and_then(|d| httpdate::parse_http_date(&d).ok());
-        let told = match judge(response, &operation) {
-            Outcome::Done(content) => system_time(&content),
-            // A few ask for a login here: then ours is as good as any.
-            Outcome::Refused(..) | Outcome::Failed(Trouble::Fault(_)) => None,
-            Outcome::Failed(trouble) => return Err(trouble),
+        let (told, date) = match sent {
+            Ok(response) => {
+                let date = response
+                    .header("date")
+                    .and_then(|d| httpdate::parse_http_date(&d).ok());
+                match judge(response, &operation) {
+                    Outcome::Done(content) => (system_time(&content), date),
+                    // No such path: there is nobody to log in to.
+                    Outcome::Failed(trouble @ Trouble::NotHere(_)) => return Err(trouble),
+                    // A few ask for a login here, some have no such question.
+                    Outcome::Refused(..) | Outcome::Failed(_) => (None, date),
+                }
+            }
+            Err(error @ (HttpError::Connect(_) | HttpError::TooLate)) => return Err(error.into()),
+            Err(_) => (None, None),
         };
         let mut clock = CameraClock::new(told, date, SystemTime::now(), middle);
         self.memory.with(|m| {
@@ -461,6 +477,12 @@ impl OnvifClient {
             .send(&request, deadline)
             .map_err(login_error)
     }
+}
+
+/// The end of the wait for an optional answer.
+pub(super) fn clock_share(now: Instant, deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(now);
+    now + (left / 4).min(CLOCK_WAIT)
 }
 
 struct BetterClock {

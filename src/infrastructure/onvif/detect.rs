@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::answer::device::system_time;
+use super::client::clock_share;
 use super::clock::CameraClock;
 use super::envelope::envelope;
 use super::reply::{self, Reply};
@@ -11,6 +12,7 @@ use crate::domain::camera::{CameraAddress, CameraError};
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use crate::infrastructure::http::look::offset;
+use crate::infrastructure::http::response::HttpError;
 use crate::infrastructure::xml::MAX_DOCUMENT;
 
 /// The camera's clock less ours, in seconds, as it tells strangers: by ONVIF, else by the date of
@@ -55,22 +57,36 @@ fn question(body: &[u8]) -> Request<'_> {
     }
 }
 
-/// Asks for the clock, which nearly every camera tells anybody. Any SOAP answer counts, a fault
-/// too; a bare 401 does not, for routers answer that to everything.
+/// Asks for the clock, which nearly every camera tells anybody; where nothing comes of that, for
+/// the capabilities. Any SOAP answer counts, a fault too; a bare 401 does not, for routers answer
+/// that to everything.
 pub fn speaks_onvif(
     address: &CameraAddress,
     options: CameraOptions,
     deadline: Instant,
 ) -> Result<bool, CameraError> {
-    let body = envelope(None, &request::system_date_and_time().body);
     let mut client = CameraClient::new(address.socket(), options.connect_timeout);
-    match client
-        .send(&question(&body), None, deadline)
-        .map_err(CameraError::from)
-    {
+    let share = clock_share(Instant::now(), deadline);
+    let clock = envelope(None, &request::system_date_and_time().body);
+    match client.send(&question(&clock), None, share) {
+        Ok(response) if reply::read(&response.body).is_ok() => return Ok(true),
+        // The question may be what it can't.
+        Ok(response) if response.status >= 500 || response.body.trim_ascii().is_empty() => {}
+        Err(HttpError::Timeout(_) | HttpError::Lost(_)) => {}
+        Ok(_) => return Ok(false),
+        Err(error) => return no_answer(error),
+    }
+    let capabilities = envelope(None, &request::capabilities().body);
+    match client.send(&question(&capabilities), None, deadline) {
         Ok(response) => Ok(reply::read(&response.body).is_ok()),
+        Err(error) => no_answer(error),
+    }
+}
+
+fn no_answer(error: HttpError) -> Result<bool, CameraError> {
+    match error.into() {
         // Something answers, and it is not this.
-        Err(CameraError::BadAnswer(_)) => Ok(false),
-        Err(error) => Err(error),
+        CameraError::BadAnswer(_) => Ok(false),
+        error => Err(error),
     }
 }
