@@ -65,9 +65,10 @@ fn one_round_trip_a_command_on_one_connection() {
         turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
     }
     let lines = camera.take_lines();
-    assert_eq!(lines[0], "GET /ISAPI/Security/userCheck");
+    // The challenge, and the login.
+    assert_eq!(lines[..2], ["GET /ISAPI/Security/userCheck"; 2]);
     let put = "PUT /ISAPI/PTZCtrl/channels/1/continuous";
-    assert_eq!(lines[1..], [put; 4]);
+    assert_eq!(lines[2..], [put; 4]);
     // The first stop after a movement is looked at, the others are believed.
     halt(&mut device).unwrap();
     let look = "GET /ISAPI/PTZCtrl/channels/1/status";
@@ -156,12 +157,20 @@ fn a_timed_move_that_is_refused_in_any_words_is_made_without_its_end() {
     ] {
         let camera = with(refusal.clone());
         let mut device = open(&camera);
+        let mut tries = Vec::new();
         for _ in 0..2 {
             let accepted = turn(&mut device, velocity(100, 0, 0), short).unwrap();
             assert_eq!(accepted.ends_after, None);
             assert!(camera.moving(), "{refusal:?}");
+            tries.push(timed(&camera));
         }
-        assert_eq!(timed(&camera), 1, "{refusal:?}");
+        // A 403 in HTML may be about an old nonce, and is asked again with a new one.
+        let first = if refusal.body.starts_with(b"<html") {
+            2
+        } else {
+            1
+        };
+        assert!(tries[0] <= first && tries[1] == 0, "{refusal:?} {tries:?}");
     }
     // A hiccup is asked again; a right, a login and a busy camera are not asked otherwise.
     let camera = with(Outgoing::new(500, "text/plain", ""));
@@ -463,7 +472,8 @@ fn a_wrong_password_is_sent_once_and_a_changed_one_once_more() {
     let mut device = open(&camera);
     device.presets(soon()).unwrap();
     camera.with(|dome| dome.gate.rules.password = "another".to_owned());
-    for refused in [2, 3] {
+    // With the old nonce, with a new one, and to the check.
+    for refused in [3, 4] {
         let error = device.presets(soon()).unwrap_err();
         assert_eq!(error.code().number(), 10001);
         camera.with(|dome| assert!(dome.gate.refused <= refused, "{}", dome.gate.refused));
@@ -501,7 +511,7 @@ fn privileges_and_priorities() {
         .move_at(Drive::PanTiltZoom, velocity(1, 0, 0), LONG, soon())
         .unwrap_err();
     assert_eq!(error.code().number(), 10002);
-    assert_eq!(camera.log().len(), 2, "primer and move, no retry");
+    assert_eq!(camera.log().len(), 3, "challenge, login and move, no retry");
     let camera = start(
         GateRules::default(),
         Model {
@@ -556,7 +566,12 @@ fn snapshots() {
     let mut device = open(&camera);
     let picture = device.snapshot(wish, soon()).unwrap();
     assert_eq!(picture, Model::default().picture);
-    assert!(camera.log()[0].target.contains("videoResolutionWidth=704"));
+    assert!(
+        camera
+            .log()
+            .iter()
+            .any(|r| r.target.contains("videoResolutionWidth=704"))
+    );
     no_violations(&camera);
 
     let camera = start(

@@ -640,7 +640,7 @@ fn what_is_done_without_a_word_is_done() {
         Fault::Instead(Outgoing::new(200, "application/soap+xml", empty)),
         Fault::Instead(Outgoing::new(200, "text/plain", "")),
         Fault::Instead(Outgoing::new(202, "text/plain", "")),
-        Fault::Garbage(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+        Fault::Garbage(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec()),
         Fault::Garbage(nuls.to_vec()),
         Fault::Instead(Outgoing::new(200, "text/plain", nuls.to_vec())),
     ];

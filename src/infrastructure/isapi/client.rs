@@ -35,6 +35,7 @@ pub enum StopTrust {
 
 /// What was learnt of one camera.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Learnt {
     /// Where movement is found; `None` until something has worked.
     pub tree: Option<PtzTree>,
@@ -116,6 +117,12 @@ impl IsapiClient {
             .map_err(login_error)
     }
 
+    /// Shows the login, so that the next call takes one round trip.
+    pub fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        self.check_login(&body::device_info(), deadline)?;
+        self.prime(deadline)
+    }
+
     /// Sends one call; the whole reply, unjudged but for the login.
     pub fn send(
         &mut self,
@@ -162,8 +169,13 @@ impl IsapiClient {
         }
         match self.is_taken(deadline) {
             // It has no such check, or has other troubles: then the call itself shows.
-            Ok(_) | Err(CameraError::NotSupported(_) | CameraError::Device(_)) => {}
-            Err(CameraError::Forbidden(_) | CameraError::BadAnswer(_)) => {}
+            Ok(_)
+            | Err(
+                CameraError::NotSupported(_)
+                | CameraError::Device(_)
+                | CameraError::Forbidden(_)
+                | CameraError::BadAnswer(_),
+            ) => {}
             Err(error) => return Err(error),
         }
         let password = self.password.clone();
@@ -198,12 +210,14 @@ impl IsapiClient {
         else {
             return false;
         };
-        let locked = read_refusal(&response.body).unlock_after.is_some();
+        // One that counts the tries, or has locked the account, means the login.
+        let told = read_refusal(&response.body);
+        let counted = told.unlock_after.is_some() || told.tries_left.is_some();
         let worth_it = call.target != body::USER_CHECK
             && self
                 .memory
                 .with(|m| m.taken.is_some() && m.taken == self.password && !m.proof_failed);
-        if locked || !worth_it {
+        if counted || !worth_it {
             return false;
         }
         let still = self.is_taken(deadline);

@@ -83,20 +83,28 @@ impl IsapiCamera {
     }
 
     /// Whether a preset is a function. The camera is asked once where the number makes it likely.
-    fn is_function(&mut self, number: u32, deadline: Instant) -> bool {
+    fn is_function(&mut self, number: u32, deadline: Instant) -> Result<bool, CameraError> {
         let mut known = self.memory.with(|m| m.function_presets.clone());
         if known.is_none() && is_function_preset(number) {
-            // Without an answer the usual numbers are believed.
-            let _ = self.ptz_channel(deadline);
+            self.ask_function_presets(deadline)?;
             known = self.memory.with(|m| m.function_presets.clone());
         }
-        known.map_or_else(|| is_function_preset(number), |list| list.contains(&number))
+        Ok(known.map_or_else(|| is_function_preset(number), |list| list.contains(&number)))
+    }
+
+    /// Without an answer the usual numbers are believed. A login that was refused is not sent
+    /// again.
+    fn ask_function_presets(&mut self, deadline: Instant) -> Result<(), CameraError> {
+        match self.ptz_channel(deadline) {
+            Err(error @ CameraError::LoginRefused(_)) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// A preset that may be written.
     fn own_preset(&mut self, preset: &str, deadline: Instant) -> Result<u32, CameraError> {
         let number = number(preset, "preset")?;
-        if self.is_function(number, deadline) {
+        if self.is_function(number, deadline)? {
             return Err(CameraError::NotSupported(format!(
                 "preset {number} is a function of the camera and can't be set or deleted"
             )));
@@ -237,7 +245,7 @@ impl CameraDevice for IsapiCamera {
     }
 
     fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
-        self.client.prime(deadline)
+        self.client.prepare(deadline)
     }
 
     fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError> {
@@ -355,8 +363,7 @@ impl CameraDevice for IsapiCamera {
     fn presets(&mut self, deadline: Instant) -> Result<Vec<PresetInfo>, CameraError> {
         let channel = self.channel();
         if self.memory.with(|m| m.function_presets.is_none()) {
-            // Without an answer the usual numbers are believed.
-            let _ = self.ptz_channel(deadline);
+            self.ask_function_presets(deadline)?;
         }
         let root = self
             .client
@@ -373,7 +380,7 @@ impl CameraDevice for IsapiCamera {
         deadline: Instant,
     ) -> Result<(), CameraError> {
         let number = number(preset, "preset")?;
-        if !force && self.is_function(number, deadline) {
+        if !force && self.is_function(number, deadline)? {
             return Err(CameraError::NotSupported(format!(
                 "preset {number} is a function of the camera, not a position; only with force"
             )));

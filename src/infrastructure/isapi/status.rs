@@ -123,6 +123,11 @@ pub fn judge(response: &Response) -> Result<Option<Element>, Trouble> {
     match told {
         Some(told) if good && told.is_success() => Ok(document),
         Some(told) => Err(Trouble::Refused(told.refusal(response.status))),
+        // Markup that breaks off before it comes to the point.
+        None if good && document.is_none() && is_broken(&response.body) => {
+            let words = "broken XML where ISAPI was expected".to_owned();
+            Err(Trouble::Other(CameraError::BadAnswer(words)))
+        }
         None if good => Ok(document),
         None => Err(Trouble::Refused(Refusal {
             http: response.status,
@@ -131,6 +136,14 @@ pub fn judge(response: &Response) -> Result<Option<Element>, Trouble> {
             words: format!("HTTP {}", response.status),
         })),
     }
+}
+
+fn is_broken(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    let has_doctype = body
+        .windows(9)
+        .any(|part| part.eq_ignore_ascii_case(b"<!doctype"));
+    body.starts_with(b"<") && !has_doctype && !matches!(xml::parse(body), Err(XmlError::Html))
 }
 
 /// The status inside a body.
@@ -313,6 +326,7 @@ mod tests {
             }
             assert!(judge(&reply(500, body)).is_err(), "{body}");
         }
+        assert!(judge(&reply(200, "<ResponseStatus><requestU")).is_err());
         // A refusal is one in any dress, too.
         for body in [
             "{\"statusCode\":4,\"statusString\":\"Invalid Operation\",\"subStatusCode\":\"notSupport\"}",
