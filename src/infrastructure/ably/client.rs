@@ -72,7 +72,8 @@ pub struct ClientSettings {
     pub registry: String,
     /// `name/version`, told to the service.
     pub agent: String,
-    /// Which messages pass while others are held; see [`Delivery::held`].
+    /// Which messages pass while others are held; see
+    /// [`StreamPlace::held`](crate::domain::gateway::StreamPlace::held).
     pub urgent: Urgent,
     /// Durations; [`Timing::default`] but for tests.
     pub timing: Timing,

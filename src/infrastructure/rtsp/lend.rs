@@ -2,8 +2,8 @@
 //!
 //! FFmpeg's RTSP client follows redirects to any host and logs in there with what it was given (a
 //! camera that means harm gets its password back in clear, at a place of its choice). So it is
-//! given nothing: the camera is asked, described and logged in to here, by [`Talk`], and FFmpeg
-//! reads from a port on loopback that only passes on what this one camera sends. What it asks goes
+//! given nothing: the camera is asked, described and logged in to here, by [`Talk`](super::talk::Talk),
+//! and FFmpeg reads from a port on loopback that only passes on what this one camera sends. What it asks goes
 //! to that camera alone; an answer that would lead it elsewhere does not reach it.
 
 use std::fmt::Write as _;
