@@ -36,7 +36,7 @@ const MAX_ABANDONED: usize = 8;
 /// Most stop commands that wait for the camera to obey.
 const MAX_STOPS: usize = 64;
 /// The lane gives up on a request so long after whoever sent it should have.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// At shutdown a camera has so long to obey (contract 7).
 const SHUTDOWN: Duration = Duration::from_secs(6);
 /// By then the last stop of a shutdown is on its way, whatever is unanswered.

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::lane::GRACE;
 use super::order::{Origin, RequestId, StopWay, Wire};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::Velocity;
@@ -60,6 +61,8 @@ struct Halt {
     waits_for: Option<RequestId>,
     /// After a movement whose answer was lost: it may move, whatever else we know.
     echo: bool,
+    /// Tries that the camera has let time out.
+    timed_out: usize,
     /// Some try has had an answer: the camera is there.
     answered: bool,
     /// It has failed, and is tried more seldom.
@@ -74,6 +77,7 @@ pub(super) struct Try {
     pub request: RequestId,
     pub wire: Wire,
     pub gives_up_at: Instant,
+    times_out_at: Instant,
     sent_at: Instant,
     way: StopWay,
     /// The movement that was unanswered when this was sent.
@@ -216,6 +220,7 @@ impl Motor {
                     yields_to: None,
                     waits_for: None,
                     echo: false,
+                    timed_out: 0,
                     answered: false,
                     failed: false,
                     tour,
@@ -249,13 +254,24 @@ impl Motor {
         self.halt.as_ref().is_none_or(|h| h.tries == 0)
     }
 
+    /// How long the next try of a stop may take: `brief`, so that one that was lost on the way costs
+    /// little. But a new connection begins with a question of its own (a login's challenge), and a
+    /// camera that takes longer than that for it would never hear the stop itself: after two that
+    /// have timed out comes one that may take as long as a movement may, and so on.
+    pub(super) fn stop_patience(&self, brief: Duration, long: Duration) -> Duration {
+        match &self.halt {
+            Some(halt) if halt.timed_out % 3 == 2 => long.max(brief),
+            _ => brief,
+        }
+    }
+
     /// A stop is sent. `behind` is the movement of this drive that is unanswered.
     pub(super) fn stop_sent(
         &mut self,
         request: RequestId,
         wire: Wire,
         behind: Option<RequestId>,
-        gives_up_at: Instant,
+        times_out_at: Instant,
         now: Instant,
     ) -> StopWay {
         self.wants_probe = false;
@@ -270,7 +286,8 @@ impl Motor {
         self.trying = Some(Try {
             request,
             wire,
-            gives_up_at,
+            gives_up_at: times_out_at + GRACE,
+            times_out_at,
             sent_at: now,
             way,
             behind,
@@ -339,6 +356,7 @@ impl Motor {
             self.halt = None;
             return StopEnd::Hopeless;
         }
+        halt.timed_out += usize::from(now >= out.times_out_at);
         halt.way = out.way.other();
         let pace = if halt.failed || no_right {
             SLOW_PACE

@@ -348,7 +348,9 @@ impl Sim {
         let carried = Happens::Carried(send.request.clone());
         match manners {
             Manners::Good { rtt } => {
-                self.later(end(rtt / 2), carried);
+                if ms(rtt / 2) < send.timeout {
+                    self.later(ms(rtt / 2), carried);
+                }
                 let done = if end(rtt) < send.timeout {
                     Outcome::Done(Done {
                         ends_after: self.quirks.own_limit.map(ms),

@@ -108,11 +108,11 @@ impl<D> Lane<D> {
             Wire::Fresh
         };
         let id = RequestId(self.next_request);
-        let timeout = self.policy.stop_timeout;
-        let gives_up_at = now.mono + timeout + GRACE;
-        let way = self
-            .motor(drive)
-            .stop_sent(id, wire, behind, gives_up_at, now.mono);
+        let (brief, long) = (self.policy.stop_timeout, self.policy.request_timeout);
+        let motor = self.motor(drive);
+        let timeout = motor.stop_patience(brief, long);
+        let times_out_at = now.mono + timeout;
+        let way = motor.stop_sent(id, wire, behind, times_out_at, now.mono);
         let may_move = self.may_move(drive);
         self.post(wire, timeout, may_move, DeviceRequest::Stop { drive, way });
     }
