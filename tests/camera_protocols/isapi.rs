@@ -460,6 +460,21 @@ fn one_function_s_401_is_no_wrong_password() {
 }
 
 #[test]
+fn a_login_check_that_leads_nowhere_keeps_nobody_from_a_picture() {
+    for fault in [
+        Fault::ResetAfter,
+        Fault::Instead(Outgoing::new(503, "text/plain", "")),
+        Fault::Instead(Outgoing::new(500, "text/html", "<html>500</html>")),
+        Fault::Instead(Outgoing::new(404, "text/html", "<html>404</html>")),
+    ] {
+        let camera = start(GateRules::default(), Model::default());
+        camera.fault("/userCheck", fault.clone(), 9);
+        let picture = open(&camera).snapshot(SnapshotWish::default(), soon());
+        assert_eq!(picture.unwrap(), Model::default().picture, "{fault:?}");
+    }
+}
+
+#[test]
 fn a_wrong_password_is_sent_once_and_a_changed_one_once_more() {
     let camera = start(GateRules::default(), Model::default());
     let wrong = target(camera.addr, "wrong-password");

@@ -168,15 +168,13 @@ impl IsapiClient {
             return Ok(());
         }
         match self.is_taken(deadline) {
-            // It has no such check, or has other troubles: then the call itself shows.
-            Ok(_)
-            | Err(
-                CameraError::NotSupported(_)
-                | CameraError::Device(_)
-                | CameraError::Forbidden(_)
-                | CameraError::BadAnswer(_),
-            ) => {}
-            Err(error) => return Err(error),
+            Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
+                return Err(error);
+            }
+            // It closes, or is too busy for the check: the call itself shows, and the next one asks.
+            Err(CameraError::NoAnswer(_) | CameraError::Busy(_)) => return Ok(()),
+            // It has no such check, or has other troubles with it.
+            Ok(_) | Err(_) => {}
         }
         let password = self.password.clone();
         self.memory.with(|m| m.checked = password);
