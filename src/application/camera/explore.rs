@@ -909,6 +909,25 @@ fn faults() {
     );
 }
 
+/// One of each kind at once, after c1's movement: its stop, another id with another account, another
+/// address, a command that is held, the line, the camera, the answer and the lane lost.
+#[test]
+fn one_of_each_kind() {
+    explore(
+        "one of each kind",
+        &[
+            MoveHeld,
+            Stop,
+            StreamAtB,
+            CheckAsViewer,
+            LinkLost,
+            Restart,
+            LaneFails,
+            AnswerLost,
+        ],
+    );
+}
+
 #[test]
 fn tours() {
     explore(
