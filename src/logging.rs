@@ -2,8 +2,8 @@
 //!
 //! What an event tells (its message and the values of its fields) is masked where it arises; the
 //! frame around it (time, level, keys) is lss's own and is never touched, whatever somebody's
-//! password is. A finished line waits in a queue for the thread that writes ([`writer`]): who logs
-//! waits for nobody. The level is `log`'s own maximum, so [`set_level`] works at run time. Knows no
+//! password is. env_logger formats; a finished line waits in a queue for the thread that writes
+//! ([`writer`]): who logs waits for nobody. The level is `log`'s own maximum, so [`set_level`] works at run time. Knows no
 //! layer.
 
 mod writer;
@@ -63,8 +63,19 @@ pub fn init(log: &config::Log) -> Result<(), String> {
         event.line(look)
     };
     let queue = Arc::new(Queue::new(Box::new(notice)));
+    let mut builder = env_logger::Builder::new();
+    builder
+        .filter_level(LevelFilter::Trace)
+        .write_style(env_logger::WriteStyle::Never)
+        .target(env_logger::Target::Pipe(Box::new(Inlet(queue.clone()))))
+        .format(move |out, record| {
+            let line = Event::of(record, SystemTime::now()).line(look);
+            // The inlet takes it off again: the queue keeps room by level.
+            out.write_all(&[priority(record.level())])?;
+            out.write_all(line.as_bytes())
+        });
     let logger = Logger {
-        look,
+        inner: builder.build(),
         queue: queue.clone(),
     };
     log::set_boxed_logger(Box::new(logger)).map_err(|why| why.to_string())?;
@@ -196,7 +207,7 @@ fn kind(thread: &str) -> usize {
 }
 
 struct Logger {
-    look: Look,
+    inner: env_logger::Logger,
     queue: Arc<Queue>,
 }
 
@@ -207,13 +218,30 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = Event::of(record, SystemTime::now()).line(self.look);
-            self.queue.push(record.level(), line);
+            self.inner.log(record);
         }
     }
 
     fn flush(&self) {
         self.queue.flush(PANIC_FLUSH);
+    }
+}
+
+/// Where env_logger writes to: each write is one finished line behind its priority, and enters the
+/// queue.
+struct Inlet(Arc<Queue>);
+
+impl std::io::Write for Inlet {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if let Some((priority, text)) = line.split_first() {
+            let line = String::from_utf8_lossy(text).into_owned();
+            self.0.push(level_of(*priority), line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -256,6 +284,16 @@ fn priority(level: Level) -> u8 {
         Level::Warn => 4,
         Level::Info => 6,
         Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// The level of a [`priority`]; of those that have one in common, the more telling.
+fn level_of(priority: u8) -> Level {
+    match priority {
+        0..=3 => Level::Error,
+        4 => Level::Warn,
+        5 | 6 => Level::Info,
+        _ => Level::Debug,
     }
 }
 
