@@ -254,6 +254,15 @@ fn too_many_are_told_so() {
             }
         }
     }
+    // Once this one is answered, the owner has looked at all before it.
+    let last = loop {
+        match bench.service.scan(Some("10.0.0.0/24")) {
+            Ok(reply) => break reply,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    let fault = last.recv_timeout(SOON).unwrap().unwrap_err();
+    assert_eq!(fault.code.number(), 30302);
     bench.act(Act::Find(Vec::new()));
     assert!(listed(&first).is_empty());
     bench.next_order();
