@@ -1,6 +1,7 @@
 //! Stream tasks: values, the status table, causes of failure.
 
 mod cause;
+mod source;
 mod tally;
 
 use std::fmt;
@@ -11,6 +12,9 @@ use crate::util::secret::Secret;
 use crate::util::url;
 
 pub use cause::{Cause, Diagnosis, ExitRecord};
+pub use source::{
+    AudioFacts, AudioMode, Challenge, SourceFacts, SourceLook, TaskAudio, VideoFacts,
+};
 pub use tally::{StartSplit, Tally};
 
 /// An id from the cloud: `[A-Za-z0-9._:-]{1,128}` (contract 3).

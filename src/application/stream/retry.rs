@@ -75,11 +75,11 @@ impl Account {
     pub fn failed(&mut self, failure: Failure, limit: RetryLimit, jitter: f64) -> Next {
         let mut pace = None;
         let counts = match failure.cause {
-            Cause::SourceAuth if failure.login_worked => {
+            Cause::SourceAuth | Cause::SourceLogin if failure.login_worked => {
                 pace = Some(GUARD_PACE);
                 false
             }
-            Cause::SourceAuth => return Next::Permanent,
+            Cause::SourceAuth | Cause::SourceLogin => return Next::Permanent,
             // A command that has streamed is not refused for good by a word.
             Cause::BadCommand if failure.has_streamed => failure.streamed_for < PROVEN,
             cause if cause.is_permanent() => return Next::Permanent,
@@ -167,7 +167,8 @@ mod tests {
     fn permanent_causes_and_a_refused_first_login() {
         for cause in Cause::ALL {
             let next = Account::new().failed(failure(cause), RetryLimit::Forever, 0.0);
-            let permanent = cause.is_permanent() || cause == Cause::SourceAuth;
+            let login = matches!(cause, Cause::SourceAuth | Cause::SourceLogin);
+            let permanent = cause.is_permanent() || login;
             assert_eq!(next == Next::Permanent, permanent, "{cause:?}");
         }
     }
@@ -213,18 +214,20 @@ mod tests {
 
     #[test]
     fn a_login_that_worked_before_is_tried_at_the_guards_pace_uncounted() {
-        let mut account = Account::new();
-        let worked = Failure {
-            login_worked: true,
-            ..failure(Cause::SourceAuth)
-        };
-        for _ in 0..9 {
-            assert_eq!(
-                account.failed(worked, RetryLimit::Times(1), 0.0),
-                Next::Again(SECS(10))
-            );
+        for cause in [Cause::SourceAuth, Cause::SourceLogin] {
+            let mut account = Account::new();
+            let worked = Failure {
+                login_worked: true,
+                ..failure(cause)
+            };
+            for _ in 0..9 {
+                assert_eq!(
+                    account.failed(worked, RetryLimit::Times(1), 0.0),
+                    Next::Again(SECS(10))
+                );
+            }
+            assert_eq!(account.counted, 0);
         }
-        assert_eq!(account.counted, 0);
     }
 
     #[test]

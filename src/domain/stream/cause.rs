@@ -10,8 +10,10 @@ use super::super::error::ErrorCode;
 pub enum Cause {
     /// Source refused, silent, or its name unknown.
     SourceUnreachable,
-    /// Source: 401.
+    /// Source: it has refused a login that was sent.
     SourceAuth,
+    /// Source: it asks for a login, and none was sent: there is none, or not of the kind it wants.
+    SourceLogin,
     /// Source ended, stalled, or has no such stream.
     SourceStream,
     /// A file that is not (or no longer) where files may be.
@@ -45,9 +47,10 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SourceUnreachable,
         Self::SourceAuth,
+        Self::SourceLogin,
         Self::SourceStream,
         Self::SourceRefused,
         Self::WhipUnreachable,
@@ -67,7 +70,7 @@ impl Cause {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::SourceUnreachable => ErrorCode::RtspConnFailed,
-            Self::SourceAuth => ErrorCode::RtspAuthFailed,
+            Self::SourceAuth | Self::SourceLogin => ErrorCode::RtspAuthFailed,
             Self::SourceStream => ErrorCode::RtspStreamError,
             Self::SourceRefused => ErrorCode::ValidationFailed,
             Self::WhipUnreachable | Self::WhipUplink => ErrorCode::WhipConnFailed,
@@ -95,6 +98,7 @@ impl Cause {
         match self {
             Self::SourceUnreachable => "source_unreachable",
             Self::SourceAuth => "source_auth",
+            Self::SourceLogin => "source_login",
             Self::SourceStream => "source_stream",
             Self::SourceRefused => "source_refused",
             Self::WhipUnreachable => "whip_unreachable",
