@@ -1,6 +1,6 @@
 //! File and environment → one validated [`Config`]. Knows no layer.
 //!
-//! [`load`] reads the file that the command line, the environment or the default names; [`parse`]
+//! [`load()`] reads the file that the command line, the environment or the default names; [`parse`]
 //! is its pure part. Both report every fault at once, each with file, line and key, and none with
 //! a value in it. The same call serves a reload: it changes nothing outside itself.
 
@@ -25,7 +25,7 @@ pub use fault::{ConfigFault, Place};
 pub use load::{DEFAULT_PATH, load, process_env};
 pub use suggest::closest;
 
-/// What [`load`] needs to know. Kept in [`Loaded`], so that a reload asks the same question.
+/// What [`load()`] needs to know. Kept in [`Loaded`], so that a reload asks the same question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadRequest {
     /// `--config`; this file must exist. `None` = `LSS_CONFIG`, which must exist too, else
