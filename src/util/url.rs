@@ -29,6 +29,9 @@ pub enum UrlError {
     /// Not a number from 1 to 65535 behind the host.
     #[error("has a port that is not a number from 1 to 65535")]
     BadPort,
+    /// No usable host before the first `/`, and an `@` behind it.
+    #[error("has no usable host before its first /: a / in the password must be written %2F")]
+    SlashInLogin,
     /// A control character, which would end a header or an argument early.
     #[error("contains a control character")]
     Control,
@@ -104,7 +107,14 @@ pub fn split(url: &str) -> Result<UrlParts<'_>, UrlError> {
         }
         None => (host_port, slash_path),
     };
-    let (host, port) = split_port(host_port)?;
+    let cut = |otherwise| {
+        if userinfo.is_none() && slash_path.contains('@') {
+            UrlError::SlashInLogin
+        } else {
+            otherwise
+        }
+    };
+    let (host, port) = split_port(host_port).map_err(cut)?;
     if host.is_empty() {
         return Err(UrlError::NoHost);
     }
@@ -116,7 +126,7 @@ pub fn split(url: &str) -> Result<UrlParts<'_>, UrlError> {
         is_name(host)
     };
     if !fits {
-        return Err(UrlError::BadHost);
+        return Err(cut(UrlError::BadHost));
     }
     Ok(UrlParts {
         scheme,
@@ -316,6 +326,20 @@ mod tests {
     fn parts(url: &str) -> (Option<&str>, Option<&str>, &str, Option<u16>, &str) {
         let p = split(url).unwrap();
         (p.raw_user(), p.raw_password(), p.host, p.port, p.path)
+    }
+
+    #[test]
+    fn a_slash_in_the_password_is_named() {
+        for url in [
+            "rtsp://admin:pa/ss@192.168.0.64/cam",
+            "rtsp://admin:/@192.168.0.64/cam",
+            "rtsp://ad min/x:pass@192.168.0.64:554/cam",
+        ] {
+            assert_eq!(split(url).unwrap_err(), UrlError::SlashInLogin, "{url}");
+        }
+        // Where the host before it is one, it is a path with an @ in it.
+        assert!(split("rtsp://192.168.0.64/user@cam").is_ok());
+        assert_eq!(split("rtsp://host:x/cam").unwrap_err(), UrlError::BadPort);
     }
 
     #[test]
