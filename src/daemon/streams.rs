@@ -72,8 +72,9 @@ impl Streams {
         let children = events_tx.clone();
         let launcher = super::startup::launcher(config);
         let closer = SessionCloser::new(Arc::new(TrustStore::new(None)));
+        let whip_hosts: Arc<[String]> = config.ffmpeg.whip_hosts.clone().into();
         let tools = Tools {
-            judge: Arc::new(|launch| Box::new(Judge::new(launch))),
+            judge: Arc::new(move |launch| Box::new(Judge::new(launch, Arc::clone(&whip_hosts)))),
             release: Arc::new(move |url, bearer| closer.close(url, bearer)),
         };
         let (active, node, observers) = (parts.active, parts.node, parts.observers);

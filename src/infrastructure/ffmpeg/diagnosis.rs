@@ -22,10 +22,14 @@ const MAX_DETAIL: usize = 500;
 
 use super::line::Line;
 use super::patterns::{
-    BAD_CERTIFICATE, NO_NAME, TIMED_OUT, bad_command, http_status, network, returned, rtsp_refusal,
-    source_words, thread_error, timed_out, unroutable, whip_write,
+    bad_command, http_status, network, returned, rtsp_refusal, source_words, srt, thread_error,
+    unroutable, whip_write,
 };
-use super::session::SessionTrace;
+use super::session::{Elsewhere, SessionTrace};
+use super::words::{Who, look_up};
+
+/// Before what the RTSP reader complains of.
+const RTSP_DATA: &str = "Failed reading RTSP data: ";
 
 /// What the watcher must be told at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub struct Classifier {
     heard: Heard,
     /// The last line of the network layer, which names no side: the line after it does.
     network: Option<&'static str>,
+    /// What the SRT library said of a connection, in its own form and without a level.
+    srt: Option<&'static str>,
     /// What the RTSP reader complained of; decisive only with what follows.
     rtsp: Option<String>,
     /// HTTP status of the WHIP endpoint, where FFmpeg names it.
@@ -103,6 +109,7 @@ impl Classifier {
             frozen: false,
             heard: Heard::default(),
             network: None,
+            srt: None,
             rtsp: None,
             http_status: None,
             last_error: None,
@@ -217,6 +224,11 @@ impl Classifier {
         self.session.left()
     }
 
+    /// The same, of a session that is not on the host of `whipUrl` (or there without its https).
+    pub(super) fn session_left_elsewhere(&self) -> Option<Elsewhere> {
+        self.session.left_elsewhere()
+    }
+
     /// An error by its level; where no line has one, any line.
     fn is_loud(&self, line: &Line<'_>) -> bool {
         line.is_error() || (!self.heard.levels && !line.has_level())
@@ -257,34 +269,22 @@ impl Classifier {
     fn judge_source(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
         let text = line.text;
         if let Some((method, status)) = rtsp_refusal(text) {
-            let found = match status {
-                401 => (
-                    Cause::SourceAuth,
-                    "the camera refused the login (RTSP 401)".to_owned(),
-                ),
-                403 => (
-                    Cause::SourceAuth,
-                    "the camera denied this user the stream (RTSP 403)".to_owned(),
-                ),
-                404 => (
-                    Cause::SourceStream,
-                    "the camera has no such stream (RTSP 404): check the path of sourceUrl"
-                        .to_owned(),
-                ),
-                other => (
-                    Cause::SourceStream,
-                    format!("the camera answered {method} with RTSP {other}"),
-                ),
-            };
-            return Some((Weight::Definite, found.0, found.1));
+            let status = status.to_string();
+            return look_up(Who::RtspStatus, &[&status], "").or_else(|| {
+                let words = format!("the camera answered {method} with RTSP {status}");
+                Some((Weight::Definite, Cause::SourceStream, words))
+            });
         }
-        if let Some((_, reason)) = text.split_once("Failed reading RTSP data: ") {
+        if let Some(words) = srt(text) {
+            self.srt = Some(words);
+            return None;
+        }
+        if let Some((_, reason)) = text.split_once(RTSP_DATA) {
             self.rtsp = Some(reason.trim().to_owned());
             return None;
         }
         if let Some((_, reason)) = text.split_once("Error opening input: ") {
-            let (cause, detail) = self.source_opening(reason.trim());
-            return Some((Weight::Definite, cause, detail));
+            return self.source_opening(reason.trim());
         }
         if let Some((_, reason)) = text.split_once("Error during demuxing: ") {
             return Some((
@@ -303,96 +303,36 @@ impl Classifier {
     }
 
     /// `Error opening input: …`, with what the lines before it told.
-    fn source_opening(&self, reason: &str) -> (Cause, String) {
-        use Cause::{SourceAuth, SourceStream, SourceUnreachable};
-        let silent = self.rtsp.as_deref().is_some_and(timed_out);
-        if reason.contains("Server returned 401") {
-            return (SourceAuth, "the source refused the login (401)".to_owned());
-        }
-        if reason.contains("Server returned 403") {
-            return (SourceAuth, "the source denied access (403)".to_owned());
-        }
-        if reason.contains("Server returned 404") {
-            return (
-                SourceStream,
-                "the source has no such stream (404)".to_owned(),
-            );
-        }
-        if reason.contains("Server returned") {
-            return (
-                SourceStream,
-                format!("the source refused the stream: {reason}"),
-            );
-        }
-        if reason.contains("No such file") || reason.contains("Permission denied") {
-            return (SourceStream, format!("the file can't be opened: {reason}"));
-        }
-        if reason.contains("Connection refused") {
-            let words = "the source refused the connection: is the port right, is it switched on?";
-            return (SourceUnreachable, words.to_owned());
-        }
-        if self.network == Some(NO_NAME) {
-            let words = "the source's host name can't be resolved";
-            return (SourceUnreachable, words.to_owned());
-        }
-        if timed_out(reason) || silent || self.network == Some(TIMED_OUT) {
-            return (
-                SourceUnreachable,
-                "the source does not answer (timed out)".to_owned(),
-            );
-        }
-        if unroutable(reason) {
-            return (
-                SourceUnreachable,
-                format!("there is no way to the source: {reason}"),
-            );
-        }
-        if reason.contains("Input/output error") || reason.contains("Connection reset") {
-            return (
-                SourceUnreachable,
-                format!("the connection to the source failed: {reason}"),
-            );
-        }
-        if reason.contains("End of file") || self.rtsp.is_some() {
-            let words = "the source closed the connection before it sent anything";
-            return (SourceStream, words.to_owned());
-        }
-        (
-            SourceStream,
-            format!("the source sends nothing that FFmpeg understands: {reason}"),
-        )
+    fn source_opening(&self, reason: &str) -> Option<(Weight, Cause, String)> {
+        let rtsp = self
+            .rtsp
+            .as_deref()
+            .map(|words| format!("{RTSP_DATA}{words}"));
+        let said = [
+            reason,
+            self.srt.unwrap_or_default(),
+            self.network.unwrap_or_default(),
+            rtsp.as_deref().unwrap_or_default(),
+        ];
+        look_up(Who::SourceOpening, &said, reason)
     }
 
     fn judge_whip(&mut self, line: &Line<'_>) -> Option<(Weight, Cause, String)> {
-        use Cause::{WhipStream, WhipUnreachable};
+        use Cause::WhipStream;
         let text = line.text;
-        if text.contains("DTLS handshake timeout=") {
-            let words = "the WHIP server answered, but no media path came up (ICE/DTLS timed out): \
-                         is outgoing UDP blocked?";
-            return Some((Weight::Definite, WhipUnreachable, words.to_owned()));
-        }
-        if text.contains("Consent Freshness expired") {
-            let words = "the WHIP server stopped answering on the media path (consent expired)";
-            return Some((Weight::Definite, WhipStream, words.to_owned()));
-        }
         if text.contains("DTLS session failed") || text.contains("DTLS session closed") {
             let words = "the WHIP server ended the encrypted session";
             return Some((Weight::Definite, WhipStream, words.to_owned()));
         }
-        if text.contains("Invalid answer") || text.contains(" parsed from ") {
-            let words =
-                "the WHIP endpoint answered with something that is no usable session description";
-            return Some((Weight::Definite, WhipStream, words.to_owned()));
-        }
-        if text.contains("Failed to connect udp") {
-            let words = "there is no way to the WHIP server's media address";
-            return Some((Weight::Definite, WhipUnreachable, words.to_owned()));
+        if let Some((weight, cause, words)) = look_up(Who::WhipLine, &[text], "") {
+            // What could not be reached has been lost, once it had been.
+            let cause = if self.session_up { WhipStream } else { cause };
+            return Some((weight, cause, words));
         }
         if let Some((_, reason)) = text.split_once("Could not write header")
             && let Some((_, reason)) = reason.split_once("): ").or_else(|| reason.split_once(": "))
         {
-            let (weight, cause, detail) = self.whip_opening(reason.trim());
-            return Some((weight, cause, detail));
+            return self.whip_opening(reason.trim());
         }
         if let Some((_, code)) = text.split_once("Failed to write packet")
             && let Some((_, code)) = code.split_once("ret=")
@@ -424,85 +364,27 @@ impl Classifier {
     }
 
     /// `Could not write header …: REASON` = the session was not made.
-    fn whip_opening(&self, reason: &str) -> (Weight, Cause, String) {
-        use Cause::{BadCommand, WhipAuth, WhipGone, WhipStream, WhipUnreachable, WhipUplink};
-        let said = self.http_status.or_else(|| returned(reason));
-        let (cause, words) = match said {
-            Some(401) => (
-                WhipAuth,
-                "the WHIP endpoint refused the login (401)".to_owned(),
-            ),
-            Some(403) => (WhipAuth, "the WHIP endpoint denied access (403)".to_owned()),
-            Some(404) => (WhipGone, "there is no such WHIP endpoint (404)".to_owned()),
-            Some(410) => (WhipGone, "the WHIP endpoint is gone (410)".to_owned()),
-            Some(400) => (
-                WhipStream,
-                "the WHIP endpoint refused the offer (400)".to_owned(),
-            ),
-            Some(422) => (
-                WhipStream,
-                "the WHIP endpoint refused the offer (422)".to_owned(),
-            ),
-            Some(409) => (
-                WhipUnreachable,
-                "the WHIP endpoint is taken by another publisher (409)".to_owned(),
-            ),
-            Some(429) => (
-                WhipUnreachable,
-                "the WHIP endpoint is asked too often (429)".to_owned(),
-            ),
-            Some(status) => (
-                WhipUnreachable,
-                format!("the WHIP endpoint answered {status}"),
-            ),
-            None if reason.contains("Server returned 4XX") => (
-                WhipUnreachable,
-                "the WHIP endpoint refused (4xx): taken by another publisher?".to_owned(),
-            ),
-            None if reason.contains("Server returned 5XX") => (
-                WhipUnreachable,
-                "the WHIP endpoint has trouble of its own (5xx)".to_owned(),
-            ),
-            None if reason.contains("Connection refused") => (
-                WhipUnreachable,
-                "the WHIP endpoint refused the connection".to_owned(),
-            ),
-            None if self.network == Some(BAD_CERTIFICATE) => (
-                WhipUnreachable,
-                "the WHIP endpoint's certificate is not trusted: is the clock right, are the \
-                 system's certificates there?"
-                    .to_owned(),
-            ),
-            None if self.network == Some(NO_NAME) => (
-                WhipUplink,
-                "the WHIP endpoint's host name can't be resolved".to_owned(),
-            ),
-            None if timed_out(reason) => (
-                WhipUplink,
-                "the WHIP endpoint does not answer (timed out)".to_owned(),
-            ),
-            None if unroutable(reason) => (
-                WhipUplink,
-                format!("there is no way to the WHIP endpoint: {reason}"),
-            ),
-            None if reason.contains("Invalid argument")
-                || reason.contains("Not yet implemented")
-                || reason.contains("out of range")
-                || reason.contains("not found") =>
-            {
-                // The line before says what; where it did, this one changes nothing.
-                return (
-                    Weight::Vague,
-                    BadCommand,
-                    format!("WHIP can't carry this stream: {reason}"),
-                );
-            }
-            None => (
-                WhipUnreachable,
-                format!("the connection to the WHIP endpoint failed: {reason}"),
-            ),
-        };
-        (Weight::Definite, cause, words)
+    fn whip_opening(&self, reason: &str) -> Option<(Weight, Cause, String)> {
+        const VAGUE: [&str; 4] = [
+            "Invalid argument",
+            "Not yet implemented",
+            "out of range",
+            "not found",
+        ];
+        let status = self.http_status.or_else(|| returned(reason));
+        let status = status.map(|status| status.to_string());
+        if let Some(status) = &status
+            && let Some(found) = look_up(Who::WhipStatus, &[status], status)
+        {
+            return Some(found);
+        }
+        if self.network.is_none() && VAGUE.iter().any(|word| reason.contains(word)) {
+            // The line before says what; where it did, this one changes nothing.
+            let words = format!("WHIP can't carry this stream: {reason}");
+            return Some((Weight::Vague, Cause::BadCommand, words));
+        }
+        let said = [reason, self.network.unwrap_or_default()];
+        look_up(Who::WhipOpening, &said, reason)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Replays what FFmpeg 9.0.2 really printed (`tests/fixtures/ffmpeg`, provenance beside it).
 
+use super::super::words::TABLE;
 use super::*;
 use proptest::prelude::*;
 
 const RECORDED: &str = include_str!("../../../tests/fixtures/ffmpeg/failures-9.0.2.json");
+/// Recorded for the table of words; what each one means stands in its rows.
+const WORDS: &str = include_str!("../../../tests/fixtures/ffmpeg/words-9.0.2.json");
 const WHIP_URL: &str = "http://127.0.0.1:8189/whip/canary-4f1c";
 
 struct Recorded {
@@ -14,7 +17,13 @@ struct Recorded {
 }
 
 fn recorded() -> Vec<Recorded> {
-    let runs: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+    let mut runs = read(RECORDED);
+    runs.extend(read(WORDS));
+    runs
+}
+
+fn read(recordings: &str) -> Vec<Recorded> {
+    let runs: serde_json::Value = serde_json::from_str(recordings).unwrap();
     runs.as_array()
         .unwrap()
         .iter()
@@ -23,9 +32,11 @@ fn recorded() -> Vec<Recorded> {
             let code = run["exitCode"].as_i64().unwrap();
             let lines = run["stderr"].as_array().unwrap();
             // Cases of stopping, and those that never ended and were killed by their harness.
-            let stopped = ["S", "T6", "T7", "T8", "T9", "A1 "]
-                .iter()
-                .any(|p| case.starts_with(p));
+            let stopped = [
+                "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "T6", "T7", "T8", "T9", "A1 ",
+            ]
+            .iter()
+            .any(|p| case.starts_with(p));
             Recorded {
                 end: End {
                     code: i32::try_from(code).ok().filter(|c| *c >= 0),
@@ -154,7 +165,7 @@ fn bare(line: &str, contexts: bool) -> String {
 
 #[test]
 fn an_ffmpeg_without_levels_is_understood_as_well() {
-    for run in recorded() {
+    for run in read(RECORDED) {
         let lines: Vec<String> = run.lines.iter().map(|l| bare(l, true)).collect();
         let (classifier, _) = replay(&lines);
         let found = classifier.finish(&run.end).map(|d| d.cause);
@@ -164,7 +175,7 @@ fn an_ffmpeg_without_levels_is_understood_as_well() {
 
 #[test]
 fn an_ffmpeg_without_levels_and_contexts_is_known_by_its_words() {
-    for run in recorded() {
+    for run in read(RECORDED) {
         let wanted = expected(&run);
         // What has no words of its own (a thread's end) is nobody's without a context.
         let plain = matches!(
@@ -246,6 +257,90 @@ fn only_the_orders_own_fault_is_permanent() {
     assert_eq!(Cause::StreamRefused.code(), Cause::BadCommand.code());
 }
 
+#[test]
+fn each_row_of_the_table_has_the_recording_that_proves_it() {
+    let mut wrong = Vec::new();
+    for row in TABLE {
+        let runs: Vec<Recorded> = recorded()
+            .into_iter()
+            .filter(|run| run.case.starts_with(row.proof))
+            .collect();
+        assert!(!row.proof.is_empty() && !runs.is_empty(), "{row:?}");
+        let says = row.says.trim_end_matches([':', ' ']);
+        let says_so = |lines: &mut dyn Iterator<Item = &String>| {
+            let mut classifier = Classifier::new(WHIP_URL);
+            let mut found = false;
+            for line in lines {
+                let judged = classifier.judge(&Line::parse(line));
+                found |= judged
+                    .is_some_and(|(_, cause, words)| cause == row.cause && words.starts_with(says));
+                classifier.line(line);
+            }
+            found
+        };
+        let proven = runs.iter().any(|run| {
+            // Some rows are for an FFmpeg that is told to say errors alone.
+            says_so(&mut run.lines.iter())
+                || says_so(&mut run.lines.iter().filter(|l| !l.contains("[warning]")))
+        });
+        if !proven {
+            wrong.push(format!("{row:?}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// What each situation ends with: the beginning of the case, the code, and words of the message.
+#[test]
+fn the_reason_stands_in_the_message() {
+    const SAID: &[(&str, u32, &str)] = &[
+        ("S passphrase wrong", 30202, "passphrase is wrong"),
+        (
+            "S passphrase missing",
+            30202,
+            "has a passphrase and the other has none",
+        ),
+        (
+            "S passphrase not wanted",
+            30202,
+            "has a passphrase and the other has none",
+        ),
+        ("S passphrase too short", 30104, "10 to 79 characters"),
+        ("S pbkeylen odd", 30104, "refuses a value"),
+        ("S nobody answers", 30201, "does not answer"),
+        ("R DESCRIBE 453", 30203, "no free viewer place"),
+        ("R SETUP 453", 30203, "no free viewer place"),
+        ("R PLAY 453", 30203, "no free viewer place"),
+        ("R SETUP 461", 30203, "over TCP"),
+        ("R DESCRIBE 406", 30203, "406"),
+        ("R http on the RTSP port", 30203, "spoke no RTSP"),
+        ("R http 200 page on the RTSP port", 30203, "spoke no RTSP"),
+        ("O slash in the password", 30104, "%2F"),
+        ("O sound of an unknown codec", 30104, "its sound"),
+        ("P 402", 40203, "paid"),
+        ("P 405", 40203, "405"),
+        ("P 406", 40203, "406"),
+        ("P 413", 40203, "too long"),
+        ("P 415", 40203, "415"),
+        ("P 451", 40203, "refused the stream (451)"),
+        ("P 200 with a login page", 40203, "web page"),
+        ("P 201 with a login page", 40203, "web page"),
+        ("P 302 to a login page", 40203, "web page"),
+    ];
+    for (case, code, words) in SAID {
+        let run = recorded()
+            .into_iter()
+            .find(|run| run.case.starts_with(case))
+            .unwrap_or_else(|| panic!("{case}"));
+        let (classifier, _) = replay(&run.lines);
+        let found = classifier.finish(&run.end).unwrap();
+        assert_eq!(found.cause.code().number(), *code, "{case}: {found:?}");
+        assert!(found.detail.contains(words), "{case}: {found:?}");
+        let permanent = matches!(code, 30104) && !case.contains("sound");
+        assert_eq!(found.cause.is_permanent(), permanent, "{case}: {found:?}");
+    }
+}
+
 fn failed(lines: &[&str], code: i32) -> Diagnosis {
     let end = End {
         code: Some(code),
@@ -256,7 +351,7 @@ fn failed(lines: &[&str], code: i32) -> Diagnosis {
 
 #[test]
 fn every_recorded_run() {
-    let runs = recorded();
+    let runs = read(RECORDED);
     assert_eq!(runs.len(), 60);
     let mut wrong = Vec::new();
     for run in &runs {
@@ -271,7 +366,7 @@ fn every_recorded_run() {
 
 #[test]
 fn every_line_of_the_table_is_used() {
-    let runs = recorded();
+    let runs = read(RECORDED);
     for (name, _) in EXPECTED {
         assert!(runs.iter().any(|r| r.case.starts_with(name)), "{name}");
     }
@@ -291,7 +386,7 @@ fn codes_are_the_tables() {
         ("W7 ", 40203),
         ("W9 ", 40201),
     ] {
-        let runs = recorded();
+        let runs = read(RECORDED);
         let run = runs.iter().find(|r| r.case.starts_with(case)).unwrap();
         let (classifier, _) = replay(&run.lines);
         let cause = classifier.finish(&run.end).unwrap().cause;
@@ -301,7 +396,7 @@ fn codes_are_the_tables() {
 
 #[test]
 fn session_up_exactly_once_and_only_where_media_came() {
-    for run in recorded() {
+    for run in read(RECORDED) {
         let (_, signals) = replay(&run.lines);
         let ups = signals
             .iter()

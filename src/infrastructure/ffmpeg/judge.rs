@@ -1,24 +1,33 @@
 //! The classifier as a child's judge.
 
+use std::sync::Arc;
+
 use super::diagnosis::{Classifier, End, Signal};
 use crate::domain::gateway::Launch;
 use crate::domain::stream::Diagnosis;
 use crate::infrastructure::child::process::{OutputJudge, Said};
+use crate::util::foreign::shown;
 use crate::util::secret::Secret;
+
+/// Longest host that is written down, in characters.
+const MAX_HOST: usize = 100;
 
 /// Judges one run's output.
 #[derive(Debug)]
 pub struct Judge {
     classifier: Classifier,
     ends_by_nature: bool,
+    whip_hosts: Arc<[String]>,
 }
 
 impl Judge {
-    /// For a run of this command line.
-    pub fn new(launch: &Launch) -> Self {
+    /// For a run of this command line. A session that its endpoint has put on another host is ended
+    /// there only if that is one of `whip_hosts`.
+    pub fn new(launch: &Launch, whip_hosts: Arc<[String]>) -> Self {
         Self {
             classifier: Classifier::for_argv(&launch.argv),
             ends_by_nature: launch.ends_by_nature,
+            whip_hosts,
         }
     }
 }
@@ -45,6 +54,62 @@ impl OutputJudge for Judge {
     }
 
     fn session_left(&self) -> Option<Secret> {
-        self.classifier.session_left()
+        if let Some(session) = self.classifier.session_left() {
+            return Some(session);
+        }
+        let elsewhere = self.classifier.session_left_elsewhere()?;
+        let allowed = |host: &String| host.eq_ignore_ascii_case(&elsewhere.host);
+        if self.whip_hosts.iter().any(allowed) {
+            return Some(elsewhere.url);
+        }
+        log::warn!(
+            host = shown(&elsewhere.host, MAX_HOST);
+            "a WHIP session stays open until the server's own timeout, and the next try may find its \
+             place taken: it is on a host that is neither whipUrl's nor in lss.ffmpeg.whip_hosts"
+        );
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::stream::TaskMode;
+
+    fn left(location: &str, hosts: &[&str]) -> Option<String> {
+        let launch = Launch {
+            mode: TaskMode::Copy,
+            mode_reason: String::new(),
+            argv: vec![Secret::new("https://whip.example/whip/canary-4f1c")],
+            file: None,
+            ends_by_nature: false,
+            whip_bearer: None,
+        };
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut judge = Judge::new(&launch, hosts.into());
+        judge.line(&format!(
+            "[WHIP muxer @ 0x5] [verbose] ICE STUN ok, state=7, url=udp://127.0.0.1:45279, \
+             location={location}, username=tEDy:4f56fa0a, res=-11B, elapsed=95.04ms"
+        ));
+        judge.session_left().map(|url| url.expose().to_owned())
+    }
+
+    #[test]
+    fn a_session_on_another_host_is_ended_where_the_operator_knows_that_host() {
+        let known = ["sfu-2.example", "10.0.0.7"];
+        for (location, hosts, ours) in [
+            ("https://whip.example/res/1", &[][..], true),
+            ("https://sfu-2.example/res/1", &[], false),
+            ("https://SFU-2.example:8443/res/1", &known, true),
+            ("http://10.0.0.7/res/1", &known, true),
+            ("https://sfu-3.example/res/1", &known, false),
+            ("http://169.254.169.254/latest", &known, false),
+            // Without the https that whipUrl has.
+            ("http://whip.example/res/1", &known, false),
+            ("http://whip.example/res/1", &["whip.example"], true),
+            ("ftp://sfu-2.example/res/1", &known, false),
+        ] {
+            assert_eq!(left(location, hosts).is_some(), ours, "{location}");
+        }
     }
 }

@@ -73,7 +73,20 @@ impl<'a> Line<'a> {
     /// The reading side. `[rtsp @ …]` is older FFmpeg's `[in#0 @ …]`.
     pub(super) fn is_source(&self) -> bool {
         let c = self.context.as_str();
-        c.starts_with("in#") || c.starts_with("ist#") || matches!(c, "rtsp" | "rtmp" | "srt")
+        ["in#", "ist#", "vist#", "aist#"]
+            .iter()
+            .any(|p| c.starts_with(p))
+            || matches!(c, "rtsp" | "rtmp" | "srt")
+            || self.is_srt_library()
+    }
+
+    /// A line of the SRT library, which knows nothing of FFmpeg's form:
+    /// `03:58:18.391823/SRT:RcvQ:w1!W:SRT.cn: @1037048512: …`
+    fn is_srt_library(&self) -> bool {
+        self.context.is_empty()
+            && self.level.is_empty()
+            && self.text.starts_with(|c: char| c.is_ascii_digit())
+            && self.text.contains(":SRT.")
     }
 
     /// The sending side, encoders' output included.

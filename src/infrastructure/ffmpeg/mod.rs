@@ -14,3 +14,4 @@ mod query;
 pub mod release;
 mod session;
 mod source;
+mod words;

@@ -5,6 +5,7 @@ use crate::domain::stream::Cause;
 
 use super::diagnosis::Weight;
 use super::line::Line;
+use super::words::{Who, look_up};
 
 /// A source that broke off in mid-stream, in words.
 pub(super) fn source_words(reason: &str) -> String {
@@ -87,21 +88,29 @@ pub(super) fn whip_write(code: &str) -> Option<(Weight, Cause, String)> {
     Some((Weight::Definite, cause, words.to_owned()))
 }
 
-pub(super) const NO_NAME: &str = "no name";
-pub(super) const TIMED_OUT: &str = "timed out";
-pub(super) const BAD_CERTIFICATE: &str = "certificate";
-
-/// What a line of the network layer tells, whichever side it belongs to.
+/// What a line of the network layer tells, whichever side it belongs to, in the table's words.
 pub(super) fn network(text: &str) -> Option<&'static str> {
-    if text.contains("Failed to resolve hostname") {
-        Some(NO_NAME)
-    } else if text.contains("certificate") {
-        Some(BAD_CERTIFICATE)
-    } else if timed_out(text) {
-        Some(TIMED_OUT)
-    } else {
-        None
-    }
+    const TOLD: [&str; 4] = [
+        "Failed to resolve hostname",
+        "Port missing in uri",
+        "certificate",
+        "timed out",
+    ];
+    TOLD.into_iter().find(|words| text.contains(words))
+}
+
+/// What the SRT library or FFmpeg's part that uses it tells of a connection that fails, in the
+/// table's words.
+pub(super) fn srt(text: &str) -> Option<&'static str> {
+    const TOLD: [&str; 6] = [
+        "Incorrect passphrase",
+        "BADSECRET",
+        "Password required or unexpected",
+        "UNSECURE",
+        "SRTO_PASSPHRASE",
+        "failed to set option SRTO_",
+    ];
+    TOLD.into_iter().find(|words| text.contains(words))
 }
 
 /// Refusals that no retry mends: options, codecs, filters. For lines of level error.
@@ -144,20 +153,13 @@ pub(super) fn bad_command(line: &Line<'_>) -> Option<(Weight, Cause, String)> {
         let words = "this FFmpeg has no whip muxer: install FFmpeg 8.1 or newer with it";
         return Some((Weight::Definite, Cause::EngineMissing, words.to_owned()));
     }
-    // (Of an optional map, `0:a?`, it is verbose: "…; ignoring.")
-    if text.contains("matches no streams") {
-        let words = "the source has no such stream: no picture?";
-        return Some((Weight::Definite, Cause::SourceStream, words.to_owned()));
-    }
-    // Only inputs have such a list, and ours name what the URL's own scheme needs.
-    if text.contains("not on whitelist") {
-        let words = "the source leads elsewhere by a protocol that it may not use: a redirect?";
-        return Some((Weight::Definite, Cause::SourceStream, words.to_owned()));
-    }
-    if text.contains("is not supported by RTC, choose udp") {
-        let words = "the WHIP endpoint names a media path over TCP first, which FFmpeg's muxer \
-                     can't take";
-        return Some((Weight::Definite, Cause::WhipStream, words.to_owned()));
+    let whose = match line.context.as_str() {
+        c if c.starts_with("aist#") => "its sound: ",
+        c if c.starts_with("vist#") => "its picture: ",
+        _ => "",
+    };
+    if let Some(found) = look_up(Who::Anybody, &[text], &format!("{whose}{}", text.trim())) {
+        return Some(found);
     }
     let option = text.starts_with("Option ") && text.trim_end().ends_with("not found.");
     let range = text.starts_with("Value ") && text.contains("out of range");

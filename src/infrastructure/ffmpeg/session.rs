@@ -2,7 +2,9 @@
 //!
 //! FFmpeg names the session's URL at `verbose` when ICE is up (`ICE STUN ok, … location=…`), and
 //! in the errors of its own DELETE. Whoever answered the POST chose that URL, and a camera can
-//! forge the line, so it is taken only if it is on the host of the task's `whipUrl`.
+//! forge the line, so it is ours only if it is on the host of the task's `whipUrl`. FFmpeg follows
+//! redirects, so an honest endpoint may have it elsewhere, too: that is told apart, and whether it
+//! may be called is the operator's to say.
 
 use crate::util::secret::Secret;
 use crate::util::url;
@@ -16,11 +18,21 @@ struct Origin {
     host: String,
 }
 
+/// A session that is not on the host of `whipUrl`, or there without its https.
+#[derive(Debug, Clone)]
+pub(super) struct Elsewhere {
+    /// Lower case.
+    pub(super) host: String,
+    /// The session.
+    pub(super) url: Secret,
+}
+
 /// What one run's lines tell of its session.
 #[derive(Debug)]
 pub(super) struct SessionTrace {
     whip: Option<Origin>,
     url: Option<Secret>,
+    elsewhere: Option<Elsewhere>,
     /// FFmpeg's own DELETE reached the server.
     deleted: bool,
 }
@@ -34,6 +46,7 @@ impl SessionTrace {
         Self {
             whip,
             url: None,
+            elsewhere: None,
             deleted: false,
         }
     }
@@ -41,6 +54,11 @@ impl SessionTrace {
     /// The session, if it was made and no DELETE is known to have arrived.
     pub(super) fn left(&self) -> Option<Secret> {
         self.url.clone().filter(|_| !self.deleted)
+    }
+
+    /// The same, of a session elsewhere.
+    pub(super) fn left_elsewhere(&self) -> Option<Elsewhere> {
+        self.elsewhere.clone().filter(|_| !self.deleted)
     }
 
     /// Takes the next line.
@@ -71,16 +89,19 @@ impl SessionTrace {
 
     fn remember(&mut self, location: &str) {
         let location = location.trim();
-        let ours = match (url::split(location), &self.whip) {
-            (Ok(parts), Some(whip)) => {
-                let https = parts.scheme.eq_ignore_ascii_case("https");
-                let http = parts.scheme.eq_ignore_ascii_case("http");
-                parts.host.eq_ignore_ascii_case(&whip.host) && (https || (http && !whip.https))
-            }
-            _ => false,
+        let (Ok(parts), Some(whip)) = (url::split(location), &self.whip) else {
+            return;
         };
-        if ours && self.url.as_ref().is_none_or(|s| s.expose() != location) {
-            self.url = Some(Secret::url(location));
+        let https = parts.scheme.eq_ignore_ascii_case("https");
+        let http = parts.scheme.eq_ignore_ascii_case("http");
+        let host = parts.host.to_ascii_lowercase();
+        if host == whip.host && (https || (http && !whip.https)) {
+            if self.url.as_ref().is_none_or(|s| s.expose() != location) {
+                self.url = Some(Secret::url(location));
+            }
+        } else if https || http {
+            let url = Secret::url(location);
+            self.elsewhere = Some(Elsewhere { host, url });
         }
     }
 }
