@@ -34,7 +34,7 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("guard", "child"),
     // What a child has cost, before it is reaped.
     ("child", "process"),
-    // Opens cameras by either protocol.
+    // Opens cameras by every protocol.
     ("camera_gateway", "isapi"),
     ("camera_gateway", "onvif"),
     // Knows cameras by what their protocols answer to strangers.

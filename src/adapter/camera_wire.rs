@@ -426,8 +426,8 @@ pub fn device_info(camera: &str, info: &CameraDeviceInfo) -> Value {
         "deviceName": info.device_name,
         "probeMethod": info.probe_method.name(),
         "protocolSupport": {
-            "onvif": info.protocol_support.onvif,
-            "isapi": info.protocol_support.isapi,
+            "onvif": info.protocol_support.of(Protocol::ONVIF),
+            "isapi": info.protocol_support.of(Protocol::ISAPI),
             "rtsp": info.protocol_support.rtsp,
             "onvifVersion": info.protocol_support.onvif_version,
         },
@@ -506,7 +506,7 @@ impl KnownCameraJson {
     fn new(camera: KnownCamera) -> Self {
         let onvif = camera
             .protocol
-            .map(|p| p == Protocol::Onvif)
+            .map(|p| p == Protocol::ONVIF)
             // That it speaks the other one says nothing of this.
             .filter(|onvif| *onvif);
         Self {

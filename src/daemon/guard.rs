@@ -41,8 +41,8 @@ pub fn run() -> ExitCode {
     }
     // The last to go where memory runs out, where this may be asked for.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-500");
-    let (jobs, locks) = last::listen(io::stdin().lock());
     let cameras = Cameras::new(CameraOptions::default());
+    let (jobs, locks) = last::listen(io::stdin().lock(), cameras.protocols());
     last::stop_all(&jobs, &cameras, &|place| lock::claimed(&locks, place));
     ExitCode::SUCCESS
 }

@@ -20,23 +20,44 @@ pub use info::{
     VideoCapabilities,
 };
 
-/// The two ways lss speaks with cameras.
+/// A way to speak with cameras. Which ways there are is what a [`CameraGateway`] offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// SOAP, every vendor.
-    Onvif,
-    /// Hikvision's own.
-    Isapi,
-}
+pub struct Protocol(&'static str);
 
 impl Protocol {
+    /// SOAP, every vendor.
+    pub const ONVIF: Self = Self("ONVIF");
+    /// Hikvision's own.
+    pub const ISAPI: Self = Self("ISAPI");
+
+    /// One by its name on the wire, in capitals.
+    pub const fn named(name: &'static str) -> Self {
+        Self(name)
+    }
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Onvif => "ONVIF",
-            Self::Isapi => "ISAPI",
-        }
+        self.0
     }
+}
+
+/// A protocol that a [`CameraGateway`] speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolOffer {
+    /// Which.
+    pub protocol: Protocol,
+    /// The vendors whose own it is, as [`vendor names`](super::vendor) in capitals; none = it is
+    /// everybody's.
+    pub vendors: &'static [&'static str],
+}
+
+/// What cameras of a vendor are taken to speak: the vendor's own protocol, else what everybody
+/// speaks. `None` where nothing of that kind is on offer: then the camera is asked.
+pub fn protocol_of_vendor(offers: &[ProtocolOffer], vendor: &str) -> Option<Protocol> {
+    let own = |offer: &&ProtocolOffer| offer.vendors.contains(&vendor);
+    let common = |offer: &&ProtocolOffer| offer.vendors.is_empty();
+    let offer = offers.iter().find(own).or(offers.iter().find(common))?;
+    Some(offer.protocol)
 }
 
 impl fmt::Display for Protocol {
@@ -303,14 +324,10 @@ impl std::error::Error for CameraError {}
 /// One client of one camera, used by one thread at a time. Every call ends by its deadline.
 ///
 /// Each client has a connection and a login state of its own; what is learnt of the camera
-/// (paths, profile, clock, what it refuses) is shared with its [twins](CameraDevice::twin).
+/// (paths, profile, clock, what it refuses) is shared by all that one gateway has opened.
 pub trait CameraDevice: Send {
     /// What it speaks.
     fn protocol(&self) -> Protocol;
-
-    /// Another client of the same camera with a connection of its own: a stop must not wait
-    /// behind a request that hangs.
-    fn twin(&self) -> Box<dyn CameraDevice>;
 
     /// Drops the connection; the next call opens a new one.
     fn hang_up(&mut self);
@@ -391,9 +408,17 @@ pub trait CameraDevice: Send {
 
 /// Opens devices (the way in for application code).
 pub trait CameraGateway: Send + Sync {
+    /// The protocols that it speaks, the one to be preferred first: a camera of which nothing is
+    /// known is asked for each in this order.
+    fn protocols(&self) -> &[ProtocolOffer];
+
     /// A client of a camera. Opens no connection yet. Clients of one target share what was
-    /// learnt of it.
-    fn open(&self, target: &CameraTarget, protocol: Protocol) -> Box<dyn CameraDevice>;
+    /// learnt of it. An error where the protocol is none of those on offer.
+    fn open(
+        &self,
+        target: &CameraTarget,
+        protocol: Protocol,
+    ) -> Result<Box<dyn CameraDevice>, CameraError>;
 
     /// Whether a camera speaks a protocol, asked without credentials.
     fn speaks(

@@ -19,8 +19,13 @@ use crate::support::digest_server::{GateRules, Offer};
 use crate::support::isapi_camera::{IsapiStandIn, Model, start};
 
 fn open(camera: &IsapiStandIn) -> IsapiCamera {
+    open_knowing(camera, &Memory::default())
+}
+
+/// Another client with a connection of its own, and with what others have learnt.
+fn open_knowing(camera: &IsapiStandIn, memory: &Memory) -> IsapiCamera {
     let target = target(camera.addr, &GateRules::default().password);
-    IsapiCamera::new(target, CameraOptions::default(), Memory::default())
+    IsapiCamera::new(target, CameraOptions::default(), memory.clone())
 }
 
 fn by_hand() -> (IsapiStandIn, ClockHand) {
@@ -96,7 +101,8 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
             ..Model::default()
         },
     );
-    let mut device = open(&camera);
+    let memory = Memory::default();
+    let mut device = open_knowing(&camera, &memory);
     for _ in 0..3 {
         let accepted = turn(&mut device, velocity(100, 0, 0), short).unwrap();
         assert_eq!(accepted.ends_after, None);
@@ -107,8 +113,7 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
         .filter(|r| r.target.ends_with("momentary"))
         .count();
     assert_eq!(timed, 1, "the refusal is remembered");
-    device
-        .twin()
+    open_knowing(&camera, &memory)
         .move_at(Drive::PanTiltZoom, velocity(100, 0, 0), short, soon())
         .unwrap();
     let timed = camera
@@ -116,7 +121,7 @@ fn short_moves_end_by_themselves_where_the_camera_can() {
         .iter()
         .filter(|r| r.target.ends_with("momentary"))
         .count();
-    assert_eq!(timed, 1, "by twins too");
+    assert_eq!(timed, 1, "by other clients too");
 }
 
 #[test]
@@ -549,13 +554,14 @@ fn a_recorder_s_channels_are_found_once() {
             ..Model::default()
         },
     );
-    let mut device = open(&camera);
+    let memory = Memory::default();
+    let mut device = open_knowing(&camera, &memory);
     turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     assert!(camera.moving());
-    let mut twin = device.twin();
-    twin.prepare(soon()).unwrap();
+    let mut other = open_knowing(&camera, &memory);
+    other.prepare(soon()).unwrap();
     camera.take_lines();
-    halt(&mut *twin).unwrap();
+    halt(&mut other).unwrap();
     let proxy = "/ISAPI/ContentMgmt/PTZCtrlProxy/channels/1";
     let look = format!("GET {proxy}/status");
     assert_eq!(
@@ -674,9 +680,9 @@ fn a_probe_tells_what_the_camera_told() {
         Some("V5.8.1 build 240929")
     );
     assert_eq!(info.mac_address.as_deref(), Some("44:19:b6:01:02:03"));
-    assert_eq!(info.probe_method, Protocol::Isapi);
-    assert_eq!(info.protocol_support.isapi, Some(true));
-    assert_eq!(info.protocol_support.onvif, None);
+    assert_eq!(info.probe_method, Protocol::ISAPI);
+    assert_eq!(info.protocol_support.of(Protocol::ISAPI), Some(true));
+    assert_eq!(info.protocol_support.of(Protocol::ONVIF), None);
     let caps = info.capabilities.unwrap();
     assert_eq!(caps.ptz.supported, Some(true));
     assert_eq!(caps.ptz.continuous_move, Some(true));
@@ -771,10 +777,11 @@ fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
 #[test]
 fn a_stop_passes_a_move_that_hangs() {
     let camera = start(GateRules::default(), Model::default());
-    let mut device = open(&camera);
+    let memory = Memory::default();
+    let mut device = open_knowing(&camera, &memory);
     device.prepare(soon()).unwrap();
-    let mut twin = device.twin();
-    twin.prepare(soon()).unwrap();
+    let mut other = open_knowing(&camera, &memory);
+    other.prepare(soon()).unwrap();
     camera.fault("<pan>77", Fault::HangAfter, 1);
     let hanging = std::thread::spawn(move || {
         device.move_at(
@@ -789,7 +796,7 @@ fn a_stop_passes_a_move_that_hangs() {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
-    halt(&mut *twin).unwrap();
+    halt(&mut other).unwrap();
     assert!(!camera.moving());
     let error = hanging.join().unwrap().unwrap_err();
     assert!(matches!(error, CameraError::NoAnswer(_)), "{error}");

@@ -102,12 +102,13 @@ impl Contact {
                 let address = CameraAddress::new(info.address.ip, info.address.port);
                 let soon = deadline.min(Instant::now() + DETECT);
                 let speaks = |protocol| self.shared.parts.gateway.speaks(&address, protocol, soon);
-                // Only what it answers counts; a question that fails tells nothing.
-                if support.isapi.is_none() {
-                    support.isapi = speaks(Protocol::Isapi).ok();
-                }
-                if support.onvif.is_none() {
-                    support.onvif = speaks(Protocol::Onvif).ok();
+                for offer in self.shared.parts.gateway.protocols() {
+                    // Only what it answers counts; a question that fails tells nothing.
+                    if support.of(offer.protocol).is_none()
+                        && let Ok(answers) = speaks(offer.protocol)
+                    {
+                        support.note(offer.protocol, answers);
+                    }
                 }
                 if support.rtsp.is_none() {
                     support.rtsp = self.speaks_rtsp(address.ip, deadline);

@@ -231,8 +231,7 @@ impl Contact {
         judged.map_err(|fault| CameraError::NotSupported(fault.message))
     }
 
-    /// With the protocol that the camera speaks; where that turns out to be the other one, with
-    /// the other one.
+    /// With the protocol that the camera speaks; where that turns out to be another one, with that.
     fn with_protocol(
         &self,
         seat: &mut Seat,
@@ -241,7 +240,7 @@ impl Contact {
         deadline: Instant,
     ) -> Result<Done<QueryData>, CameraError> {
         if let DeviceRequest::Query(Query::OnvifProbe) = send.request {
-            return self.with_login(seat, ip, Protocol::Onvif, send, deadline);
+            return self.with_login(seat, ip, Protocol::ONVIF, send, deadline);
         }
         let in_force = self.in_force().map(|now| now.protocol);
         let protocol = match (&send.request, in_force) {
@@ -258,10 +257,7 @@ impl Contact {
                 | CameraError::Device(_)
                 | CameraError::NotFound(_),
             ) if !self.learnt().proven => {
-                let other = other(protocol);
-                if self.speaks(ip, protocol, deadline) != Ok(true)
-                    && self.speaks(ip, other, deadline) == Ok(true)
-                {
+                if let Some(other) = self.spoken_instead(ip, protocol, deadline) {
                     log::info!(
                         camera:% = self.place, protocol = other.name();
                         "the camera does not speak {}", protocol.name()
@@ -275,6 +271,23 @@ impl Contact {
             Err(_) => {}
         }
         result
+    }
+
+    /// What the camera speaks, where it does not speak `protocol`.
+    fn spoken_instead(
+        &self,
+        ip: IpAddr,
+        protocol: Protocol,
+        deadline: Instant,
+    ) -> Option<Protocol> {
+        if self.speaks(ip, protocol, deadline) == Ok(true) {
+            return None;
+        }
+        let offers = self.shared.parts.gateway.protocols().iter();
+        offers
+            .map(|offer| offer.protocol)
+            .filter(|other| *other != protocol)
+            .find(|other| self.speaks(ip, *other, deadline) == Ok(true))
     }
 
     /// Whether this is the camera's port.
@@ -308,7 +321,9 @@ impl Contact {
     /// What the directory says (what has answered before, else what the vendor speaks); unknown →
     /// asked without a login.
     fn choose(&self, ip: IpAddr, deadline: Instant) -> Result<Protocol, CameraError> {
-        let told = self.target()?.protocol;
+        let told = self
+            .target()?
+            .protocol(self.shared.parts.gateway.protocols());
         {
             let learnt = self.learnt();
             if let Some(protocol) = learnt.protocol
@@ -319,20 +334,28 @@ impl Contact {
         }
         let protocol = match told {
             Some(protocol) => protocol,
-            // A camera that can't be reached is not asked a second time.
-            None if self.speaks(ip, Protocol::Isapi, deadline)? => Protocol::Isapi,
-            None if self.speaks(ip, Protocol::Onvif, deadline)? => Protocol::Onvif,
-            None => {
-                return Err(CameraError::NotSupported(
-                    "what answers there speaks neither ONVIF nor ISAPI; is the port right?"
-                        .to_owned(),
-                ));
-            }
+            None => self.find_out(ip, deadline)?,
         };
         let mut learnt = self.learnt();
         learnt.protocol = Some(protocol);
         learnt.told = told;
         Ok(protocol)
+    }
+
+    /// The first protocol that a camera of which nothing is known speaks.
+    fn find_out(&self, ip: IpAddr, deadline: Instant) -> Result<Protocol, CameraError> {
+        let offers = self.shared.parts.gateway.protocols();
+        for offer in offers {
+            // A camera that can't be reached is not asked a second time.
+            if self.speaks(ip, offer.protocol, deadline)? {
+                return Ok(offer.protocol);
+            }
+        }
+        let names: Vec<&str> = offers.iter().map(|offer| offer.protocol.name()).collect();
+        Err(CameraError::NotSupported(format!(
+            "what answers there speaks neither {}; is the port right?",
+            names.join(" nor ")
+        )))
     }
 
     /// With the logins that are known, one after the other, under the guard.
@@ -355,7 +378,7 @@ impl Contact {
         match ladder.spent() {
             Some(error) => Err(error),
             None => {
-                let device = self.device(seat, ip, protocol, None);
+                let device = self.device(seat, ip, protocol, None)?;
                 self.ask(device, protocol, &send.request, deadline)
             }
         }
@@ -403,8 +426,9 @@ impl Contact {
         if let Err(guarded) = book.may_try(ip, login, purpose) {
             return (Some(Rung::Guarded), Err(guarded));
         }
-        let device = self.device(seat, ip, protocol, Some(credentials));
-        let result = self.ask(device, protocol, request, deadline);
+        let result = self
+            .device(seat, ip, protocol, Some(credentials))
+            .and_then(|device| self.ask(device, protocol, request, deadline));
         let (rung, end) = match &result {
             Ok(done) if is_proof(done) => (None, Tried::Taken),
             Err(CameraError::LoginRefused(refusal)) if refusal.tried => {
@@ -454,21 +478,21 @@ impl Contact {
         ip: IpAddr,
         protocol: Protocol,
         credentials: Option<Credentials>,
-    ) -> &'a mut dyn CameraDevice {
+    ) -> Result<&'a mut dyn CameraDevice, CameraError> {
         let target = CameraTarget {
             address: CameraAddress::new(ip, self.place.port),
             credentials,
             channel: self.place.channel,
         };
-        if !matches!(&seat.device, Some((t, p, _)) if *t == target && *p == protocol) {
-            seat.device = None;
-        }
-        let gateway = &self.shared.parts.gateway;
-        let (_, _, device) = seat.device.get_or_insert_with(|| {
-            let device = gateway.open(&target, protocol);
-            (target, protocol, device)
-        });
-        device.as_mut()
+        let kept = seat.device.take();
+        let kept = match kept.filter(|(t, p, _)| *t == target && *p == protocol) {
+            Some(kept) => kept,
+            None => {
+                let device = self.shared.parts.gateway.open(&target, protocol)?;
+                (target, protocol, device)
+            }
+        };
+        Ok(seat.device.insert(kept).2.as_mut())
     }
 }
 
@@ -481,11 +505,4 @@ fn is_proof(done: &Done<QueryData>) -> bool {
             ..
         }))
     )
-}
-
-fn other(protocol: Protocol) -> Protocol {
-    match protocol {
-        Protocol::Isapi => Protocol::Onvif,
-        Protocol::Onvif => Protocol::Isapi,
-    }
 }

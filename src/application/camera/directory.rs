@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::accounts::{Accounts, Use};
 use super::address::{AddressRules, Host};
 use super::login::Login;
-use crate::domain::camera::Protocol;
+use crate::domain::camera::{Protocol, ProtocolOffer, protocol_of_vendor};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::url;
@@ -48,14 +48,6 @@ impl Vendor {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The spec's `selectAdapter`.
-    pub fn protocol(&self) -> Protocol {
-        match self.0.as_str() {
-            "HIKVISION" | "HIK" => Protocol::Isapi,
-            _ => Protocol::Onvif,
-        }
-    }
 }
 
 /// What one command says of a camera.
@@ -86,10 +78,20 @@ pub struct Target {
     pub channel: u32,
     /// As far as is known.
     pub vendor: Option<Vendor>,
-    /// What has answered before, else what the vendor speaks; none = to be found out.
+    /// What has answered before.
     pub protocol: Option<Protocol>,
     /// The port of RTSP, where discovery or a stream has told it.
     pub rtsp_port: Option<u16>,
+}
+
+impl Target {
+    /// What has answered before, else what the vendor speaks (the spec's `selectAdapter`); none =
+    /// to be found out.
+    pub fn protocol(&self, offers: &[ProtocolOffer]) -> Option<Protocol> {
+        let by_vendor = |vendor: &Vendor| protocol_of_vendor(offers, vendor.as_str());
+        self.protocol
+            .or_else(|| self.vendor.as_ref().and_then(by_vendor))
+    }
 }
 
 /// One entry of `camera.credentials`.
@@ -409,8 +411,7 @@ impl Directory {
         let same_port = |c: &Camera| c.protocol.filter(|_| c.port.is_none_or(|p| p == port));
         let protocol = known
             .and_then(|c| c.protocol)
-            .or_else(|| self.neighbour(&host, same_port))
-            .or_else(|| vendor.as_ref().map(Vendor::protocol));
+            .or_else(|| self.neighbour(&host, same_port));
         let rtsp_port = find
             .and_then(|f| f.rtsp_port)
             .or_else(|| known.and_then(|c| c.rtsp_port))

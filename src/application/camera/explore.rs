@@ -26,7 +26,8 @@ use super::{
 };
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, LoginRefusal, Motion, MoveAccepted, PresetInfo, Protocol, SnapshotWish, StopWay,
+    Checked, LoginRefusal, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer, SnapshotWish,
+    StopWay,
 };
 use crate::domain::error::ErrorCode;
 use crate::domain::gateway::{CameraObserver, StreamPlace};
@@ -129,12 +130,20 @@ struct Device {
 }
 
 impl CameraGateway for Gateway {
-    fn open(&self, target: &CameraTarget, protocol: Protocol) -> Box<dyn CameraDevice> {
-        Box::new(Device {
+    fn protocols(&self) -> &[ProtocolOffer] {
+        fakes::PROTOCOLS
+    }
+
+    fn open(
+        &self,
+        target: &CameraTarget,
+        protocol: Protocol,
+    ) -> Result<Box<dyn CameraDevice>, CameraError> {
+        Ok(Box::new(Device {
             site: self.0.clone(),
             target: target.clone(),
             protocol,
-        })
+        }))
     }
 
     fn speaks(
@@ -146,7 +155,7 @@ impl CameraGateway for Gateway {
         let mut site = self.0.lock().unwrap();
         let camera = &mut site[Dome::at(address.ip) as usize];
         answers(camera, address.port)?;
-        Ok(protocol == Protocol::Isapi)
+        Ok(protocol == Protocol::ISAPI)
     }
 }
 
@@ -199,9 +208,6 @@ impl Device {
 impl CameraDevice for Device {
     fn protocol(&self) -> Protocol {
         self.protocol
-    }
-    fn twin(&self) -> Box<dyn CameraDevice> {
-        Gateway(self.site.clone()).open(&self.target, self.protocol)
     }
     fn hang_up(&mut self) {}
     fn prepare(&mut self, _: Instant) -> Result<(), CameraError> {

@@ -10,7 +10,8 @@ use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, FrameSource, LoginRefusal, Motion, MoveAccepted, NameLookup,
-    PictureLimit, PresetInfo, Protocol, ProtocolSupport, SnapshotMaker, SnapshotWish, StopWay,
+    PictureLimit, PresetInfo, Protocol, ProtocolOffer, ProtocolSupport, SnapshotMaker,
+    SnapshotWish, StopWay,
 };
 use crate::domain::discovery::{RtspGateway, StreamDescription};
 use crate::domain::error::{ErrorCode, Fault};
@@ -46,10 +47,32 @@ pub(crate) fn cameras() -> (CameraService, Asked, crossbeam_channel::Receiver<To
 pub(crate) fn cameras_named(
     names: Arc<FakeNames>,
 ) -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
-    let asked = Asked::default();
+    cameras_by(FakeGateway::default(), names)
+}
+
+/// The same, spoken to by other protocols.
+pub(crate) fn cameras_speaking(
+    offers: &'static [ProtocolOffer],
+    spoken: &'static [Protocol],
+) -> (CameraService, Asked) {
+    let gateway = FakeGateway {
+        offers,
+        spoken,
+        ..FakeGateway::default()
+    };
+    let nobody = FakeNames(Mutex::new(Ok(Vec::new())));
+    let (cameras, asked, _) = cameras_by(gateway, Arc::new(nobody));
+    (cameras, asked)
+}
+
+fn cameras_by(
+    gateway: FakeGateway,
+    names: Arc<FakeNames>,
+) -> (CameraService, Asked, crossbeam_channel::Receiver<Told>) {
+    let asked = gateway.asked.clone();
     let (told, events) = unbounded();
     let parts = CameraParts {
-        gateway: Arc::new(FakeGateway(asked.clone())),
+        gateway: Arc::new(gateway),
         rtsp: Arc::new(FakeRtsp(asked.clone())),
         names,
         pictures: Arc::new(FakePictures),
@@ -89,26 +112,71 @@ pub(crate) fn pictures() -> Arc<dyn SnapshotMaker> {
     Arc::new(FakePictures)
 }
 
-struct FakeGateway(Asked);
+/// As the real gateway offers them.
+pub(crate) const PROTOCOLS: &[ProtocolOffer] = &[
+    ProtocolOffer {
+        protocol: Protocol::ISAPI,
+        vendors: &["HIKVISION", "HIK"],
+    },
+    ProtocolOffer {
+        protocol: Protocol::ONVIF,
+        vendors: &[],
+    },
+];
+
+struct FakeGateway {
+    asked: Asked,
+    offers: &'static [ProtocolOffer],
+    /// What the cameras speak; to anything else they say that they can't.
+    spoken: &'static [Protocol],
+}
+
+impl Default for FakeGateway {
+    fn default() -> Self {
+        Self {
+            asked: Asked::default(),
+            offers: PROTOCOLS,
+            spoken: &[Protocol::ISAPI, Protocol::ONVIF],
+        }
+    }
+}
 
 impl CameraGateway for FakeGateway {
-    fn open(&self, target: &CameraTarget, protocol: Protocol) -> Box<dyn CameraDevice> {
+    fn protocols(&self) -> &[ProtocolOffer] {
+        self.offers
+    }
+
+    fn open(
+        &self,
+        target: &CameraTarget,
+        protocol: Protocol,
+    ) -> Result<Box<dyn CameraDevice>, CameraError> {
         if target.address.ip == IpAddr::from(BUGGY) {
-            let mut asked = self.0.lock().unwrap();
+            let mut asked = self.asked.lock().unwrap();
             let first = !asked.iter().any(|line| line == "bug");
             asked.push("bug".to_owned());
             drop(asked);
             assert!(!first, "a bug of ours");
         }
-        Box::new(FakeCamera {
+        Ok(Box::new(FakeCamera {
             target: target.clone(),
             protocol,
-            asked: self.0.clone(),
-        })
+            spoken: self.spoken.contains(&protocol),
+            asked: self.asked.clone(),
+        }))
     }
 
-    fn speaks(&self, _: &CameraAddress, _: Protocol, _: Instant) -> Result<bool, CameraError> {
-        Ok(true)
+    fn speaks(
+        &self,
+        _: &CameraAddress,
+        protocol: Protocol,
+        _: Instant,
+    ) -> Result<bool, CameraError> {
+        if self.offers != PROTOCOLS {
+            let line = format!("{protocol}?");
+            self.asked.lock().unwrap().push(line);
+        }
+        Ok(self.spoken.contains(&protocol))
     }
 }
 
@@ -186,6 +254,7 @@ impl CameraObserver for FakeObserver {
 struct FakeCamera {
     target: CameraTarget,
     protocol: Protocol,
+    spoken: bool,
     asked: Asked,
 }
 
@@ -202,6 +271,10 @@ impl FakeCamera {
                 words: "wrong password".into(),
             }));
         }
+        if !self.spoken {
+            let words = format!("no {} here", self.protocol);
+            return Err(CameraError::NotSupported(words));
+        }
         assert_ne!(self.target.address.port, 666, "as the test asked");
         if matches!(self.target.address.ip, IpAddr::V4(ip) if ip.octets()[2] == 8) {
             return Err(CameraError::Unreachable("nobody is there".to_owned()));
@@ -215,9 +288,6 @@ impl FakeCamera {
 impl CameraDevice for FakeCamera {
     fn protocol(&self) -> Protocol {
         self.protocol
-    }
-    fn twin(&self) -> Box<dyn CameraDevice> {
-        FakeGateway(self.asked.clone()).open(&self.target, self.protocol)
     }
     fn hang_up(&mut self) {}
     fn prepare(&mut self, _: Instant) -> Result<(), CameraError> {

@@ -8,9 +8,9 @@ use super::fakes::{self, FakeNames, Told};
 use super::sim::plan;
 use super::{
     CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PatrolOrder, PtzAsk, Said,
-    Sent, Sighting,
+    Sent, Sighting, Vendor,
 };
-use crate::domain::camera::CameraError;
+use crate::domain::camera::{CameraError, Protocol, ProtocolOffer};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::{PtzAction, PtzEventKind};
 use crate::domain::stream::{Id, MediaUrl};
@@ -393,4 +393,68 @@ fn a_channel_that_was_guessed_gives_way_and_what_moves_there_is_stopped() {
     wait_for("the other channel to stand", || stops() == 1);
     assert!(done(&cameras, &ask, PtzAction::PanLeft).result.is_ok());
     assert_eq!(cameras.lanes(), 2);
+}
+
+const VAPIX: Protocol = Protocol::named("VAPIX");
+
+/// One protocol more than there are, put before the others.
+const WITH_VAPIX: &[ProtocolOffer] = &[
+    ProtocolOffer {
+        protocol: VAPIX,
+        vendors: &["AXIS"],
+    },
+    fakes::PROTOCOLS[0],
+    fakes::PROTOCOLS[1],
+];
+
+/// What a camera that speaks these is asked for, given what is said of its vendor, and by what it
+/// is moved in the end.
+fn moved_by(
+    spoken: &'static [Protocol],
+    vendor: Option<&str>,
+) -> (Vec<String>, Result<Protocol, Fault>) {
+    let (cameras, asked) = fakes::cameras_speaking(WITH_VAPIX, spoken);
+    let mut ask = ask(1);
+    ask.said.vendor = vendor.and_then(Vendor::parse);
+    let reply = done(&cameras, &ask, PtzAction::PanLeft);
+    let asked = asked.lock().unwrap();
+    let questions = asked.iter().filter(|line| line.ends_with('?'));
+    let by = reply.result.map(|_| reply.protocol.unwrap());
+    (questions.cloned().collect(), by)
+}
+
+#[test]
+fn a_third_protocol_is_one_more_in_the_list() {
+    let by = |spoken, vendor| {
+        let (questions, by) = moved_by(spoken, vendor);
+        (questions, by.unwrap())
+    };
+    // Nothing is known: asked in the order of preference, until one answers.
+    assert_eq!(by(&[VAPIX], None), (vec!["VAPIX?".to_owned()], VAPIX));
+    let (questions, spoken) = by(&[Protocol::ONVIF], None);
+    assert_eq!(questions, ["VAPIX?", "ISAPI?", "ONVIF?"]);
+    assert_eq!(spoken, Protocol::ONVIF);
+    // A vendor that has one of its own is taken at its word, any other speaks what all speak.
+    let both = &[VAPIX, Protocol::ISAPI, Protocol::ONVIF];
+    for (vendor, spoken) in [
+        ("AXIS", VAPIX),
+        ("HIK", Protocol::ISAPI),
+        ("DAHUA", Protocol::ONVIF),
+    ] {
+        assert_eq!(by(both, Some(vendor)), (Vec::new(), spoken), "{vendor}");
+    }
+    // What the vendor should speak is refused: all others are tried, in their order.
+    let (questions, spoken) = by(&[Protocol::ONVIF], Some("HIKVISION"));
+    assert_eq!(questions, ["ISAPI?", "VAPIX?", "ONVIF?"]);
+    assert_eq!(spoken, Protocol::ONVIF);
+    assert_eq!(by(&[VAPIX], Some("DAHUA")).1, VAPIX);
+}
+
+#[test]
+fn a_camera_that_speaks_none_of_them_is_told_so() {
+    let (_, result) = moved_by(&[], None);
+    let fault = result.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::ValidationFailed);
+    let words = "what answers there speaks neither VAPIX nor ISAPI nor ONVIF";
+    assert!(fault.message.contains(words), "{}", fault.message);
 }

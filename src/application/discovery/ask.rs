@@ -65,7 +65,7 @@ pub fn ask(cameras: &CameraService, job: &Job) -> (Lesson, Outcome) {
             Ok(found) => {
                 lesson = what_it_is(&found);
                 // Over ISAPI a camera tells its port alone; the path is a guess like ours.
-                if found.probe_method == Protocol::Onvif || job.camera.rtsp_port.is_none() {
+                if found.probe_method == Protocol::ONVIF || job.camera.rtsp_port.is_none() {
                     lesson.stream = told_stream(cameras, job.camera.ip, login);
                 }
                 info = Some(found);
@@ -123,7 +123,7 @@ fn device_info(cameras: &CameraService, ip: IpAddr) -> Result<CameraDeviceInfo, 
 
 fn what_it_is(info: &CameraDeviceInfo) -> Lesson {
     // ISAPI firmware often names nobody: then it is Hikvision's.
-    let isapi = info.probe_method == Protocol::Isapi;
+    let isapi = info.probe_method == Protocol::ISAPI;
     let maker = info.manufacturer.clone().filter(|name| !name.is_empty());
     Lesson {
         manufacturer: maker.or_else(|| isapi.then(|| "HIKVISION".to_owned())),
@@ -173,7 +173,7 @@ fn usual_paths(job: &Job, info: Option<&CameraDeviceInfo>) -> Vec<String> {
         .and_then(maker::vendor_of);
     let maker = told.as_deref().or(job.camera.vendor.as_deref());
     let paths = maker.map_or_else(Vec::new, |name| vendor::rtsp_paths(name, 1));
-    let isapi = info.is_some_and(|info| info.probe_method == Protocol::Isapi);
+    let isapi = info.is_some_and(|info| info.probe_method == Protocol::ISAPI);
     if paths.is_empty() && isapi {
         return vendor::rtsp_paths("HIKVISION", 1);
     }

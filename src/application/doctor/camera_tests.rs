@@ -15,7 +15,7 @@ fn info() -> CameraDeviceInfo {
         hardware_id: None,
         mac_address: None,
         device_name: None,
-        probe_method: Protocol::Isapi,
+        probe_method: Protocol::ISAPI,
         protocol_support: ProtocolSupport::default(),
         capabilities: None,
         probe_time: SystemTime::UNIX_EPOCH,

@@ -192,7 +192,10 @@ impl Tools {
             credentials: login.and_then(credentials),
             channel: CHANNEL,
         };
-        let mut device = self.gateway.open(&device, info.probe_method);
+        // It has just told of itself by this protocol.
+        let Ok(mut device) = self.gateway.open(&device, info.probe_method) else {
+            return;
+        };
         let deadline = Instant::now() + STEP;
         let settings = device.stream_settings(deadline).unwrap_or_default();
         let ip = info.address.ip;
@@ -240,7 +243,7 @@ fn told_place(uri: &str, ip: IpAddr) -> Option<(SocketAddr, String)> {
 fn usual_paths(configured: Option<&str>, info: Option<&CameraDeviceInfo>) -> Vec<String> {
     let maker = info.and_then(|i| i.manufacturer.as_deref());
     let maker = maker.and_then(vendor::named_in);
-    let isapi = info.is_some_and(|i| i.probe_method == Protocol::Isapi);
+    let isapi = info.is_some_and(|i| i.probe_method == Protocol::ISAPI);
     let names = [configured, maker, isapi.then_some("HIKVISION")];
     let mut paths = names
         .into_iter()

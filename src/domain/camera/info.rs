@@ -8,14 +8,35 @@ use super::{CameraAddress, Protocol};
 /// The protocols a camera was seen to speak; `None` = not tried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProtocolSupport {
-    /// Answers ONVIF.
-    pub onvif: Option<bool>,
-    /// Answers ISAPI.
-    pub isapi: Option<bool>,
+    /// The protocols by which cameras are controlled that were tried, and whether it answers.
+    tried: Vec<(Protocol, bool)>,
     /// Answers RTSP.
     pub rtsp: Option<bool>,
     /// The highest version it names.
     pub onvif_version: Option<String>,
+}
+
+impl ProtocolSupport {
+    /// It speaks this one; nothing is known of others.
+    pub fn speaks(protocol: Protocol) -> Self {
+        Self {
+            tried: vec![(protocol, true)],
+            ..Self::default()
+        }
+    }
+
+    /// Whether it speaks a protocol.
+    pub fn of(&self, protocol: Protocol) -> Option<bool> {
+        let tried = self.tried.iter().find(|(tried, _)| *tried == protocol);
+        tried.map(|(_, answers)| *answers)
+    }
+
+    /// A protocol was tried that was not tried before.
+    pub fn note(&mut self, protocol: Protocol, answers: bool) {
+        if self.of(protocol).is_none() {
+            self.tried.push((protocol, answers));
+        }
+    }
 }
 
 /// What the camera says it can move; `None` = it did not say.

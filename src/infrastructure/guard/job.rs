@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::domain::camera::{CameraAddress, CameraTarget, Credentials, Protocol};
+use crate::domain::camera::{CameraAddress, CameraTarget, Credentials, Protocol, ProtocolOffer};
 use crate::domain::ptz::{Drive, Drives};
 use crate::util::secret::Secret;
 
@@ -138,8 +138,8 @@ pub fn write(told: &Told) -> Zeroizing<Vec<u8>> {
 }
 
 /// Reads a line. `None` for what is none: it comes from a daemon of the same build, so that is a
-/// line that its death has cut.
-pub fn read(line: &[u8]) -> Option<Told> {
+/// line that its death has cut. `offers` = the protocols there are.
+pub fn read(line: &[u8], offers: &[ProtocolOffer]) -> Option<Told> {
     match serde_json::from_slice(line).ok()? {
         Line::Locks(paths) => Some(Told::Locks(paths)),
         Line::Done => Some(Told::Done),
@@ -156,9 +156,10 @@ pub fn read(line: &[u8]) -> Option<Told> {
             Some(Told::Job(Job {
                 address: CameraAddress::new(job.ip, job.port),
                 channel: job.channel,
-                protocol: [Protocol::Onvif, Protocol::Isapi]
-                    .into_iter()
-                    .find(|p| p.name() == job.protocol)?,
+                protocol: offers
+                    .iter()
+                    .map(|offer| offer.protocol)
+                    .find(|protocol| protocol.name() == job.protocol)?,
                 drives,
                 logins: job.logins.iter().filter_map(login).collect(),
             }))
@@ -170,6 +171,11 @@ pub fn read(line: &[u8]) -> Option<Told> {
 mod tests {
     use super::*;
 
+    const OFFERS: [ProtocolOffer; 1] = [ProtocolOffer {
+        protocol: Protocol::ISAPI,
+        vendors: &[],
+    }];
+
     #[test]
     fn what_is_written_is_read_again() {
         let login = |user: &str| Credentials::new(user, Secret::new("p\"ä\\\u{2028}")).unwrap();
@@ -178,7 +184,7 @@ mod tests {
         let job = Job {
             address: CameraAddress::new("fd00::5".parse().unwrap(), 8899),
             channel: 3,
-            protocol: Protocol::Isapi,
+            protocol: Protocol::ISAPI,
             drives,
             logins: vec![login("admin"), login("viewer")],
         };
@@ -190,7 +196,7 @@ mod tests {
         ] {
             let line = write(&told);
             assert_eq!(line.iter().position(|b| *b == b'\n'), Some(line.len() - 1));
-            assert_eq!(read(&line), Some(told));
+            assert_eq!(read(&line, &OFFERS), Some(told));
         }
     }
 
@@ -198,7 +204,7 @@ mod tests {
     fn what_a_death_has_cut_is_nothing() {
         let whole = write(&Told::Locks(vec!["/run".into()]));
         for cut in 0..whole.len() - 2 {
-            assert_eq!(read(&whole[..cut]), None);
+            assert_eq!(read(&whole[..cut], &OFFERS), None);
         }
     }
 }

@@ -9,15 +9,15 @@ use zeroize::Zeroize;
 use super::Claim;
 use super::job::{self, Job, MAX_LINE, Told};
 use super::tries::Tries;
-use crate::domain::camera::{CameraDevice, CameraError, CameraGateway, Motion};
+use crate::domain::camera::{CameraDevice, CameraError, CameraGateway, Motion, ProtocolOffer};
 use crate::domain::ptz::Drive;
 
 /// One try takes at most so long: paths, profile and login are found out anew.
 const TRY: Duration = Duration::from_secs(5);
 
 /// Listens until the daemon has said that it is done, or is gone. Gives back what may move then, and
-/// where the node's locks are.
-pub fn listen(pipe: impl Read) -> (Vec<Job>, Vec<PathBuf>) {
+/// where the node's locks are. `offers` = the protocols there are.
+pub fn listen(pipe: impl Read, offers: &[ProtocolOffer]) -> (Vec<Job>, Vec<PathBuf>) {
     let mut pipe = BufReader::new(pipe);
     let (mut jobs, mut locks): (Vec<Job>, Vec<PathBuf>) = (Vec::new(), Vec::new());
     let mut line = Vec::with_capacity(MAX_LINE);
@@ -30,7 +30,7 @@ pub fn listen(pipe: impl Read) -> (Vec<Job>, Vec<PathBuf>) {
             Err(why) if why.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(_) => return (jobs, locks),
         }
-        match job::read(&line) {
+        match job::read(&line, offers) {
             None => {}
             Some(Told::Done) => return (Vec::new(), Vec::new()),
             Some(Told::Locks(paths)) => locks = paths,
@@ -100,8 +100,14 @@ fn stop(job: &Job, gateway: &dyn CameraGateway, claimed: Claimed<'_>) {
         let Some(slot) = devices.get_mut(login) else {
             return;
         };
-        let device = slot
-            .get_or_insert_with(|| gateway.open(&job.target(job.logins.get(login)), job.protocol));
+        let device = match slot {
+            Some(device) => device,
+            None => match gateway.open(&job.target(job.logins.get(login)), job.protocol) {
+                Ok(device) => slot.insert(device),
+                // Nothing here speaks it: no try can succeed.
+                Err(_) => return,
+            },
+        };
         let by = Instant::now() + TRY;
         let result = device
             .stop(drive, way, by)
@@ -141,11 +147,16 @@ mod tests {
     use crate::domain::ptz::Drives;
     use crate::util::secret::Secret;
 
+    const OFFERS: [ProtocolOffer; 1] = [ProtocolOffer {
+        protocol: Protocol::ONVIF,
+        vendors: &[],
+    }];
+
     fn job(port: u16, drives: Drives) -> Job {
         Job {
             address: CameraAddress::new([127, 0, 0, 1].into(), port),
             channel: 1,
-            protocol: Protocol::Onvif,
+            protocol: Protocol::ONVIF,
             drives,
             logins: vec![Credentials::new("admin", Secret::new("canary")).unwrap()],
         }
@@ -165,7 +176,7 @@ mod tests {
             Told::Job(job(1, Drives::NONE)),
             moving(2),
         ]);
-        let (jobs, locks) = listen(lines.as_slice());
+        let (jobs, locks) = listen(lines.as_slice(), &OFFERS);
         assert_eq!(
             (jobs, locks),
             (vec![job(2, Drives::ALL)], vec!["/l".into()])
@@ -176,8 +187,8 @@ mod tests {
     fn done_is_done_and_a_cut_line_is_nothing() {
         let moving = Told::Job(job(1, Drives::ALL));
         let mut lines = told(&[moving, Told::Done]);
-        assert!(listen(lines.as_slice()).0.is_empty());
+        assert!(listen(lines.as_slice(), &OFFERS).0.is_empty());
         lines.truncate(lines.len() - 3);
-        assert_eq!(listen(lines.as_slice()).0.len(), 1);
+        assert_eq!(listen(lines.as_slice(), &OFFERS).0.len(), 1);
     }
 }

@@ -15,7 +15,8 @@ use super::Claim;
 use super::job::{Job, place};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, Credentials, Motion, MoveAccepted, PresetInfo, Protocol, SnapshotWish, StopWay,
+    Checked, Credentials, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer, SnapshotWish,
+    StopWay,
 };
 use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Drives, Velocity};
@@ -54,12 +55,20 @@ impl Watched {
 }
 
 impl CameraGateway for Watched {
-    fn open(&self, target: &CameraTarget, protocol: Protocol) -> Box<dyn CameraDevice> {
-        Box::new(WatchedDevice {
-            inner: self.inner.open(target, protocol),
+    fn protocols(&self) -> &[ProtocolOffer] {
+        self.inner.protocols()
+    }
+
+    fn open(
+        &self,
+        target: &CameraTarget,
+        protocol: Protocol,
+    ) -> Result<Box<dyn CameraDevice>, CameraError> {
+        Ok(Box::new(WatchedDevice {
+            inner: self.inner.open(target, protocol)?,
             target: target.clone(),
             watch: Arc::clone(&self.watch),
-        })
+        }))
     }
 
     fn speaks(
@@ -253,14 +262,6 @@ impl CameraDevice for WatchedDevice {
         self.inner.protocol()
     }
 
-    fn twin(&self) -> Box<dyn CameraDevice> {
-        Box::new(Self {
-            inner: self.inner.twin(),
-            target: self.target.clone(),
-            watch: Arc::clone(&self.watch),
-        })
-    }
-
     fn hang_up(&mut self) {
         self.inner.hang_up();
     }
@@ -413,9 +414,9 @@ mod tests {
     impl Bench {
         fn moves(&self, user: &str, result: &Result<MoveAccepted, CameraError>) {
             let at = target(user);
-            let before = self.watch.leaves(&at, Protocol::Onvif, PTZ);
+            let before = self.watch.leaves(&at, Protocol::ONVIF, PTZ);
             self.watch
-                .answered(&at, Protocol::Onvif, PTZ, before, result);
+                .answered(&at, Protocol::ONVIF, PTZ, before, result);
         }
 
         fn told(&self) -> Vec<Job> {
@@ -431,7 +432,7 @@ mod tests {
     fn what_moves_is_told_before_it_leaves_and_with_its_login() {
         let bench = bench();
         bench.watch.heard(&target("viewer"), &Ok(()));
-        assert!(!bench.watch.leaves(&target("admin"), Protocol::Onvif, PTZ));
+        assert!(!bench.watch.leaves(&target("admin"), Protocol::ONVIF, PTZ));
         let told = bench.told();
         assert_eq!(told.len(), 1);
         assert_eq!(
@@ -446,15 +447,15 @@ mod tests {
         bench.watch.heard(&target("viewer"), &Ok(()));
         bench.watch.answered(
             &target("admin"),
-            Protocol::Onvif,
+            Protocol::ONVIF,
             PTZ,
             false,
             &Ok(accepted(None)),
         );
         assert!(bench.told().is_empty());
-        bench.watch.stands(&target("viewer"), Protocol::Onvif, PTZ);
+        bench.watch.stands(&target("viewer"), Protocol::ONVIF, PTZ);
         assert!(bench.told()[0].drives.is_empty());
-        bench.watch.stands(&target("viewer"), Protocol::Onvif, PTZ);
+        bench.watch.stands(&target("viewer"), Protocol::ONVIF, PTZ);
         assert!(bench.told().is_empty());
     }
 
@@ -479,7 +480,7 @@ mod tests {
         // Refused, but it moved before.
         bench.moves("admin", &Err(CameraError::Busy("panel".to_owned())));
         assert_eq!(bench.told().last().unwrap().drives, Drives::only(PTZ));
-        bench.watch.stands(&target("admin"), Protocol::Onvif, PTZ);
+        bench.watch.stands(&target("admin"), Protocol::ONVIF, PTZ);
         bench.told();
         bench.moves("admin", &Err(CameraError::Busy("panel".to_owned())));
         assert_eq!(bench.told().last().unwrap().drives, Drives::NONE);
@@ -507,11 +508,11 @@ mod tests {
     fn a_move_that_is_answered_after_its_stop_counts_again() {
         let bench = bench();
         let at = target("admin");
-        let before = bench.watch.leaves(&at, Protocol::Onvif, PTZ);
-        bench.watch.stands(&at, Protocol::Onvif, PTZ);
+        let before = bench.watch.leaves(&at, Protocol::ONVIF, PTZ);
+        bench.watch.stands(&at, Protocol::ONVIF, PTZ);
         bench
             .watch
-            .answered(&at, Protocol::Onvif, PTZ, before, &Ok(accepted(None)));
+            .answered(&at, Protocol::ONVIF, PTZ, before, &Ok(accepted(None)));
         let drives: Vec<bool> = bench.told().iter().map(|j| j.drives.is_empty()).collect();
         assert_eq!(drives, [false, true, false]);
     }
@@ -531,7 +532,7 @@ mod tests {
             },
         ));
         bench.watch.heard(&target("d"), &refused);
-        bench.watch.leaves(&target("e"), Protocol::Onvif, PTZ);
+        bench.watch.leaves(&target("e"), Protocol::ONVIF, PTZ);
         assert_eq!(users(&bench.told()[0]), ["e", "c", "b"]);
     }
 }

@@ -1,5 +1,5 @@
 //! Sends calls, logs in, judges the replies. Knows what one camera was seen to refuse, and
-//! shares that with its twins; knows no domain command.
+//! shares that with its other clients; knows no domain command.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

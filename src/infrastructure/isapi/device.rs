@@ -29,7 +29,6 @@ const MAX_NUMBER: u32 = 9_999;
 /// One client of one ISAPI device. See [`CameraDevice`].
 pub struct IsapiCamera {
     target: CameraTarget,
-    options: CameraOptions,
     memory: Memory,
     client: IsapiClient,
 }
@@ -45,7 +44,6 @@ impl IsapiCamera {
         );
         Self {
             target,
-            options,
             memory,
             client,
         }
@@ -229,15 +227,7 @@ fn number(text: &str, what: &str) -> Result<u32, CameraError> {
 
 impl CameraDevice for IsapiCamera {
     fn protocol(&self) -> Protocol {
-        Protocol::Isapi
-    }
-
-    fn twin(&self) -> Box<dyn CameraDevice> {
-        Box::new(Self::new(
-            self.target.clone(),
-            self.options,
-            self.memory.clone(),
-        ))
+        Protocol::ISAPI
     }
 
     fn hang_up(&mut self) {
@@ -279,11 +269,8 @@ impl CameraDevice for IsapiCamera {
             hardware_id: info.hardware,
             mac_address: info.mac_address,
             device_name: info.device_name,
-            probe_method: Protocol::Isapi,
-            protocol_support: ProtocolSupport {
-                isapi: Some(true),
-                ..ProtocolSupport::default()
-            },
+            probe_method: Protocol::ISAPI,
+            protocol_support: ProtocolSupport::speaks(Protocol::ISAPI),
             capabilities: Some(self.capabilities(deadline)),
             probe_time: SystemTime::now(),
         })

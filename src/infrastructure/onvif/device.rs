@@ -21,7 +21,6 @@ use crate::infrastructure::http::camera::CameraOptions;
 /// One client of one ONVIF device. See [`CameraDevice`].
 pub struct OnvifCamera {
     target: CameraTarget,
-    options: CameraOptions,
     pub(super) client: OnvifClient,
 }
 
@@ -34,11 +33,7 @@ impl OnvifCamera {
             options,
             memory,
         );
-        Self {
-            target,
-            options,
-            client,
-        }
+        Self { target, client }
     }
 
     pub(super) fn target(&self) -> &CameraTarget {
@@ -144,15 +139,7 @@ impl OnvifCamera {
 
 impl CameraDevice for OnvifCamera {
     fn protocol(&self) -> Protocol {
-        Protocol::Onvif
-    }
-
-    fn twin(&self) -> Box<dyn CameraDevice> {
-        Box::new(Self::new(
-            self.target.clone(),
-            self.options,
-            self.memory().clone(),
-        ))
+        Protocol::ONVIF
     }
 
     fn hang_up(&mut self) {

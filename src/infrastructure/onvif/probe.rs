@@ -46,6 +46,10 @@ pub(super) fn probe(
         .and_then(|content| mac_address(&content))
         .or_else(|| scopes.value("mac").and_then(normal_mac));
     let capabilities = capabilities(camera, services.address(Service::Ptz).is_some(), deadline);
+    let mut protocol_support = ProtocolSupport::speaks(Protocol::ONVIF);
+    protocol_support.onvif_version = services
+        .version
+        .map(|(major, minor)| format!("{major}.{minor:02}"));
     Ok(CameraDeviceInfo {
         address: camera.target().address.clone(),
         manufacturer: info.manufacturer,
@@ -55,14 +59,8 @@ pub(super) fn probe(
         hardware_id: info.hardware_id,
         mac_address: mac,
         device_name: scopes.value("name").map(str::to_owned),
-        probe_method: Protocol::Onvif,
-        protocol_support: ProtocolSupport {
-            onvif: Some(true),
-            onvif_version: services
-                .version
-                .map(|(major, minor)| format!("{major}.{minor:02}")),
-            ..ProtocolSupport::default()
-        },
+        probe_method: Protocol::ONVIF,
+        protocol_support,
         capabilities,
         probe_time: SystemTime::now(),
     })

@@ -1,5 +1,6 @@
 //! The directory: what is learnt, what is forgotten, and where logins go.
 
+use super::super::fakes::PROTOCOLS;
 use super::*;
 use crate::util::secret::Secret;
 use proptest::prelude::*;
@@ -72,11 +73,11 @@ fn a_command_teaches_and_a_later_one_need_not_repeat() {
         )
         .unwrap();
     let target = directory.resolve(&id("cam")).unwrap();
+    assert_eq!(target.protocol(PROTOCOLS), Some(Protocol::ISAPI));
     assert_eq!(
         (target.host, target.port, target.channel),
         (host("192.168.0.64"), 8080, 3)
     );
-    assert_eq!(target.protocol, Some(Protocol::Isapi));
     assert_eq!(password(&mut directory, "cam").unwrap(), "one-1");
     // By its address it is the same camera.
     let by_address = directory.resolve(&id("192.168.0.64")).unwrap();
@@ -233,9 +234,9 @@ fn a_new_address_forgets_what_was_the_old_devices() {
         ..at("192.168.0.64", None)
     };
     directory.learn(&cam, said).unwrap();
-    directory.learn_protocol(&cam, Protocol::Onvif);
+    directory.learn_protocol(&cam, Protocol::ONVIF);
     let target = directory.resolve(&cam).unwrap();
-    assert_eq!(target.protocol, Some(Protocol::Onvif));
+    assert_eq!(target.protocol, Some(Protocol::ONVIF));
     directory.learn(&cam, at("192.168.0.65", None)).unwrap();
     let target = directory.resolve(&cam).unwrap();
     assert_eq!(
@@ -325,8 +326,8 @@ fn discovery_helps_where_nobody_said_anything() {
         .unwrap();
     let target = directory.resolve(&id("cam")).unwrap();
     assert_eq!(
-        (target.port, target.protocol),
-        (8080, Some(Protocol::Onvif))
+        (target.port, target.protocol(PROTOCOLS)),
+        (8080, Some(Protocol::ONVIF))
     );
     let said = Said {
         port: Some(81),
@@ -335,7 +336,10 @@ fn discovery_helps_where_nobody_said_anything() {
     };
     directory.learn(&id("cam"), said).unwrap();
     let target = directory.resolve(&id("cam")).unwrap();
-    assert_eq!((target.port, target.protocol), (81, Some(Protocol::Isapi)));
+    assert_eq!(
+        (target.port, target.protocol(PROTOCOLS)),
+        (81, Some(Protocol::ISAPI))
+    );
     assert_eq!(directory.ids_at(ip), [id("cam")]);
 }
 
@@ -638,9 +642,9 @@ fn cameras_at_several_ports_of_one_address_speak_for_themselves() {
         };
         directory.learn(&id(camera), said).unwrap();
     }
-    directory.learn_protocol(&id("a"), Protocol::Onvif);
-    let protocol = directory.resolve(&id("b")).unwrap().protocol;
-    assert_eq!(protocol, Some(Protocol::Isapi));
+    directory.learn_protocol(&id("a"), Protocol::ONVIF);
+    let protocol = directory.resolve(&id("b")).unwrap().protocol(PROTOCOLS);
+    assert_eq!(protocol, Some(Protocol::ISAPI));
 }
 
 #[test]
