@@ -410,18 +410,6 @@ impl CameraService {
         self.shared.whereabouts().distrust();
     }
 
-    #[cfg(test)]
-    pub(super) fn shared_book(&self) -> &Book {
-        &self.shared.parts.book
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_quiet(&self) -> bool {
-        let lanes = self.shared.lanes();
-        let mut handles = lanes.map.values();
-        handles.any(|handle| handle.flags.quiet_since().is_some())
-    }
-
     /// Ends patrols, stops what moves, refuses all but stops of cameras that have a lane. Does
     /// not wait: [`ended`](Self::ended) tells when every camera stands, at the latest after 6 s.
     pub fn shut_down(&self) {
@@ -495,7 +483,7 @@ impl Shared {
         *self.policy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
+    pub(super) fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

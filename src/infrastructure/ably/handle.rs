@@ -50,8 +50,6 @@ pub(super) struct Shared {
 
 struct State {
     inbox: Inbox,
-    /// The thread has taken over everything that lies in the inbox.
-    taken: bool,
     status: Status,
     turn: Instant,
     events_dropped: u64,
@@ -65,7 +63,6 @@ impl Shared {
         Self {
             state: Mutex::new(State {
                 inbox: Inbox::default(),
-                taken: true,
                 status,
                 turn: Instant::now(),
                 events_dropped: 0,
@@ -84,7 +81,11 @@ impl Shared {
 
     /// Everything that has come in.
     pub(super) fn take(&self) -> Inbox {
-        std::mem::take(&mut self.lock().inbox)
+        let mut state = self.lock();
+        let inbox = std::mem::take(&mut state.inbox);
+        // They still wait, until the end of the turn says what became of them.
+        state.status.publishes_waiting += inbox.publishes.len();
+        inbox
     }
 
     /// The end of a turn of the thread. `status` only if it may have changed.
@@ -93,7 +94,6 @@ impl Shared {
         state.turn = Instant::now();
         if let Some(status) = status {
             state.status = status;
-            state.taken = state.inbox.publishes.is_empty();
             drop(state);
             self.changed.notify_all();
         }
@@ -213,7 +213,6 @@ impl AblyHandle {
             }
         }
         state.inbox.publishes.push_back(publish);
-        state.taken = false;
         drop(state);
         self.0.shared.bell.ring();
         Ok(())
@@ -231,7 +230,6 @@ impl AblyHandle {
         for publish in left.into_iter().rev() {
             state.inbox.publishes.push_front(publish);
         }
-        state.taken = false;
         drop(state);
         self.0.shared.bell.ring();
     }
@@ -264,18 +262,6 @@ impl AblyHandle {
     /// When the thread was last seen awake. It never sleeps for more than ten seconds.
     pub fn last_turn(&self) -> Instant {
         self.0.shared.lock().turn
-    }
-
-    /// Whether the client has ended: closed, aborted, or panicked.
-    pub fn is_ended(&self) -> bool {
-        self.0.shared.lock().ended
-    }
-
-    /// Waits until everything that was published is acknowledged. `false` = it was not in time.
-    pub fn wait_sent(&self, patience: Duration) -> bool {
-        self.wait_until(patience, |state| {
-            state.taken && state.inbox.publishes.is_empty() && state.status.publishes_waiting == 0
-        })
     }
 
     fn wait_until(&self, patience: Duration, done: impl Fn(&State) -> bool) -> bool {

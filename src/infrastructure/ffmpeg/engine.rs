@@ -134,42 +134,6 @@ impl FfmpegEngine {
         }
     }
 
-    /// Takes new settings (a reloaded configuration). Command lines already made keep theirs.
-    pub fn set_settings(&self, settings: FfmpegSettings) {
-        self.lock().settings = Arc::new(settings);
-    }
-
-    /// Takes what a probe elsewhere found.
-    pub fn set_abilities(&self, found: ProbeResult) {
-        (self.listener)(&found);
-        let identity = Identity::read(&self.settings());
-        let mut state = self.lock();
-        state.found = Found::Known(Known {
-            found: Arc::new(found),
-            identity,
-            at: Instant::now(),
-        });
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// What the last probe found; `None` before the first has ended.
-    pub fn known(&self) -> Option<Arc<ProbeResult>> {
-        match &self.lock().found {
-            Found::Known(known) => Some(Arc::clone(&known.found)),
-            Found::Nothing | Found::Probing => None,
-        }
-    }
-
-    /// Why no task can run, in words; `None` when they can. For health, before the first probe
-    /// has ended too.
-    pub fn problem(&self) -> Option<String> {
-        match self.known() {
-            None => Some("FFmpeg is being asked what it can do".to_owned()),
-            Some(found) => unusable(&found).map(|why| advice(&why, &self.settings())),
-        }
-    }
-
     /// Looks what the FFmpeg at the path can do, unless somebody is looking just now: then waits
     /// for that one. Takes milliseconds; at most 10 s, if FFmpeg hangs.
     pub fn look(&self) -> Option<Arc<ProbeResult>> {

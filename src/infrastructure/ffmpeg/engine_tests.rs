@@ -1,7 +1,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::command::tests::{full, spec};
+use super::super::command::tests::spec;
 use super::*;
 use crate::domain::stream::TaskMode;
 
@@ -20,6 +20,14 @@ fn engine(path: impl Into<PathBuf>) -> (FfmpegEngine, Arc<AtomicUsize>) {
         Box::new(listener),
     );
     (engine, probes)
+}
+
+/// What the last look has found to be wrong.
+fn problem(engine: &FfmpegEngine) -> Option<String> {
+    match &engine.lock().found {
+        Found::Known(known) => unusable(&known.found),
+        Found::Nothing | Found::Probing => panic!("nobody has looked"),
+    }
 }
 
 /// Puts a program at `path` that answers as an FFmpeg does.
@@ -53,12 +61,12 @@ fn missing_now_and_installed_later_needs_no_restart() {
     install(&path, "no such muxer");
     let fault = engine.prepare(&spec(CAMERA)).unwrap_err();
     assert!(fault.message.contains("no whip muxer"), "{}", fault.message);
-    assert!(engine.problem().unwrap().contains("no whip muxer"));
+    assert!(problem(&engine).unwrap().contains("no whip muxer"));
     install(&path, "Muxer whip [WHIP]:");
     let launch = engine.prepare(&spec(CAMERA)).unwrap();
     assert_eq!(launch.mode, TaskMode::Transcode);
     assert_eq!(launch.argv[0].expose(), path.to_str().unwrap());
-    assert_eq!(engine.problem(), None);
+    assert_eq!(problem(&engine), None);
     assert_eq!(probes.load(Ordering::SeqCst), 3);
 }
 
@@ -84,10 +92,10 @@ fn one_that_comes_or_goes_is_noticed_without_a_task() {
     let path = dir.path().join("ffmpeg");
     let (engine, probes) = engine(&path);
     engine.look();
-    assert!(engine.problem().unwrap().contains("no program"));
+    assert!(problem(&engine).unwrap().contains("no program"));
     install(&path, "Muxer whip [WHIP]:");
     engine.refresh();
-    assert_eq!(engine.problem(), None);
+    assert_eq!(problem(&engine), None);
     assert_eq!(probes.load(Ordering::SeqCst), 2);
     // A stat is all it costs while nothing changes.
     for _ in 0..5 {
@@ -104,7 +112,7 @@ fn one_that_comes_or_goes_is_noticed_without_a_task() {
     assert_eq!(probes.load(Ordering::SeqCst), 3);
     std::fs::remove_file(&path).unwrap();
     engine.refresh();
-    assert!(engine.problem().unwrap().contains("no program"));
+    assert!(problem(&engine).unwrap().contains("no program"));
     assert_eq!(probes.load(Ordering::SeqCst), 4);
 }
 
@@ -116,15 +124,6 @@ fn a_bare_name_is_looked_for_along_the_path() {
     for named in ["/x/ffmpeg", "bin/ffmpeg", "./ffmpeg"] {
         assert_eq!(located(named.as_ref()), Some(named.into()));
     }
-}
-
-#[test]
-fn abilities_found_elsewhere_count() {
-    let (engine, _) = engine("/nowhere/ffmpeg");
-    assert!(engine.known().is_none());
-    assert!(engine.problem().unwrap().contains("being asked"));
-    engine.set_abilities(Ok(full()));
-    assert!(engine.prepare(&spec(CAMERA)).is_ok());
 }
 
 #[test]
