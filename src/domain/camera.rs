@@ -332,10 +332,6 @@ pub trait CameraDevice: Send {
     /// Drops the connection; the next call opens a new one.
     fn hang_up(&mut self);
 
-    /// Learns what moves need (login challenge, paths, profile), so that the first move takes
-    /// one round trip. Never needed for the other calls to work.
-    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError>;
-
     /// Whether the camera answers, and takes the credentials.
     fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError>;
 

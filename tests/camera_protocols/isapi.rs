@@ -45,7 +45,6 @@ fn no_violations(camera: &IsapiStandIn) {
 fn moves_and_stands_still() {
     let (camera, hand) = by_hand();
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
     let accepted = turn(&mut device, velocity(-50, 25, 10), LONG).unwrap();
     assert_eq!(accepted.ends_after, None);
     hand.advance(Duration::from_secs(4));
@@ -65,12 +64,11 @@ fn moves_and_stands_still() {
 fn one_round_trip_a_command_on_one_connection() {
     let camera = start(GateRules::default(), Model::default());
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
     for _ in 0..4 {
         turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
     }
     let lines = camera.take_lines();
-    // The challenge, and the login.
+    // All that a first move costs more: the challenge, and the login.
     assert_eq!(lines[..2], ["GET /ISAPI/Security/userCheck"; 2]);
     let put = "PUT /ISAPI/PTZCtrl/channels/1/continuous";
     assert_eq!(lines[2..], [put; 4]);
@@ -559,7 +557,7 @@ fn a_recorder_s_channels_are_found_once() {
     turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     assert!(camera.moving());
     let mut other = open_knowing(&camera, &memory);
-    other.prepare(soon()).unwrap();
+    other.check(soon()).unwrap();
     camera.take_lines();
     halt(&mut other).unwrap();
     let proxy = "/ISAPI/ContentMgmt/PTZCtrlProxy/channels/1";
@@ -618,7 +616,6 @@ fn snapshots() {
 fn what_is_no_picture() {
     let camera = start(GateRules::default(), Model::default());
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
     let cases = [
         (
             Outgoing::new(200, "image/jpeg", "<html>login</html>"),
@@ -715,7 +712,6 @@ fn faults_are_errors_with_a_reason_by_the_deadline() {
     for (fault, acts) in cases {
         let camera = start(GateRules::default(), Model::default());
         let mut device = open(&camera);
-        device.prepare(soon()).unwrap();
         camera.fault("<pan>77", fault.clone(), 1);
         let begin = Instant::now();
         let error = device
@@ -740,7 +736,6 @@ fn faults_are_errors_with_a_reason_by_the_deadline() {
 fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
     let camera = start(GateRules::default(), Model::default());
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
     camera.fault("<pan>77", Fault::ResetAfter, 1);
     turn(&mut device, velocity(77, 0, 0), LONG).unwrap();
     let moves = |camera: &IsapiStandIn| {
@@ -760,7 +755,6 @@ fn a_move_whose_connection_is_reset_is_sent_once_more_at_most() {
     assert!(error.may_have_acted(), "{error}");
     assert_eq!(moves(&camera), 3);
     // What creates is never sent twice.
-    device.prepare(soon()).unwrap();
     device.presets(soon()).unwrap();
     camera.fault("<presetName>", Fault::ResetAfter, 1);
     let error = device.set_preset(Some("5"), Some("x"), soon()).unwrap_err();
@@ -779,9 +773,7 @@ fn a_stop_passes_a_move_that_hangs() {
     let camera = start(GateRules::default(), Model::default());
     let memory = Memory::default();
     let mut device = open_knowing(&camera, &memory);
-    device.prepare(soon()).unwrap();
     let mut other = open_knowing(&camera, &memory);
-    other.prepare(soon()).unwrap();
     camera.fault("<pan>77", Fault::HangAfter, 1);
     let hanging = std::thread::spawn(move || {
         device.move_at(

@@ -41,6 +41,11 @@ fn open_knowing(camera: &OnvifStandIn, memory: &Memory) -> OnvifCamera {
     )
 }
 
+/// Asks whether it moves, as the guard does after a stop. One that is known to tell is looked at.
+fn look(device: &mut OnvifCamera) {
+    let _ = device.motion(soon());
+}
+
 fn no_violations(camera: &OnvifStandIn) {
     camera.with(|device| {
         assert_eq!(device.gate.violations, Vec::<String>::new());
@@ -66,7 +71,7 @@ fn moves_and_stands_still_whatever_the_login_and_style() {
                 ..OnvifModel::default()
             });
             let mut device = open(&camera);
-            device.prepare(soon()).unwrap();
+            look(&mut device);
             turn(&mut device, velocity(-50, 25, 10), LONG).unwrap();
             hand.advance(Duration::from_secs(4));
             assert_eq!(device.motion(soon()).unwrap().moving, Some(true));
@@ -92,7 +97,7 @@ fn one_round_trip_a_command_on_one_connection() {
         });
         let memory = Memory::default();
         let mut device = open_knowing(&camera, &memory);
-        device.prepare(soon()).unwrap();
+        look(&mut device);
         turn(&mut device, velocity(1, 0, 0), LONG).unwrap();
         halt(&mut device).unwrap();
         camera.take_operations();
@@ -450,20 +455,20 @@ fn cameras_that_take_axes_only_together_or_only_apart() {
 fn a_stop_that_is_refused_or_ignored() {
     for stop in [StopMode::Unsupported, StopMode::Ignored] {
         for tells_motion in [true, false] {
-            for prepared in [true, false] {
+            for looked in [true, false] {
                 let camera = on(OnvifModel {
                     stop,
                     tells_motion,
                     ..OnvifModel::default()
                 });
                 let mut device = open(&camera);
-                if prepared {
-                    device.prepare(soon()).unwrap();
+                if looked {
+                    look(&mut device);
                 }
                 for _ in 0..2 {
                     turn(&mut device, velocity(50, 0, 50), LONG).unwrap();
                     halt(&mut device).unwrap();
-                    assert!(!camera.moving(), "{stop:?} {tells_motion} {prepared}");
+                    assert!(!camera.moving(), "{stop:?} {tells_motion} {looked}");
                 }
                 turn(&mut device, velocity(50, 0, 50), LONG).unwrap();
                 device
@@ -494,7 +499,7 @@ fn a_stop_names_the_axes_that_moves_were_taken_with() {
                         ..OnvifModel::default()
                     });
                     let mut device = open(&camera);
-                    device.prepare(soon()).unwrap();
+                    look(&mut device);
                     for _ in 0..2 {
                         let accepted = turn(&mut device, to, LONG).unwrap();
                         let limit = Some(Duration::from_secs(10));
@@ -542,7 +547,7 @@ fn a_refused_second_word_is_no_success() {
             ..OnvifModel::default()
         });
         let mut device = open(&camera);
-        device.prepare(soon()).unwrap();
+        look(&mut device);
         turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
         for _ in 0..2 {
             let error = halt(&mut device).unwrap_err();
@@ -603,7 +608,7 @@ fn a_time_is_left_out_however_it_is_refused() {
 fn a_stop_is_looked_at_until_it_was_seen_to_work() {
     let camera = on(OnvifModel::default());
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
+    look(&mut device);
     camera.take_operations();
     // It stood still already: that proves nothing.
     halt(&mut device).unwrap();
@@ -612,7 +617,12 @@ fn a_stop_is_looked_at_until_it_was_seen_to_work() {
     halt(&mut device).unwrap();
     assert_eq!(
         camera.take_operations(),
-        ["ContinuousMove", "Stop", "GetStatus"]
+        [
+            "GetConfigurationOptions",
+            "ContinuousMove",
+            "Stop",
+            "GetStatus"
+        ]
     );
     turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     halt(&mut device).unwrap();
@@ -627,7 +637,7 @@ fn a_camera_that_obeys_no_stop_at_all_is_an_error() {
         ..OnvifModel::default()
     });
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
+    look(&mut device);
     turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
     for way in [StopWay::Stop, StopWay::ZeroVelocity] {
         let error = device.stop(Drive::PanTiltZoom, way, soon()).unwrap_err();
@@ -655,7 +665,7 @@ fn what_is_done_without_a_word_is_done() {
                 ..OnvifModel::default()
             });
             let mut device = open(&camera);
-            device.prepare(soon()).unwrap();
+            look(&mut device);
             device.presets(soon()).unwrap();
             for name in ["<ContinuousMove", "<Stop", "<GotoPreset", "<SetPreset"] {
                 camera.fault(name, form.clone(), 1);
@@ -958,7 +968,7 @@ fn faults_are_errors_with_a_reason_by_the_deadline() {
     for (fault, acts) in cases {
         let camera = on(OnvifModel::default());
         let mut device = open(&camera);
-        device.prepare(soon()).unwrap();
+        look(&mut device);
         camera.fault("x=\"0.77\"", fault.clone(), 1);
         let begin = Instant::now();
         let error = device
@@ -982,7 +992,7 @@ fn faults_are_errors_with_a_reason_by_the_deadline() {
 fn a_reset_connection_costs_no_nonce() {
     let camera = on(OnvifModel::default());
     let mut device = open(&camera);
-    device.prepare(soon()).unwrap();
+    look(&mut device);
     camera.fault("ContinuousMove", Fault::ResetAfter, 1);
     turn(&mut device, velocity(77, 0, 0), LONG).unwrap();
     // The second time with a token of its own, or the camera would call it a replay.

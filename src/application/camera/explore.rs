@@ -210,9 +210,6 @@ impl CameraDevice for Device {
         self.protocol
     }
     fn hang_up(&mut self) {}
-    fn prepare(&mut self, _: Instant) -> Result<(), CameraError> {
-        Ok(())
-    }
     fn check(&mut self, _: Instant) -> Result<Checked, CameraError> {
         self.does(false, |_| Checked {
             authenticated: true,

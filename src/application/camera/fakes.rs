@@ -290,9 +290,6 @@ impl CameraDevice for FakeCamera {
         self.protocol
     }
     fn hang_up(&mut self) {}
-    fn prepare(&mut self, _: Instant) -> Result<(), CameraError> {
-        Ok(())
-    }
     fn check(&mut self, _: Instant) -> Result<Checked, CameraError> {
         self.note("check")?;
         Ok(Checked {

@@ -266,10 +266,6 @@ impl CameraDevice for WatchedDevice {
         self.inner.hang_up();
     }
 
-    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
-        self.inner.prepare(deadline)
-    }
-
     fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError> {
         let result = self.inner.check(deadline);
         if !matches!(&result, Ok(checked) if !checked.authenticated) {

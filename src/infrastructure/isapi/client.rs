@@ -117,12 +117,6 @@ impl IsapiClient {
             .map_err(login_error)
     }
 
-    /// Shows the login, so that the next call takes one round trip.
-    pub fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
-        self.check_login(&body::device_info(), deadline)?;
-        self.prime(deadline)
-    }
-
     /// Sends one call; the whole reply, unjudged but for the login.
     pub fn send(
         &mut self,

@@ -234,10 +234,6 @@ impl CameraDevice for IsapiCamera {
         self.client.hang_up();
     }
 
-    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
-        self.client.prepare(deadline)
-    }
-
     fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError> {
         let answer = self.client.read(&Call::get(body::USER_CHECK), deadline);
         match answer {

@@ -146,23 +146,6 @@ impl CameraDevice for OnvifCamera {
         self.client.hang_up();
     }
 
-    fn prepare(&mut self, deadline: Instant) -> Result<(), CameraError> {
-        let (_, profile) = self.profile(deadline)?;
-        movement::move_time(self, &profile, Duration::ZERO, deadline)?;
-        if self.memory().with(|m| m.tells_motion.is_none()) {
-            match self.ask_motion(deadline) {
-                // One that knows no such question does not tell.
-                Err(Trouble::Fault(_) | Trouble::NotHere(_)) => {
-                    self.memory().with(|m| m.tells_motion = Some(false));
-                }
-                other => {
-                    other?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn check(&mut self, deadline: Instant) -> Result<Checked, CameraError> {
         self.client.call(&request::device_information(), deadline)?;
         Ok(Checked {
