@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::decode::Fields;
 use crate::application::camera::{
-    CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Login, Order, PatrolOrder, PresetOrder,
-    PtzAsk, QueryData, Said, Vendor,
+    Action, CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Login, Order, PatrolOrder,
+    PresetOrder, PtzAsk, QueryData, Said, Vendor,
 };
 use crate::domain::camera::{CameraDeviceInfo, Picture, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
@@ -283,7 +283,7 @@ impl Shape {
         match order {
             Order::Query(_) => Self::Query,
             Order::Patrol(_) => Self::Patrol,
-            Order::Preset(preset) => Self::Ptz(match preset {
+            Order::Act(Action::Preset(preset)) => Self::Ptz(match preset {
                 PresetOrder::Goto { .. } => PtzAction::GotoPreset,
                 PresetOrder::Set { .. } => PtzAction::SetPreset,
                 PresetOrder::Delete { .. } => PtzAction::DeletePreset,

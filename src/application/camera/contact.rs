@@ -1,60 +1,38 @@
 //! One camera as its workers speak to it: finds the address, the protocol and the login, sends a
 //! request, and tells how it ended. Blocking; runs on the camera's own threads only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::LanePolicy;
+use super::accounts::Use;
 use super::address::Host;
 use super::book::{Spot, Tried};
 use super::directory::Target;
 use super::guard::Purpose;
 use super::login::Login;
 use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
-use super::order::{DeviceRequest, Done, Outcome, Query, Send};
+use super::order::{
+    Action, CheckReport, DeviceRequest, Done, Outcome, PresetOrder, Query, QueryData, Send,
+};
 use super::service::Shared;
 use crate::domain::camera::{
-    CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Credentials, Picture,
-    PresetInfo, Protocol,
+    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, FrameSource, LoginRefusal,
+    Picture, PictureLimit, Protocol, SnapshotWish,
 };
-use crate::domain::error::Fault;
-use crate::domain::gateway::CameraObserver;
+use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
 use crate::domain::stream::CameraId;
+use crate::util::secret::Secret;
 use crate::util::time::Now;
 
 /// Asking what a camera speaks takes at most so long for each protocol.
 pub(super) const DETECT: Duration = Duration::from_secs(3);
 
-/// What a query brings.
-#[derive(Debug, Clone, PartialEq)]
-pub enum QueryData {
-    /// Of [`Query::Check`].
-    Check(CheckReport),
-    /// Of [`Query::Snapshot`].
-    Picture(Box<Picture>),
-    /// Of [`Query::Presets`].
-    Presets(Vec<PresetInfo>),
-    /// Of [`Query::DeviceInfo`] and [`Query::OnvifProbe`].
-    Info(Box<CameraDeviceInfo>),
-    /// Of [`Query::StreamUri`]: without a login; `None` where the camera does not tell.
-    StreamUri(Option<String>),
-}
-
-/// Whether a camera is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckReport {
-    /// It answers.
-    pub online: bool,
-    /// By which protocol.
-    pub protocol: Option<Protocol>,
-    /// How long its answer took.
-    pub latency: Option<Duration>,
-    /// It has taken the login.
-    pub authenticated: bool,
-    /// What is wrong.
-    pub fault: Option<Fault>,
-}
+/// The port of RTSP where nobody says another.
+const RTSP: u16 = 554;
+/// Whether a camera answers RTSP is waited for so long.
+const ASK_RTSP: Duration = Duration::from_secs(2);
 
 /// A worker's place: the device that it keeps between requests.
 #[derive(Default)]
@@ -154,7 +132,7 @@ impl Contact {
     }
 
     /// Carries one request out. Ends by `deadline`.
-    pub fn perform(&self, seat: &mut Seat, send: &Send, deadline: Instant) -> Outcome<QueryData> {
+    pub fn perform(&self, seat: &mut Seat, send: &Send, deadline: Instant) -> Outcome {
         let asked = Now::read().mono;
         let result = self.attempt(seat, send, deadline);
         if let DeviceRequest::Query(Query::Check) = &send.request {
@@ -178,11 +156,7 @@ impl Contact {
         }
     }
 
-    fn report(
-        &self,
-        result: Result<Done<QueryData>, CameraError>,
-        latency: Duration,
-    ) -> CheckReport {
+    fn report(&self, result: Result<Done, CameraError>, latency: Duration) -> CheckReport {
         let mut report = CheckReport {
             online: false,
             protocol: self.protocol(),
@@ -214,7 +188,7 @@ impl Contact {
         seat: &mut Seat,
         send: &Send,
         deadline: Instant,
-    ) -> Result<Done<QueryData>, CameraError> {
+    ) -> Result<Done, CameraError> {
         let ip = self.address()?;
         let result = self.with_protocol(seat, ip, send, deadline);
         let online = !matches!(
@@ -238,7 +212,7 @@ impl Contact {
         ip: IpAddr,
         send: &Send,
         deadline: Instant,
-    ) -> Result<Done<QueryData>, CameraError> {
+    ) -> Result<Done, CameraError> {
         if let DeviceRequest::Query(Query::OnvifProbe) = send.request {
             return self.with_login(seat, ip, Protocol::ONVIF, send, deadline);
         }
@@ -291,7 +265,7 @@ impl Contact {
     }
 
     /// Whether this is the camera's port.
-    fn judge_port(&self, ip: IpAddr, result: &Result<Done<QueryData>, CameraError>) {
+    fn judge_port(&self, ip: IpAddr, result: &Result<Done, CameraError>) {
         let answers = match result {
             Ok(_) => true,
             Err(CameraError::Unreachable(_)) => false,
@@ -366,7 +340,7 @@ impl Contact {
         protocol: Protocol,
         send: &Send,
         deadline: Instant,
-    ) -> Result<Done<QueryData>, CameraError> {
+    ) -> Result<Done, CameraError> {
         let mut ladder = self.ladder(ip, &send.request);
         while let Some(login) = ladder.next() {
             match self.climb(seat, (ip, protocol), &login, send, deadline) {
@@ -408,7 +382,7 @@ impl Contact {
         login: &Login,
         send: &Send,
         deadline: Instant,
-    ) -> (Option<Rung>, Result<Done<QueryData>, CameraError>) {
+    ) -> (Option<Rung>, Result<Done, CameraError>) {
         let (book, request) = (&self.shared.parts.book, &send.request);
         let credentials = match Credentials::new(login.user.clone(), login.password.clone()) {
             Ok(credentials) => credentials,
@@ -494,10 +468,198 @@ impl Contact {
         };
         Ok(seat.device.insert(kept).2.as_mut())
     }
+
+    // ---- What each request is on a device ----
+
+    fn ask(
+        &self,
+        device: &mut dyn CameraDevice,
+        protocol: Protocol,
+        request: &DeviceRequest,
+        deadline: Instant,
+    ) -> Result<Done, CameraError> {
+        let nothing = Done::default;
+        match request {
+            DeviceRequest::Move {
+                drive,
+                velocity,
+                limit,
+            } => {
+                let accepted = device.move_at(*drive, *velocity, *limit, deadline)?;
+                Ok(Done {
+                    ends_after: accepted.ends_after,
+                    ..nothing()
+                })
+            }
+            DeviceRequest::Stop { drive, way } => {
+                device.stop(*drive, *way, deadline)?;
+                Ok(nothing())
+            }
+            DeviceRequest::Act(action) => act(device, action, deadline),
+            DeviceRequest::Query(query) => Ok(Done {
+                data: Some(self.query(device, protocol, *query, deadline)?),
+                ..nothing()
+            }),
+        }
+    }
+
+    fn query(
+        &self,
+        device: &mut dyn CameraDevice,
+        protocol: Protocol,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<QueryData, CameraError> {
+        let book = &self.shared.parts.book;
+        match query {
+            Query::Check => {
+                let asked = Instant::now();
+                let checked = device.check(deadline)?;
+                Ok(QueryData::Check(CheckReport {
+                    online: true,
+                    protocol: Some(protocol),
+                    latency: Some(asked.elapsed()),
+                    authenticated: checked.authenticated,
+                    fault: None,
+                }))
+            }
+            Query::Snapshot {
+                max_width,
+                max_bytes,
+            } => {
+                let limit = PictureLimit {
+                    max_bytes,
+                    max_width,
+                };
+                self.picture(device, limit, deadline)
+            }
+            Query::Presets => Ok(QueryData::Presets(device.presets(deadline)?)),
+            Query::DeviceInfo | Query::OnvifProbe => {
+                let mut info = device.probe(deadline)?;
+                let support = &mut info.protocol_support;
+                let address = CameraAddress::new(info.address.ip, info.address.port);
+                let soon = deadline.min(Instant::now() + DETECT);
+                let speaks = |protocol| self.shared.parts.gateway.speaks(&address, protocol, soon);
+                for offer in self.shared.parts.gateway.protocols() {
+                    // Only what it answers counts; a question that fails tells nothing.
+                    if support.of(offer.protocol).is_none()
+                        && let Ok(answers) = speaks(offer.protocol)
+                    {
+                        support.note(offer.protocol, answers);
+                    }
+                }
+                if support.rtsp.is_none() {
+                    support.rtsp = self.speaks_rtsp(address.ip, deadline);
+                }
+                book.model(&self.as_named().1, info.model.as_deref());
+                Ok(QueryData::Info(Box::new(info)))
+            }
+            Query::StreamUri => Ok(QueryData::StreamUri(device.stream_uri(deadline)?)),
+        }
+    }
+
+    /// Whether the camera answers RTSP, asked without a login; `None` = there was no time to ask.
+    fn speaks_rtsp(&self, ip: IpAddr, deadline: Instant) -> Option<bool> {
+        let told = self.target().ok().and_then(|target| target.rtsp_port);
+        let at = SocketAddr::new(ip, told.unwrap_or(RTSP));
+        let time = deadline
+            .saturating_duration_since(Instant::now())
+            .min(ASK_RTSP);
+        if time.is_zero() {
+            return None;
+        }
+        Some(self.shared.parts.rtsp.speaks(at, time).is_ok())
+    }
+
+    /// The camera's own picture, else a frame of its stream.
+    fn picture(
+        &self,
+        device: &mut dyn CameraDevice,
+        limit: PictureLimit,
+        deadline: Instant,
+    ) -> Result<QueryData, CameraError> {
+        let pictures = &self.shared.parts.pictures;
+        // What is asked for small needs no scaling down.
+        let wish = SnapshotWish {
+            size: limit.max_width.map(|width| (width, width * 9 / 16)),
+        };
+        let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        let jpeg = match device.snapshot(wish, half) {
+            Ok(jpeg) => jpeg,
+            Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
+                return Err(error);
+            }
+            Err(error) => match self.frame(device, half, deadline) {
+                Ok(jpeg) => jpeg,
+                Err(refused @ CameraError::LoginRefused(_)) => return Err(refused),
+                // What the camera itself said tells more than FFmpeg's words.
+                Err(_) => return Err(error),
+            },
+        };
+        let captured_at = SystemTime::now();
+        let (jpeg, width, height) = pictures.fit(jpeg, limit)?;
+        Ok(QueryData::Picture(Box::new(Picture {
+            jpeg,
+            width,
+            height,
+            captured_at,
+        })))
+    }
+
+    /// A frame of the camera's stream, under the guard: RTSP may know other logins than HTTP.
+    fn frame(
+        &self,
+        device: &mut dyn CameraDevice,
+        half: Instant,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, CameraError> {
+        let no_stream = || CameraError::NotSupported("it tells no stream".to_owned());
+        let uri = device.stream_uri(half)?.ok_or_else(no_stream)?;
+        let ip = self.address()?;
+        let book = &self.shared.parts.book;
+        let known = book.taken_logins(&self.camera(), self.place.ip, Use::View);
+        let login = known.into_iter().next();
+        let mut source = FrameSource {
+            ip,
+            url: Secret::url(uri),
+            login: None,
+        };
+        let pictures = &self.shared.parts.pictures;
+        let Some(login) = login else {
+            return pictures.frame(&source, deadline).1;
+        };
+        let refusal = |words: String| {
+            CameraError::LoginRefused(LoginRefusal {
+                // By the stream, and told to the guard here; nothing is said of HTTP.
+                tried: false,
+                unlock_after: None,
+                tries_left: None,
+                words,
+            })
+        };
+        match book.stream_leave(ip, &login) {
+            Leave::Go => {}
+            Leave::Guarded(words) => return Err(refusal(words)),
+            Leave::Later => {
+                return Err(CameraError::Busy(
+                    "other tries of this login are under way".to_owned(),
+                ));
+            }
+        }
+        source.login = Credentials::new(login.user.clone(), login.password.clone()).ok();
+        let (end, picture) = pictures.frame(&source, deadline);
+        book.stream_login(ip, &login, end);
+        if end == LoginEnd::Refused {
+            let words = "the camera's stream refused user name or password";
+            log::warn!(camera:% = self.place, user = login.user.as_str(); "{words}");
+            return Err(refusal(words.to_owned()));
+        }
+        picture
+    }
 }
 
 /// Whether a yes shows that the login was taken.
-fn is_proof(done: &Done<QueryData>) -> bool {
+fn is_proof(done: &Done) -> bool {
     !matches!(
         &done.data,
         Some(QueryData::Check(CheckReport {
@@ -505,4 +667,48 @@ fn is_proof(done: &Done<QueryData>) -> bool {
             ..
         }))
     )
+}
+
+fn act(
+    device: &mut dyn CameraDevice,
+    action: &Action,
+    deadline: Instant,
+) -> Result<Done, CameraError> {
+    match action {
+        Action::Preset(order) => return preset(device, order, deadline),
+        Action::FocusAuto => device.focus_auto(deadline)?,
+        Action::CameraPatrol { patrol, start } => {
+            let patrol = patrol.to_string();
+            if *start {
+                device.start_patrol(&patrol, deadline)?;
+            } else {
+                device.stop_patrol(&patrol, deadline)?;
+            }
+        }
+    }
+    Ok(Done::default())
+}
+
+fn preset(
+    device: &mut dyn CameraDevice,
+    order: &PresetOrder,
+    deadline: Instant,
+) -> Result<Done, CameraError> {
+    let preset = match order {
+        PresetOrder::Goto { preset, force } => {
+            device.goto_preset(preset, *force, deadline)?;
+            Arc::clone(preset)
+        }
+        PresetOrder::Set { preset, name } => {
+            Arc::from(device.set_preset(preset.as_deref(), name.as_deref(), deadline)?)
+        }
+        PresetOrder::Delete { preset } => {
+            device.delete_preset(preset, deadline)?;
+            Arc::clone(preset)
+        }
+    };
+    Ok(Done {
+        preset: Some(preset),
+        ..Done::default()
+    })
 }

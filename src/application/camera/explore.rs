@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::contact::{Contact, QueryData, Seat};
+use super::contact::{Contact, Seat};
 use super::fakes::{self, FakeNames};
 use super::order::{Outcome, RequestId, Send};
 use super::overtaken::Sent;
@@ -345,7 +345,7 @@ struct Flying {
     at: Instant,
     answers: Answers,
     id: RequestId,
-    outcome: Outcome<QueryData>,
+    outcome: Outcome,
 }
 
 /// A command that the cloud has sent and that is held back.

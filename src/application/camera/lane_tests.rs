@@ -253,7 +253,7 @@ fn queries_stand_in_nobodys_way_and_are_bounded() {
     sim.pass(secs(60));
     assert!(sim.unanswered().is_empty());
     assert_eq!(sim.fault(ids[0]), ErrorCode::Unavailable);
-    assert_eq!(sim.ok(ids[1]).data, Some(7));
+    assert_eq!(sim.ok(ids[1]).data, Some(QueryData::StreamUri(None)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::accounts::Use;
 use super::login::Login;
-use super::order::{DeviceRequest, PresetOrder, Query};
+use super::order::{DeviceRequest, Query};
 use crate::domain::camera::CameraError;
 
 /// Most logins that a request which is no stop is sent with.
@@ -46,12 +46,11 @@ pub(super) fn use_of(request: &DeviceRequest) -> Use {
 
 /// Whether a request leaves something running that a stop has to end: then its login is in force.
 pub(super) fn sets_in_motion(request: &DeviceRequest) -> bool {
-    matches!(
-        request,
-        DeviceRequest::Move { .. }
-            | DeviceRequest::Preset(PresetOrder::Goto { .. })
-            | DeviceRequest::CameraPatrol { start: true, .. }
-    )
+    match request {
+        DeviceRequest::Move { .. } => true,
+        DeviceRequest::Act(action) => action.moves().is_some(),
+        DeviceRequest::Stop { .. } | DeviceRequest::Query(_) => false,
+    }
 }
 
 /// Why a login did not do.

@@ -6,7 +6,6 @@
 
 mod accounts;
 mod address;
-mod asking;
 mod book;
 mod contact;
 mod directory;
@@ -27,7 +26,6 @@ mod latency;
 mod login;
 mod login_ladder;
 mod motor;
-mod motors;
 mod naming;
 mod order;
 mod overtaken;
@@ -48,16 +46,16 @@ mod wires;
 pub use accounts::Use;
 pub use address::{AddressRules, Host, OwnAddress};
 pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
-pub use contact::{CheckReport, QueryData};
 pub use directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
 pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
 pub use latency::{Kind as CommandKind, Latencies};
 pub use login::Login;
 pub use order::{
-    Command, CommandId, CommandResult, DeviceRequest, Done, Order, Origin, Outcome, Output,
-    PatrolOrder, PresetOrder, Query, RequestId, Send, StopWay, Success, Wire,
+    Action, CameraDone, CameraReply, CheckReport, Command, CommandId, CommandResult, DeviceRequest,
+    Done, Order, Origin, Outcome, Output, PatrolOrder, PresetOrder, Query, QueryData, RequestId,
+    Send, StopWay, Success, Wire,
 };
 pub use overtaken::Sent;
 pub use ptz_ask::PtzAsk;
-pub use service::{CameraDone, CameraParts, CameraReply, CameraService};
+pub use service::{CameraParts, CameraService};

@@ -6,12 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::lane::GRACE;
 use super::order::{Origin, RequestId, StopWay, Wire};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::ptz::Velocity;
+use crate::domain::ptz::{Drive, Velocity};
 use crate::domain::stream::CameraId;
 
+/// The lane gives up on a request so long after whoever sent it should have.
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// A stop that is not obeyed for so long has failed; it is tried on, but more seldom.
 pub(super) const STOP_FAILS: Duration = Duration::from_secs(60);
 /// Pace of tries after that, and of those that the camera refuses for their login: each of them
@@ -533,5 +534,44 @@ impl Motor {
             }
         }
         soonest
+    }
+}
+
+/// The drives of one camera, side by side. Knows nothing of what they do.
+#[derive(Debug)]
+pub(super) struct Motors {
+    head: Motor,
+    focus: Motor,
+    iris: Motor,
+}
+
+impl Motors {
+    pub(super) fn new() -> Self {
+        Self {
+            head: Motor::new(),
+            focus: Motor::new(),
+            iris: Motor::new(),
+        }
+    }
+
+    pub(super) fn get(&self, drive: Drive) -> &Motor {
+        match drive {
+            Drive::PanTiltZoom => &self.head,
+            Drive::Focus => &self.focus,
+            Drive::Iris => &self.iris,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, drive: Drive) -> &mut Motor {
+        match drive {
+            Drive::PanTiltZoom => &mut self.head,
+            Drive::Focus => &mut self.focus,
+            Drive::Iris => &mut self.iris,
+        }
+    }
+
+    /// In the order of [`Drive::ALL`].
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Motor> {
+        [&self.head, &self.focus, &self.iris].into_iter()
     }
 }

@@ -9,9 +9,11 @@ use crossbeam_channel::bounded;
 
 use super::address::Host;
 use super::book::Place;
-use super::contact::{CheckReport, QueryData};
-use super::order::{Command, CommandResult, Order, Origin, PatrolOrder, Query, Success};
-use super::service::{CameraReply, CameraService};
+use super::order::{
+    CameraReply, CheckReport, Command, CommandResult, Order, Origin, PatrolOrder, Query, QueryData,
+    Success,
+};
+use super::service::CameraService;
 use super::whereabouts::{Job, pick};
 use crate::domain::camera::CameraError;
 use crate::domain::error::{ErrorCode, Fault};
@@ -164,7 +166,7 @@ impl Drop for Asking {
 }
 
 /// Whoever asks whether a camera is there is told that it is not.
-fn without_camera(check: bool, fault: Fault) -> CommandResult<QueryData> {
+fn without_camera(check: bool, fault: Fault) -> CommandResult {
     if !check {
         return Err(fault);
     }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crossbeam_channel::Receiver;
+
 pub use crate::domain::camera::StopWay;
+use crate::domain::camera::{CameraDeviceInfo, Picture, PresetInfo, Protocol};
 use crate::domain::error::Fault;
 use crate::domain::patrol::{PatrolEvent, PatrolStatus, Plan, TourId};
 use crate::domain::ptz::{Drive, Drives, PtzEvent, Velocity};
@@ -62,17 +65,8 @@ pub enum Order {
     },
     /// Stand still.
     Stop(Drives),
-    /// Presets.
-    Preset(PresetOrder),
-    /// Let the camera focus.
-    FocusAuto,
-    /// A tour that the camera itself keeps.
-    CameraPatrol {
-        /// Which.
-        patrol: u32,
-        /// Start or stop.
-        start: bool,
-    },
+    /// What the camera then does by itself.
+    Act(Action),
     /// Ask something. Never in the way of anything else.
     Query(Query),
     /// A tour that lss keeps.
@@ -83,8 +77,8 @@ impl Order {
     /// Whether it may set something in motion that has to be ended.
     pub(super) fn sets_in_motion(&self) -> bool {
         match self {
-            Self::Move { .. } | Self::Preset(PresetOrder::Goto { .. }) => true,
-            Self::CameraPatrol { start, .. } => *start,
+            Self::Move { .. } => true,
+            Self::Act(action) => action.moves().is_some(),
             Self::Patrol(order) => matches!(order, PatrolOrder::Start(_) | PatrolOrder::Resume(_)),
             _ => false,
         }
@@ -104,6 +98,35 @@ impl Order {
             Self::Stop(_) | Self::Query(_) => true,
             Self::Patrol(order) => !matches!(order, PatrolOrder::Start(_) | PatrolOrder::Resume(_)),
             _ => false,
+        }
+    }
+}
+
+/// What a camera is told once and then does by itself, in an order and in the request that it
+/// becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Presets.
+    Preset(PresetOrder),
+    /// Let the camera focus.
+    FocusAuto,
+    /// A tour that the camera itself keeps.
+    CameraPatrol {
+        /// Which.
+        patrol: u32,
+        /// Start or stop.
+        start: bool,
+    },
+}
+
+impl Action {
+    /// The drive that this sets in motion.
+    pub(super) fn moves(&self) -> Option<Drive> {
+        match self {
+            Self::Preset(PresetOrder::Goto { .. }) | Self::CameraPatrol { start: true, .. } => {
+                Some(Drive::PanTiltZoom)
+            }
+            Self::Preset(_) | Self::FocusAuto | Self::CameraPatrol { start: false, .. } => None,
         }
     }
 }
@@ -154,6 +177,36 @@ pub enum Query {
     StreamUri,
 }
 
+/// What a query brings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueryData {
+    /// Of [`Query::Check`].
+    Check(CheckReport),
+    /// Of [`Query::Snapshot`].
+    Picture(Box<Picture>),
+    /// Of [`Query::Presets`].
+    Presets(Vec<PresetInfo>),
+    /// Of [`Query::DeviceInfo`] and [`Query::OnvifProbe`].
+    Info(Box<CameraDeviceInfo>),
+    /// Of [`Query::StreamUri`]: without a login; `None` where the camera does not tell.
+    StreamUri(Option<String>),
+}
+
+/// Whether a camera is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// It answers.
+    pub online: bool,
+    /// By which protocol.
+    pub protocol: Option<Protocol>,
+    /// How long its answer took.
+    pub latency: Option<Duration>,
+    /// It has taken the login.
+    pub authenticated: bool,
+    /// What is wrong.
+    pub fault: Option<Fault>,
+}
+
 /// What to do with the camera's tour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PatrolOrder {
@@ -190,17 +243,8 @@ pub enum DeviceRequest {
         /// How.
         way: StopWay,
     },
-    /// Presets.
-    Preset(PresetOrder),
-    /// Let the camera focus.
-    FocusAuto,
-    /// A tour that the camera itself keeps.
-    CameraPatrol {
-        /// Which.
-        patrol: u32,
-        /// Start or stop.
-        start: bool,
-    },
+    /// What the camera then does by itself.
+    Act(Action),
     /// Ask something.
     Query(Query),
 }
@@ -233,32 +277,22 @@ pub struct Send {
 }
 
 /// A camera's yes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done<D> {
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Done {
     /// After so long the camera ends this movement by itself, as far as is known. Where that is
     /// before its time, the lane repeats the movement.
     pub ends_after: Option<Duration>,
     /// The preset's number or token, where one was stored.
     pub preset: Option<Arc<str>>,
     /// What a query brought.
-    pub data: Option<D>,
-}
-
-impl<D> Default for Done<D> {
-    fn default() -> Self {
-        Self {
-            ends_after: None,
-            preset: None,
-            data: None,
-        }
-    }
+    pub data: Option<QueryData>,
 }
 
 /// How a request ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome<D> {
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
     /// The camera has accepted it.
-    Done(Done<D>),
+    Done(Done),
     /// It was not carried out: the camera said no, or it never got there (no connection, guarded
     /// login). Of a stop also: said yes, and still moves.
     Refused(Fault),
@@ -267,8 +301,8 @@ pub enum Outcome<D> {
 }
 
 /// What a command is answered with when it went well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Success<D> {
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Success {
     /// A newer command or a stop made it pointless before it was sent.
     pub superseded: bool,
     /// When the movement ends if nobody repeats it.
@@ -278,22 +312,10 @@ pub struct Success<D> {
     /// Of patrol commands.
     pub patrol: Option<PatrolStatus>,
     /// What a query brought.
-    pub data: Option<D>,
+    pub data: Option<QueryData>,
 }
 
-impl<D> Default for Success<D> {
-    fn default() -> Self {
-        Self {
-            superseded: false,
-            stops_at: None,
-            preset: None,
-            patrol: None,
-            data: None,
-        }
-    }
-}
-
-impl<D> Success<D> {
+impl Success {
     pub(super) fn superseded() -> Self {
         Self {
             superseded: true,
@@ -303,17 +325,32 @@ impl<D> Success<D> {
 }
 
 /// What a command is answered with.
-pub type CommandResult<D> = Result<Success<D>, Fault>;
+pub type CommandResult = Result<Success, Fault>;
 
 /// What the lane's thread has to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Output<D> {
+pub enum Output {
     /// Send this.
     Send(Send),
     /// Answer a command. Comes exactly once for each.
-    Reply(CommandId, CommandResult<D>),
+    Reply(CommandId, CommandResult),
     /// Tell the cloud.
     Ptz(PtzEvent),
     /// Tell the cloud.
     Patrol(PatrolEvent),
 }
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct CameraReply {
+    /// As the command named the camera.
+    pub camera: CameraId,
+    /// By which protocol the camera is spoken to; `None` while that is not known.
+    pub protocol: Option<Protocol>,
+    /// What came of it.
+    pub result: CommandResult,
+}
+
+/// What a caller waits on. Every command is answered once; a channel that is cut means that the
+/// node stops.
+pub type CameraDone = Receiver<CameraReply>;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::address::Host;
 use super::book::{CameraAsk, Spot};
-use super::order::{Order, PatrolOrder, PresetOrder};
+use super::order::{Order, PatrolOrder};
 use crate::domain::gateway::StreamPlace;
 use crate::domain::patrol::TourId;
 use crate::domain::ptz::{Drive, Drives};
@@ -159,9 +159,7 @@ impl Overtaken {
     pub(super) fn has(&self, call: &Call, spot: &Spot, order: &Order, now: Instant) -> bool {
         let moves: (Option<Drive>, Option<Option<&TourId>>) = match order {
             Order::Move { drive, .. } => (Some(*drive), None),
-            Order::Preset(PresetOrder::Goto { .. }) | Order::CameraPatrol { start: true, .. } => {
-                (Some(Drive::PanTiltZoom), None)
-            }
+            Order::Act(action) if action.moves().is_some() => (action.moves(), None),
             Order::Patrol(PatrolOrder::Start(plan)) => (None, Some(Some(plan.tour()))),
             Order::Patrol(PatrolOrder::Resume(tour)) => (None, Some(tour.as_ref())),
             _ => return false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::order::{Order, PresetOrder};
+use super::order::{Action, Order, PresetOrder};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::{Drives, PtzAction, Speed, check_preset_id};
 
@@ -72,30 +72,30 @@ impl Order {
             None => Err(missing("patrolId")),
         };
         Ok(match ask.action {
-            PtzAction::GotoPreset => Self::Preset(PresetOrder::Goto {
+            PtzAction::GotoPreset => Self::Act(Action::Preset(PresetOrder::Goto {
                 preset: preset(ask)?.ok_or_else(|| missing("presetId"))?,
                 force: ask.force,
-            }),
+            })),
             PtzAction::SetPreset => {
                 let (preset, name) = (preset(ask)?, name(ask)?);
                 if preset.is_none() && name.is_none() {
                     return Err(missing("presetId"));
                 }
-                Self::Preset(PresetOrder::Set { preset, name })
+                Self::Act(Action::Preset(PresetOrder::Set { preset, name }))
             }
-            PtzAction::DeletePreset => Self::Preset(PresetOrder::Delete {
+            PtzAction::DeletePreset => Self::Act(Action::Preset(PresetOrder::Delete {
                 preset: preset(ask)?.ok_or_else(|| missing("presetId"))?,
-            }),
-            PtzAction::StartPatrol => Self::CameraPatrol {
+            })),
+            PtzAction::StartPatrol => Self::Act(Action::CameraPatrol {
                 patrol: patrol()?,
                 start: true,
-            },
-            PtzAction::StopPatrol => Self::CameraPatrol {
+            }),
+            PtzAction::StopPatrol => Self::Act(Action::CameraPatrol {
                 patrol: patrol()?,
                 start: false,
-            },
+            }),
             // Every other action was taken above.
-            _ => Self::FocusAuto,
+            _ => Self::Act(Action::FocusAuto),
         })
     }
 }
@@ -225,10 +225,10 @@ mod tests {
         .unwrap();
         assert_eq!(
             order,
-            Order::Preset(PresetOrder::Set {
+            Order::Act(Action::Preset(PresetOrder::Set {
                 preset: None,
                 name: Some("Entrance".into()),
-            })
+            }))
         );
     }
 }

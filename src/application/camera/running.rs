@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use super::address::Host;
-use super::contact::{Contact, QueryData};
+use super::contact::Contact;
 use super::latency::Kind;
-use super::order::{Command, CommandId, Outcome, Output, RequestId};
-use super::service::CameraReply;
+use super::order::{CameraReply, Command, CommandId, Outcome, Output, RequestId};
 use super::wires::Wires;
 use super::{Lane, LanePolicy};
 use crate::domain::error::{ErrorCode, Fault};
@@ -107,12 +106,12 @@ pub(super) fn start(start: Start) -> io::Result<()> {
 }
 
 pub(super) struct Running {
-    lane: Lane<QueryData>,
+    lane: Lane,
     policy: LanePolicy,
     contact: Arc<Contact>,
     wires: Wires,
     inputs: Receiver<Input>,
-    answers: Receiver<(RequestId, Outcome<QueryData>)>,
+    answers: Receiver<(RequestId, Outcome)>,
     flags: Arc<Flags>,
     generation: u64,
     waiting: HashMap<CommandId, Waiting>,
@@ -138,7 +137,7 @@ struct Waiting {
 
 /// What woke the thread.
 enum Event {
-    Answer(RequestId, Outcome<QueryData>),
+    Answer(RequestId, Outcome),
     Command(Command),
     Left(CameraId),
     Look,
@@ -343,7 +342,7 @@ impl Running {
         self.perform(out);
     }
 
-    fn perform(&mut self, out: Vec<Output<QueryData>>) {
+    fn perform(&mut self, out: Vec<Output>) {
         for each in out {
             match each {
                 Output::Send(send) => self.wires.send(send),

@@ -13,16 +13,18 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::LanePolicy;
 use super::address::Host;
 use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
-use super::contact::{Contact, QueryData};
+use super::contact::Contact;
 use super::directory::{ConfiguredLogin, Said};
 use super::lanes::{LaneHandle, Lanes};
 use super::latency::Latencies;
 use super::login::Login;
-use super::order::{Command, CommandId, CommandResult, Order, Origin, PatrolOrder, Success};
+use super::order::{
+    CameraDone, CameraReply, Command, CommandId, Order, Origin, PatrolOrder, Success,
+};
 use super::overtaken::{Call, Sent};
 use super::running::{self, Flags, Input};
 use super::whereabouts::{Job, Whereabouts};
-use crate::domain::camera::{CameraGateway, NameLookup, Protocol, SnapshotMaker};
+use crate::domain::camera::{CameraGateway, NameLookup, SnapshotMaker};
 use crate::domain::discovery::RtspGateway;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::figures::QueueFigure;
@@ -54,21 +56,6 @@ pub struct CameraParts {
     /// Numbers of the configuration.
     pub policy: LanePolicy,
 }
-
-/// How a command ended.
-#[derive(Debug)]
-pub struct CameraReply {
-    /// As the command named the camera.
-    pub camera: CameraId,
-    /// By which protocol the camera is spoken to; `None` while that is not known.
-    pub protocol: Option<Protocol>,
-    /// What came of it.
-    pub result: CommandResult<QueryData>,
-}
-
-/// What a caller waits on. Every command is answered once; a channel that is cut means that the
-/// node stops.
-pub type CameraDone = Receiver<CameraReply>;
 
 pub(super) struct Shared {
     pub parts: CameraParts,

@@ -60,12 +60,12 @@ pub(super) struct Quirks {
 #[derive(Debug)]
 enum Happens {
     Carried(DeviceRequest),
-    Answered(RequestId, Outcome<u32>),
+    Answered(RequestId, Outcome),
     OwnLimit(u64),
 }
 
 pub(super) struct Sim {
-    pub lane: Lane<u32>,
+    pub lane: Lane,
     pub now: Now,
     t0: Instant,
     pub manners: Manners,
@@ -80,7 +80,7 @@ pub(super) struct Sim {
     moves: u64,
     pub sent: Vec<(u64, Send)>,
     out: BTreeMap<RequestId, Wire>,
-    pub replies: BTreeMap<u64, (u64, CommandResult<u32>)>,
+    pub replies: BTreeMap<u64, (u64, CommandResult)>,
     commands: u64,
     pub ptz: Vec<PtzEvent>,
     pub patrol: Vec<PatrolEvent>,
@@ -95,7 +95,7 @@ impl Sim {
         Self::around(Lane::new(policy), Now::read())
     }
 
-    pub(super) fn around(lane: Lane<u32>, now: Now) -> Self {
+    pub(super) fn around(lane: Lane, now: Now) -> Self {
         Self {
             lane,
             now,
@@ -203,7 +203,7 @@ impl Sim {
         self.perform(outputs);
     }
 
-    pub(super) fn answer(&mut self, request: RequestId, outcome: Outcome<u32>) {
+    pub(super) fn answer(&mut self, request: RequestId, outcome: Outcome) {
         self.out.remove(&request);
         let outputs = self.lane.answer(request, outcome, self.now);
         self.perform(outputs);
@@ -269,8 +269,7 @@ impl Sim {
                 self.velocity = self.velocity.with(*drive, Velocity::ZERO);
             }
             // A preset or a tour of the camera's own ends by itself.
-            DeviceRequest::Preset(PresetOrder::Goto { .. })
-            | DeviceRequest::CameraPatrol { start: true, .. } => {
+            DeviceRequest::Act(action) if action.moves().is_some() => {
                 self.velocity = self.velocity.with(Drive::PanTiltZoom, Velocity::ZERO);
             }
             _ => {}
@@ -299,7 +298,7 @@ impl Sim {
             .insert((self.now.mono + by, self.count), happens);
     }
 
-    fn perform(&mut self, outputs: Vec<Output<u32>>) {
+    fn perform(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
                 Output::Send(send) => self.send(&send),
@@ -355,7 +354,7 @@ impl Sim {
                     Outcome::Done(Done {
                         ends_after: self.quirks.own_limit.map(ms),
                         preset: None,
-                        data: Some(7),
+                        data: Some(QueryData::StreamUri(None)),
                     })
                 } else {
                     lost()
@@ -408,7 +407,7 @@ impl Sim {
 
     // What tests look at
 
-    pub(super) fn reply(&self, command: u64) -> Option<&CommandResult<u32>> {
+    pub(super) fn reply(&self, command: u64) -> Option<&CommandResult> {
         self.replies.get(&command).map(|(_, result)| result)
     }
 
@@ -417,7 +416,7 @@ impl Sim {
         self.replies[&command].0
     }
 
-    pub(super) fn ok(&self, command: u64) -> &Success<u32> {
+    pub(super) fn ok(&self, command: u64) -> &Success {
         self.reply(command)
             .expect("not answered")
             .as_ref()
@@ -465,11 +464,17 @@ impl Sim {
                         (drive, StopWay::Stop) => format!("stop {}", drive.name()),
                         (drive, StopWay::ZeroVelocity) => format!("zero {}", drive.name()),
                     },
-                    DeviceRequest::Preset(PresetOrder::Goto { .. }) => "goto".to_owned(),
-                    DeviceRequest::Preset(PresetOrder::Set { .. }) => "set".to_owned(),
-                    DeviceRequest::Preset(PresetOrder::Delete { .. }) => "delete".to_owned(),
-                    DeviceRequest::FocusAuto => "auto focus".to_owned(),
-                    DeviceRequest::CameraPatrol { start, .. } => format!("own patrol {start}"),
+                    DeviceRequest::Act(Action::Preset(PresetOrder::Goto { .. })) => {
+                        "goto".to_owned()
+                    }
+                    DeviceRequest::Act(Action::Preset(PresetOrder::Set { .. })) => "set".to_owned(),
+                    DeviceRequest::Act(Action::Preset(PresetOrder::Delete { .. })) => {
+                        "delete".to_owned()
+                    }
+                    DeviceRequest::Act(Action::FocusAuto) => "auto focus".to_owned(),
+                    DeviceRequest::Act(Action::CameraPatrol { start, .. }) => {
+                        format!("own patrol {start}")
+                    }
                     DeviceRequest::Query(_) => "query".to_owned(),
                 };
                 format!("{at} {what} {wire}")

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::motor::TourNumber;
-use super::order::{CommandId, DeviceRequest, Origin, PresetOrder};
+use super::order::{Action, CommandId, Origin};
 use crate::domain::ptz::{Drive, Velocity};
 use crate::domain::stream::CameraId;
 
@@ -49,7 +49,7 @@ pub(super) enum Wanted {
         ends: Ends,
     },
     /// Presets, auto focus, the camera's own patrols.
-    Other(DeviceRequest),
+    Act(Action),
 }
 
 impl Wanted {
@@ -57,11 +57,7 @@ impl Wanted {
     pub(super) fn moves(&self) -> Option<Drive> {
         match self {
             Self::Move { drive, .. } => Some(*drive),
-            Self::Other(
-                DeviceRequest::Preset(PresetOrder::Goto { .. })
-                | DeviceRequest::CameraPatrol { start: true, .. },
-            ) => Some(Drive::PanTiltZoom),
-            Self::Other(_) => None,
+            Self::Act(action) => action.moves(),
         }
     }
 }

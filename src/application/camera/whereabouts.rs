@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::book::Place;
-use super::order::{Command, Order};
+use super::order::{CameraReply, Command, Order};
 use super::overtaken::Call;
-use super::service::CameraReply;
 use crate::domain::error::{ErrorCode, Fault};
 
 /// How long an answer is used without asking again.
@@ -166,7 +165,7 @@ pub(super) fn pick(found: &[IpAddr], before: Option<IpAddr>) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::application::camera::{CommandId, Host, Origin};
+    use crate::application::camera::{Action, CommandId, Host, Origin};
     use crate::domain::ptz::Drives;
     use crate::domain::stream::Id;
 
@@ -203,7 +202,12 @@ mod tests {
         let (mut names, now) = (Whereabouts::default(), Instant::now());
         let stop = || Order::Stop(Drives::ALL);
         for (number, ask) in [(1, true), (2, false)] {
-            let routed = names.route("cam", job(number, Order::FocusAuto), false, now);
+            let routed = names.route(
+                "cam",
+                job(number, Order::Act(Action::FocusAuto)),
+                false,
+                now,
+            );
             let routed = routed.unwrap();
             assert!(routed.now.is_none());
             assert_eq!(routed.ask, ask);
@@ -225,18 +229,18 @@ mod tests {
     fn an_old_answer_is_used_where_a_lane_is_and_asked_for_beside() {
         let (mut names, now) = (Whereabouts::default(), Instant::now());
         names
-            .route("cam", job(1, Order::FocusAuto), false, now)
+            .route("cam", job(1, Order::Act(Action::FocusAuto)), false, now)
             .unwrap();
         names.take("cam", Some(AT), now);
         names.take("cam", Some(AT), now);
         let later = now + FRESH;
         for ask in [true, false] {
-            let routed = names.route("cam", job(2, Order::FocusAuto), true, later);
+            let routed = names.route("cam", job(2, Order::Act(Action::FocusAuto)), true, later);
             let routed = routed.unwrap();
             assert_eq!((routed.now.unwrap().1, routed.ask), (AT, ask));
         }
         // Without a lane nothing moves there, and the name may lead elsewhere by now.
-        let routed = names.route("cam", job(3, Order::FocusAuto), false, later);
+        let routed = names.route("cam", job(3, Order::Act(Action::FocusAuto)), false, later);
         let routed = routed.unwrap();
         assert!(routed.now.is_none() && !routed.ask);
         // The lookup fails: what is known stays.
@@ -249,27 +253,32 @@ mod tests {
         let (mut names, now) = (Whereabouts::default(), Instant::now());
         for number in 0..16 {
             names
-                .route("cam", job(number, Order::FocusAuto), false, now)
+                .route(
+                    "cam",
+                    job(number, Order::Act(Action::FocusAuto)),
+                    false,
+                    now,
+                )
                 .unwrap();
         }
-        let full = names.route("cam", job(16, Order::FocusAuto), false, now);
+        let full = names.route("cam", job(16, Order::Act(Action::FocusAuto)), false, now);
         assert_eq!(full.err().unwrap().code, ErrorCode::NodeBusy);
         let stop = names.route("cam", job(17, Order::Stop(Drives::ALL)), false, now);
         assert!(stop.is_ok());
         for number in 1..8 {
             let name = format!("cam{number}");
             names
-                .route(&name, job(1, Order::FocusAuto), false, now)
+                .route(&name, job(1, Order::Act(Action::FocusAuto)), false, now)
                 .unwrap();
         }
-        let full = names.route("cam8", job(1, Order::FocusAuto), false, now);
+        let full = names.route("cam8", job(1, Order::Act(Action::FocusAuto)), false, now);
         assert_eq!(full.err().unwrap().code, ErrorCode::NodeBusy);
         for number in 0..300 {
             let name = format!("other{number}");
             names.take("cam", Some(AT), now);
             names.take("cam", Some(AT), now);
             names
-                .route(&name, job(1, Order::FocusAuto), false, now)
+                .route(&name, job(1, Order::Act(Action::FocusAuto)), false, now)
                 .unwrap();
             names.take(&name, Some(AT), now);
             names.take(&name, Some(AT), now);

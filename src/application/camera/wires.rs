@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::contact::{Contact, QueryData, Seat};
+use super::contact::{Contact, Seat};
 use super::order::{Outcome, RequestId, Send, Wire};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::util::time::Now;
@@ -16,7 +16,7 @@ use crate::util::time::Now;
 /// stuck.
 const WAITING: usize = 2;
 
-pub(super) type Answers = Sender<(RequestId, Outcome<QueryData>)>;
+pub(super) type Answers = Sender<(RequestId, Outcome)>;
 /// A request, and when it was handed over.
 type Job = (Send, Instant);
 

@@ -3,7 +3,7 @@
 use super::Lane;
 use crate::application::camera::motor::TourNumber;
 use crate::application::camera::order::{
-    CommandId, DeviceRequest, Output, PatrolOrder, PresetOrder, Success,
+    Action, CommandId, Output, PatrolOrder, PresetOrder, Success,
 };
 use crate::application::camera::waiting::{Ends, Source, Waiting, Wanted};
 use crate::domain::error::{ErrorCode, Fault};
@@ -20,7 +20,7 @@ pub(super) struct Tour {
     pub(super) machine: Patrol,
 }
 
-impl<D> Lane<D> {
+impl Lane {
     pub(super) fn patrol_order(
         &mut self,
         id: CommandId,
@@ -139,12 +139,10 @@ impl<D> Lane<D> {
                     velocity,
                     ends: Ends::At(until),
                 },
-                Step::GotoPreset(preset) => {
-                    Wanted::Other(DeviceRequest::Preset(PresetOrder::Goto {
-                        preset,
-                        force: false,
-                    }))
-                }
+                Step::GotoPreset(preset) => Wanted::Act(Action::Preset(PresetOrder::Goto {
+                    preset,
+                    force: false,
+                })),
             };
             let pushed_out = self.queue.push(Waiting {
                 source: Source::Patrol {
@@ -175,7 +173,7 @@ impl<D> Lane<D> {
     }
 }
 
-fn patrol_success<D>(status: Option<PatrolStatus>) -> Success<D> {
+fn patrol_success(status: Option<PatrolStatus>) -> Success {
     Success {
         patrol: status,
         ..Success::default()
