@@ -16,7 +16,7 @@ use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
 use super::order::{
     Action, CheckReport, DeviceRequest, Done, Outcome, PresetOrder, Query, QueryData, Send,
 };
-use super::service::Shared;
+use super::parts::Common;
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, FrameSource, LoginRefusal,
     Picture, PictureLimit, Protocol, SnapshotWish,
@@ -27,7 +27,7 @@ use crate::util::secret::Secret;
 use crate::util::time::Now;
 
 /// Asking what a camera speaks takes at most so long for each protocol.
-pub(super) const DETECT: Duration = Duration::from_secs(3);
+const DETECT: Duration = Duration::from_secs(3);
 
 /// The port of RTSP where nobody says another.
 const RTSP: u16 = 554;
@@ -58,8 +58,8 @@ pub(super) struct InForce {
 
 /// One camera.
 pub(super) struct Contact {
-    pub(super) place: Spot,
-    pub(super) shared: Arc<Shared>,
+    place: Spot,
+    common: Arc<Common>,
     learnt: Mutex<Learnt>,
     in_force: Mutex<Option<InForce>>,
     /// As the last command named it: what that one said counts first.
@@ -67,10 +67,10 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    pub fn new(place: Spot, camera: CameraId, host: Host, shared: Arc<Shared>) -> Self {
+    pub fn new(place: Spot, camera: CameraId, host: Host, common: Arc<Common>) -> Self {
         Self {
             place,
-            shared,
+            common,
             learnt: Mutex::default(),
             in_force: Mutex::default(),
             named: Mutex::new((camera, host)),
@@ -83,7 +83,7 @@ impl Contact {
     }
 
     /// As the last command named it, and the host that it was found by: an address or a name.
-    pub(super) fn as_named(&self) -> (CameraId, Host) {
+    fn as_named(&self) -> (CameraId, Host) {
         self.named
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -97,9 +97,9 @@ impl Contact {
         named.1.clone_from(host);
     }
 
-    pub(super) fn target(&self) -> Result<Target, CameraError> {
+    fn target(&self) -> Result<Target, CameraError> {
         let (camera, host) = self.as_named();
-        self.shared
+        self.common
             .parts
             .book
             .target(&camera, &host)
@@ -110,16 +110,16 @@ impl Contact {
         &self.place
     }
 
-    pub fn shared(&self) -> &Shared {
-        &self.shared
+    pub fn common(&self) -> &Common {
+        &self.common
     }
 
     pub fn policy(&self) -> LanePolicy {
-        self.shared.policy()
+        self.common.policy()
     }
 
     pub fn observer(&self) -> Arc<dyn CameraObserver> {
-        Arc::clone(&self.shared.parts.observer)
+        Arc::clone(&self.common.parts.observer)
     }
 
     /// By which protocol it is spoken to, as far as that is known.
@@ -195,13 +195,13 @@ impl Contact {
             result,
             Err(CameraError::Unreachable(_) | CameraError::NoAnswer(_))
         );
-        self.shared.parts.book.seen(&self.as_named().1, online);
+        self.common.parts.book.seen(&self.as_named().1, online);
         result
     }
 
     /// The address, judged: the rules change with this machine's own addresses.
-    pub(super) fn address(&self) -> Result<IpAddr, CameraError> {
-        let judged = self.shared.parts.book.check(self.place.ip);
+    fn address(&self) -> Result<IpAddr, CameraError> {
+        let judged = self.common.parts.book.check(self.place.ip);
         judged.map_err(|fault| CameraError::NotSupported(fault.message))
     }
 
@@ -238,7 +238,7 @@ impl Contact {
                     );
                     self.learnt().protocol = Some(other);
                     let camera = self.camera();
-                    self.shared.parts.book.learn_protocol(&camera, other);
+                    self.common.parts.book.learn_protocol(&camera, other);
                     return self.with_login(seat, ip, other, send, deadline);
                 }
             }
@@ -257,7 +257,7 @@ impl Contact {
         if self.speaks(ip, protocol, deadline) == Ok(true) {
             return None;
         }
-        let offers = self.shared.parts.gateway.protocols().iter();
+        let offers = self.common.parts.gateway.protocols().iter();
         offers
             .map(|offer| offer.protocol)
             .filter(|other| *other != protocol)
@@ -274,7 +274,7 @@ impl Contact {
             ) if !self.learnt().proven => false,
             Err(_) => return,
         };
-        let book = &self.shared.parts.book;
+        let book = &self.common.parts.book;
         book.answers_at(ip, self.place.port, answers);
     }
 
@@ -286,7 +286,7 @@ impl Contact {
     ) -> Result<bool, CameraError> {
         let address = CameraAddress::new(ip, self.place.port);
         let deadline = deadline.min(Now::read().mono + DETECT);
-        self.shared
+        self.common
             .parts
             .gateway
             .speaks(&address, protocol, deadline)
@@ -297,7 +297,7 @@ impl Contact {
     fn choose(&self, ip: IpAddr, deadline: Instant) -> Result<Protocol, CameraError> {
         let told = self
             .target()?
-            .protocol(self.shared.parts.gateway.protocols());
+            .protocol(self.common.parts.gateway.protocols());
         {
             let learnt = self.learnt();
             if let Some(protocol) = learnt.protocol
@@ -318,7 +318,7 @@ impl Contact {
 
     /// The first protocol that a camera of which nothing is known speaks.
     fn find_out(&self, ip: IpAddr, deadline: Instant) -> Result<Protocol, CameraError> {
-        let offers = self.shared.parts.gateway.protocols();
+        let offers = self.common.parts.gateway.protocols();
         for offer in offers {
             // A camera that can't be reached is not asked a second time.
             if self.speaks(ip, offer.protocol, deadline)? {
@@ -360,7 +360,7 @@ impl Contact {
 
     /// The logins that a request may be sent with.
     fn ladder(&self, ip: IpAddr, request: &DeviceRequest) -> Ladder {
-        let (book, camera) = (&self.shared.parts.book, self.camera());
+        let (book, camera) = (&self.common.parts.book, self.camera());
         let errand = Errand::of(request);
         let known = match errand {
             Errand::Stop => book.taken_logins(&camera, ip, use_of(request)),
@@ -383,7 +383,7 @@ impl Contact {
         send: &Send,
         deadline: Instant,
     ) -> (Option<Rung>, Result<Done, CameraError>) {
-        let (book, request) = (&self.shared.parts.book, &send.request);
+        let (book, request) = (&self.common.parts.book, &send.request);
         let credentials = match Credentials::new(login.user.clone(), login.password.clone()) {
             Ok(credentials) => credentials,
             Err(fault) => {
@@ -462,7 +462,7 @@ impl Contact {
         let kept = match kept.filter(|(t, p, _)| *t == target && *p == protocol) {
             Some(kept) => kept,
             None => {
-                let device = self.shared.parts.gateway.open(&target, protocol)?;
+                let device = self.common.parts.gateway.open(&target, protocol)?;
                 (target, protocol, device)
             }
         };
@@ -510,7 +510,7 @@ impl Contact {
         query: Query,
         deadline: Instant,
     ) -> Result<QueryData, CameraError> {
-        let book = &self.shared.parts.book;
+        let book = &self.common.parts.book;
         match query {
             Query::Check => {
                 let asked = Instant::now();
@@ -539,8 +539,8 @@ impl Contact {
                 let support = &mut info.protocol_support;
                 let address = CameraAddress::new(info.address.ip, info.address.port);
                 let soon = deadline.min(Instant::now() + DETECT);
-                let speaks = |protocol| self.shared.parts.gateway.speaks(&address, protocol, soon);
-                for offer in self.shared.parts.gateway.protocols() {
+                let speaks = |protocol| self.common.parts.gateway.speaks(&address, protocol, soon);
+                for offer in self.common.parts.gateway.protocols() {
                     // Only what it answers counts; a question that fails tells nothing.
                     if support.of(offer.protocol).is_none()
                         && let Ok(answers) = speaks(offer.protocol)
@@ -568,7 +568,7 @@ impl Contact {
         if time.is_zero() {
             return None;
         }
-        Some(self.shared.parts.rtsp.speaks(at, time).is_ok())
+        Some(self.common.parts.rtsp.speaks(at, time).is_ok())
     }
 
     /// The camera's own picture, else a frame of its stream.
@@ -578,7 +578,7 @@ impl Contact {
         limit: PictureLimit,
         deadline: Instant,
     ) -> Result<QueryData, CameraError> {
-        let pictures = &self.shared.parts.pictures;
+        let pictures = &self.common.parts.pictures;
         // What is asked for small needs no scaling down.
         let wish = SnapshotWish {
             size: limit.max_width.map(|width| (width, width * 9 / 16)),
@@ -616,7 +616,7 @@ impl Contact {
         let no_stream = || CameraError::NotSupported("it tells no stream".to_owned());
         let uri = device.stream_uri(half)?.ok_or_else(no_stream)?;
         let ip = self.address()?;
-        let book = &self.shared.parts.book;
+        let book = &self.common.parts.book;
         let known = book.taken_logins(&self.camera(), self.place.ip, Use::View);
         let login = known.into_iter().next();
         let mut source = FrameSource {
@@ -624,7 +624,7 @@ impl Contact {
             url: Secret::url(uri),
             login: None,
         };
-        let pictures = &self.shared.parts.pictures;
+        let pictures = &self.common.parts.pictures;
         let Some(login) = login else {
             return pictures.frame(&source, deadline).1;
         };

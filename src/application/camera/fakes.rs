@@ -99,7 +99,7 @@ pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Login) 
             ..Said::default()
         },
     };
-    cameras.shared.parts.book.place(&ask).unwrap();
+    cameras.shared.book().place(&ask).unwrap();
 }
 
 /// Speaks RTSP; nobody looks what it was asked.

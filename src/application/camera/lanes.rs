@@ -2,16 +2,19 @@
 //! which of them goes when another camera wants its place. Starts no thread and knows no command.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
+use super::address::Host;
 use super::book::Spot;
+use super::order::{CameraReply, Command};
 use super::overtaken::Overtaken;
-use super::running::{Flags, Input};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::CameraId;
+use crate::util::time::Now;
 
 /// Most cameras that have a lane at a time, those not counted whose stop is tried in vain.
 const MAX_LANES: usize = 64;
@@ -20,6 +23,61 @@ const FOR_STOPS: usize = 64;
 
 /// Most ids of one camera that are remembered.
 const MAX_MOVERS: usize = 16;
+
+/// What comes to a lane from outside.
+pub(super) enum Input {
+    /// A command, the host that it finds its camera by, and who waits for its answer.
+    Command(Command, Host, Sender<CameraReply>),
+    /// An id leads elsewhere: what it set in motion here is ended.
+    Left(CameraId),
+    /// Look at the [`Flags`]. May be lost where the queue is full: then the thread looks anyway.
+    Look,
+}
+
+/// What is true of a lane, for those outside.
+#[derive(Default)]
+pub(super) struct Flags {
+    /// Set outside: the cloud's line is down.
+    pub link_down: AtomicBool,
+    /// Set outside: end.
+    pub stopping: AtomicBool,
+    /// Set inside: something moves by a manual command of the cloud.
+    pub moves_for_cloud: AtomicBool,
+    rest: Mutex<Rest>,
+}
+
+/// Since when a lane may go.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    quiet: Option<Instant>,
+    in_vain: Option<Instant>,
+}
+
+impl Flags {
+    /// Since when the lane has had nothing to do; `None` while it has.
+    pub fn quiet_since(&self) -> Option<Instant> {
+        self.rest().quiet
+    }
+
+    /// Since when it has tried nothing but a stop of what lss has not moved, at a camera that
+    /// gives no sign; `None` while it does anything else.
+    pub fn in_vain_since(&self) -> Option<Instant> {
+        self.rest().in_vain
+    }
+
+    /// Notes how the lane is; since when it has been quiet.
+    pub fn note(&self, quiet: bool, in_vain: bool) -> Option<Instant> {
+        let mut rest = self.rest();
+        let since = |before: Option<Instant>| before.unwrap_or_else(|| Now::read().mono);
+        rest.quiet = quiet.then(|| since(rest.quiet));
+        rest.in_vain = in_vain.then(|| since(rest.in_vain));
+        rest.quiet
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// One lane.
 pub(super) struct LaneHandle {
@@ -37,6 +95,26 @@ pub(super) struct Lanes {
     /// Under the same lock: a movement is judged by it and put in its queue at one stroke.
     pub overtaken: Overtaken,
     generations: u64,
+}
+
+/// All of them, behind one lock: shared by the service, which makes them, and the lanes, which end.
+#[derive(Default)]
+pub(super) struct Registry(Mutex<Lanes>);
+
+impl Registry {
+    pub fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a quiet lane out, unless something has come for it. `true` = its thread may end.
+    pub fn let_go(&self, place: &Spot, generation: u64, inputs: &Receiver<Input>) -> bool {
+        let mut lanes = self.lock();
+        if !inputs.is_empty() {
+            return false;
+        }
+        lanes.remove(place, generation);
+        true
+    }
 }
 
 impl Lanes {

@@ -31,12 +31,12 @@ mod order;
 mod overtaken;
 #[cfg(test)]
 mod overtaken_tests;
+mod parts;
 mod ptz_ask;
 mod running;
 mod service;
 #[cfg(test)]
 mod service_tests;
-mod sightings;
 #[cfg(test)]
 mod sim;
 mod waiting;
@@ -57,5 +57,6 @@ pub use order::{
     Send, StopWay, Success, Wire,
 };
 pub use overtaken::Sent;
+pub use parts::CameraParts;
 pub use ptz_ask::PtzAsk;
-pub use service::{CameraParts, CameraService};
+pub use service::CameraService;

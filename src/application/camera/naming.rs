@@ -77,8 +77,8 @@ impl CameraService {
     /// motion elsewhere is stopped.
     fn arrived(&self, name: &str, ip: Option<IpAddr>) {
         let host = Host::Name(name.to_owned());
-        let ip = ip.or_else(|| self.shared.parts.book.address(&host));
-        for (camera, place) in self.shared.parts.book.places_by(&host) {
+        let ip = ip.or_else(|| self.shared.book().address(&host));
+        for (camera, place) in self.shared.book().places_by(&host) {
             self.settle(&camera, &place, ip);
         }
     }
@@ -105,7 +105,7 @@ impl Asking {
             (found, _) => found.map_err(|error| error.fault()),
         };
         if let Ok(ip) = found {
-            service.shared.parts.book.leads_to(name, ip);
+            service.shared.book().leads_to(name, ip);
         }
         service.arrived(name, found.as_ref().ok().copied());
         self.hand_on(&found);
@@ -114,7 +114,7 @@ impl Asking {
 
     /// A name with one address that is none for a camera is no camera's name.
     fn look_up(&self, before: Option<IpAddr>) -> Result<IpAddr, CameraError> {
-        let parts = &self.service.shared.parts;
+        let parts = &self.service.shared.common.parts;
         let found = parts.names.lookup(&self.name, Now::read().mono + LOOKUP)?;
         let judged: Result<Vec<IpAddr>, Fault> =
             found.into_iter().map(|ip| parts.book.check(ip)).collect();

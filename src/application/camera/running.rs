@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
-use super::address::Host;
 use super::contact::Contact;
+use super::lanes::{Flags, Input, Registry};
 use super::latency::Kind;
 use super::order::{CameraReply, Command, CommandId, Outcome, Output, RequestId};
 use super::wires::Wires;
@@ -27,64 +27,11 @@ const IDLE: Duration = Duration::from_secs(600);
 /// Answers that wait for the lane's thread; who brings one more waits.
 const ANSWERS: usize = 16;
 
-/// What comes to a lane from outside.
-pub(super) enum Input {
-    /// A command, the host that it finds its camera by, and who waits for its answer.
-    Command(Command, Host, Sender<CameraReply>),
-    /// An id leads elsewhere: what it set in motion here is ended.
-    Left(CameraId),
-    /// Look at the [`Flags`]. May be lost where the queue is full: then the thread looks anyway.
-    Look,
-}
-
-/// What is true of a lane, for those outside.
-#[derive(Default)]
-pub(super) struct Flags {
-    /// Set outside: the cloud's line is down.
-    pub link_down: AtomicBool,
-    /// Set outside: end.
-    pub stopping: AtomicBool,
-    /// Set inside: something moves by a manual command of the cloud.
-    pub moves_for_cloud: AtomicBool,
-    rest: Mutex<Rest>,
-}
-
-/// Since when a lane may go.
-#[derive(Clone, Copy, Default)]
-struct Rest {
-    quiet: Option<Instant>,
-    in_vain: Option<Instant>,
-}
-
-impl Flags {
-    /// Since when the lane has had nothing to do; `None` while it has.
-    pub fn quiet_since(&self) -> Option<Instant> {
-        self.rest().quiet
-    }
-
-    /// Since when it has tried nothing but a stop of what lss has not moved, at a camera that
-    /// gives no sign; `None` while it does anything else.
-    pub fn in_vain_since(&self) -> Option<Instant> {
-        self.rest().in_vain
-    }
-
-    /// Notes how the lane is; since when it has been quiet.
-    fn note(&self, quiet: bool, in_vain: bool) -> Option<Instant> {
-        let mut rest = self.rest();
-        let since = |before: Option<Instant>| before.unwrap_or_else(|| Now::read().mono);
-        rest.quiet = quiet.then(|| since(rest.quiet));
-        rest.in_vain = in_vain.then(|| since(rest.in_vain));
-        rest.quiet
-    }
-
-    fn rest(&self) -> std::sync::MutexGuard<'_, Rest> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What a lane's thread begins with.
 pub(super) struct Start {
     pub contact: Arc<Contact>,
+    /// Where the lane takes itself out.
+    pub registry: Arc<Registry>,
     pub inputs: Receiver<Input>,
     pub flags: Arc<Flags>,
     pub generation: u64,
@@ -109,6 +56,7 @@ pub(super) struct Running {
     lane: Lane,
     policy: LanePolicy,
     contact: Arc<Contact>,
+    registry: Arc<Registry>,
     wires: Wires,
     inputs: Receiver<Input>,
     answers: Receiver<(RequestId, Outcome)>,
@@ -154,6 +102,7 @@ impl Running {
             wires: Wires::new(Arc::clone(&start.contact), sender),
             last_camera: start.contact.camera(),
             contact: start.contact,
+            registry: start.registry,
             inputs: start.inputs,
             answers,
             flags: start.flags,
@@ -185,11 +134,7 @@ impl Running {
                 && (self.stopping || self.cut || idle_at.is_some_and(|at| Now::read().mono >= at))
             {
                 let place = self.contact.place();
-                if self
-                    .contact
-                    .shared()
-                    .let_go(place, self.generation, &self.inputs)
-                {
+                if self.registry.let_go(place, self.generation, &self.inputs) {
                     break;
                 }
             }
@@ -351,7 +296,7 @@ impl Running {
                         if let Some(kind) = waiting.kind {
                             let took = waiting.since.elapsed();
                             self.contact
-                                .shared()
+                                .common()
                                 .latencies
                                 .note(kind, took, result.is_ok());
                         }

@@ -3,34 +3,36 @@
 //! A lane and its threads belong to one camera (address, port and channel), so nothing of one
 //! camera delays another. Knows no JSON and no protocol.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
-use super::address::Host;
+use super::address::{AddressRules, Host};
 use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
 use super::contact::Contact;
-use super::directory::{ConfiguredLogin, Said};
-use super::lanes::{LaneHandle, Lanes};
+use super::directory::{ConfiguredLogin, Said, Sighting};
+use super::lanes::{Flags, Input, LaneHandle, Lanes, Registry};
 use super::latency::Latencies;
 use super::login::Login;
 use super::order::{
-    CameraDone, CameraReply, Command, CommandId, Order, Origin, PatrolOrder, Success,
+    CameraDone, CameraReply, Command, CommandId, Order, Origin, PatrolOrder, Query, Success,
 };
 use super::overtaken::{Call, Sent};
-use super::running::{self, Flags, Input};
+use super::parts::{CameraParts, Common};
+use super::running;
 use super::whereabouts::{Job, Whereabouts};
-use crate::domain::camera::{CameraGateway, NameLookup, SnapshotMaker};
-use crate::domain::discovery::RtspGateway;
+use crate::domain::camera::Credentials;
+use crate::domain::discovery::StreamDescription;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::figures::QueueFigure;
-use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
+use crate::domain::gateway::{Leave, LoginEnd};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
+use crate::util::secret::Secret;
 use crate::util::time::Now;
 
 /// Commands that wait for a lane's thread, which takes microseconds for each. A full queue
@@ -39,29 +41,10 @@ const MAX_WAITING: usize = 128;
 /// The lane's thread is stuck or gone if a stop finds no place for so long.
 const STOP_WAITS: Duration = Duration::from_secs(1);
 
-/// What the lanes work with.
-pub struct CameraParts {
-    /// Opens devices.
-    pub gateway: Arc<dyn CameraGateway>,
-    /// Asks cameras over RTSP.
-    pub rtsp: Arc<dyn RtspGateway>,
-    /// Resolves host names.
-    pub names: Arc<dyn NameLookup>,
-    /// Fits pictures, and takes them from streams.
-    pub pictures: Arc<dyn SnapshotMaker>,
-    /// Told of what lss does on its own.
-    pub observer: Arc<dyn CameraObserver>,
-    /// Addresses and logins.
-    pub book: Arc<Book>,
-    /// Numbers of the configuration.
-    pub policy: LanePolicy,
-}
-
+/// The service itself, which its handles share. No lane and no wire knows it.
 pub(super) struct Shared {
-    pub parts: CameraParts,
-    policy: RwLock<LanePolicy>,
-    pub latencies: Latencies,
-    lanes: Mutex<Lanes>,
+    pub common: Arc<Common>,
+    lanes: Arc<Registry>,
     whereabouts: Mutex<Whereabouts>,
     commands: AtomicU64,
     link_down: AtomicBool,
@@ -83,10 +66,8 @@ impl CameraService {
         let (alive, ended) = bounded(0);
         Self {
             shared: Arc::new(Shared {
-                policy: RwLock::new(parts.policy),
-                latencies: Latencies::default(),
-                parts,
-                lanes: Mutex::default(),
+                common: Arc::new(Common::new(parts)),
+                lanes: Arc::default(),
                 whereabouts: Mutex::default(),
                 commands: AtomicU64::new(1),
                 link_down: AtomicBool::new(false),
@@ -115,7 +96,7 @@ impl CameraService {
             Order::Patrol(order) => Some(order.clone()),
             _ => None,
         };
-        let place = shared.parts.book.place(ask);
+        let place = shared.book().place(ask);
         if order.is_stop() {
             // Whatever becomes of it: what is older moves nothing any more.
             let ip = place.as_ref().ok().and_then(|place| match &place.host {
@@ -264,7 +245,7 @@ impl CameraService {
     /// Leaves out of `ask` an address that can't be a camera's, where its id is known without it.
     /// True = left out. For stops, which need nothing but to know which camera.
     pub fn leave_refused_host(&self, ask: &mut CameraAsk) -> bool {
-        let book = &self.shared.parts.book;
+        let book = self.shared.book();
         let (Some(id), Some(Host::Ip(ip))) = (&ask.camera_id, &ask.said.host) else {
             return false;
         };
@@ -281,17 +262,13 @@ impl CameraService {
 
     /// New limits and other configured logins, after a reload. Moves that run keep their ends.
     pub fn configure(&self, policy: LanePolicy, logins: Vec<ConfiguredLogin>) {
-        *self
-            .shared
-            .policy
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = policy;
-        self.shared.parts.book.configure(logins);
+        self.shared.common.set_policy(policy);
+        self.shared.book().configure(logins);
     }
 
     /// What a stream's source tells of its camera.
     pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) {
-        let book = &self.shared.parts.book;
+        let book = self.shared.book();
         let Some(place) = book.learn_source(id, source) else {
             return;
         };
@@ -310,7 +287,7 @@ impl CameraService {
     /// Whether a stream may log in to its camera now: accounts lock for every protocol at once.
     pub fn stream_leave(&self, source: &MediaUrl) -> Leave {
         match self.stream_account(source) {
-            Some((ip, login)) => self.shared.parts.book.stream_leave(ip, &login),
+            Some((ip, login)) => self.shared.book().stream_leave(ip, &login),
             None => Leave::Go,
         }
     }
@@ -318,13 +295,13 @@ impl CameraService {
     /// Whether the camera has ever taken a stream's login, for whatever it was wanted.
     pub fn stream_login_has_worked(&self, source: &MediaUrl) -> bool {
         self.stream_account(source)
-            .is_some_and(|(ip, login)| self.shared.parts.book.has_worked(ip, &login))
+            .is_some_and(|(ip, login)| self.shared.book().has_worked(ip, &login))
     }
 
     /// What came of it.
     pub fn stream_login(&self, source: &MediaUrl, end: LoginEnd) {
         if let Some((ip, login)) = self.stream_account(source) {
-            self.shared.parts.book.stream_login(ip, &login, end);
+            self.shared.book().stream_login(ip, &login, end);
         }
     }
 
@@ -332,19 +309,80 @@ impl CameraService {
     /// its host leads: names are not looked up for this.
     fn stream_account(&self, source: &MediaUrl) -> Option<(IpAddr, Login)> {
         let host = Host::parse("sourceUrl", source.host()).ok()?;
-        let ip = self.shared.parts.book.address(&host)?;
+        let ip = self.shared.book().address(&host)?;
         let (user, password) = source.credentials()?;
         Some((ip, Login::parse(&user, &password).ok()?))
     }
 
+    // ---- What discovery asks of cameras: under the guard, in their lanes, with the login that
+    // belongs to an address and no other ----
+
+    /// What discovery sees, and addresses where it sees nothing any more.
+    pub fn sighted(&self, seen: &[Sighting], gone: &[IpAddr]) {
+        self.shared.book().sighted(seen, gone);
+    }
+
+    /// The login that belongs to an address, if anybody has told one.
+    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+        self.shared.book().login_at(ip)
+    }
+
+    /// The rules for addresses, with this machine's own.
+    pub fn address_rules(&self) -> AddressRules {
+        self.shared.book().rules()
+    }
+
+    /// Asks what is at an address, in its camera's lane and with the login that belongs there.
+    pub fn ask_at(&self, ip: IpAddr, query: Query) -> Result<CameraDone, Fault> {
+        let ask = CameraAsk {
+            camera_id: Some(self.shared.book().introduce(ip)?),
+            ..CameraAsk::default()
+        };
+        let order = Order::Query(query);
+        self.submit(&ask, Origin::Internal, Sent::now(), order)
+    }
+
+    /// What a stream at an address is. `url` has no login; where the server asks for one, it gets
+    /// the address's own, if the camera has taken that before and the guard lets it pass. Waits,
+    /// at most for `timeout`.
+    pub fn describe(
+        &self,
+        at: SocketAddr,
+        url: &Secret,
+        timeout: Duration,
+    ) -> Result<StreamDescription, Fault> {
+        let parts = &self.shared.common.parts;
+        let ip = parts.book.check(at.ip())?;
+        let at = SocketAddr::new(ip, at.port());
+        let login = parts
+            .book
+            .login_at(ip)
+            .filter(|login| parts.book.may_repeat(ip, login));
+        let Some(login) = login else {
+            return parts.rtsp.describe(at, url, None, timeout);
+        };
+        let described = Credentials::new(login.user.clone(), login.password.clone())
+            .and_then(|login| parts.rtsp.describe(at, url, Some(&login), timeout));
+        match &described {
+            Err(fault) if fault.code == ErrorCode::Unauthorized => {
+                log::warn!(camera:% = at, user = login.user.as_str(); "the camera refused over RTSP a login that it takes over HTTP");
+                parts.book.stream_login(ip, &login, LoginEnd::Refused);
+            }
+            _ => parts.book.nothing_heard(ip, &login),
+        }
+        described
+    }
+
+    // ---- All cameras ----
+
     /// How long cameras take.
     pub fn latencies(&self) -> &Latencies {
-        &self.shared.latencies
+        &self.shared.common.latencies
     }
 
     /// The cameras that are known, by id and address.
     pub fn known(&self) -> Vec<KnownCamera> {
-        self.shared.parts.book.known()
+        self.shared.book().known()
     }
 
     /// The cloud's line has left CONNECTED: what moves by a manual command of the cloud stops.
@@ -366,7 +404,7 @@ impl CameraService {
 
     /// How long an answer to `order` may take at most.
     pub fn patience(&self, order: &Order) -> Duration {
-        patience(order, &self.shared.policy())
+        patience(order, &self.shared.common.policy())
     }
 
     /// Whether a camera moves by a manual command of the cloud: then its line is to be watched
@@ -440,9 +478,15 @@ impl CameraService {
         flags
             .link_down
             .store(shared.link_down.load(Ordering::Relaxed), Ordering::Relaxed);
-        let contact = Contact::new(place, camera.clone(), host.clone(), Arc::clone(shared));
+        let contact = Contact::new(
+            place,
+            camera.clone(),
+            host.clone(),
+            Arc::clone(&shared.common),
+        );
         running::start(running::Start {
             contact: Arc::new(contact),
+            registry: Arc::clone(&shared.lanes),
             inputs,
             flags: flags.clone(),
             generation,
@@ -465,16 +509,15 @@ impl CameraService {
 }
 
 impl Shared {
-    /// The limits that count now.
-    pub fn policy(&self) -> LanePolicy {
-        *self.policy.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn book(&self) -> &Book {
+        &self.common.parts.book
     }
 
-    pub(super) fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock()
     }
 
-    pub(super) fn whereabouts(&self) -> std::sync::MutexGuard<'_, Whereabouts> {
+    pub(super) fn whereabouts(&self) -> MutexGuard<'_, Whereabouts> {
         self.whereabouts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -493,16 +536,6 @@ impl Shared {
 
     pub(super) fn command_id(&self) -> CommandId {
         CommandId(self.commands.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Takes a quiet lane out, unless something has come for it. `true` = its thread may end.
-    pub fn let_go(&self, place: &Spot, generation: u64, inputs: &Receiver<Input>) -> bool {
-        let mut lanes = self.lanes();
-        if !inputs.is_empty() {
-            return false;
-        }
-        lanes.remove(place, generation);
-        true
     }
 }
 

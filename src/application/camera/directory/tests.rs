@@ -363,7 +363,7 @@ fn memory_is_bounded() {
         });
     }
     assert!(directory.cameras.len() <= MAX_CAMERAS);
-    assert!(directory.finds.len() <= finds::MAX_FINDS);
+    assert!(directory.finds.len() <= MAX_FINDS);
     assert!(
         directory.resolve(&id("first")).is_ok(),
         "the one in use went"
