@@ -1,6 +1,12 @@
 //! The directory and the guard behind one lock, as commands and workers use them, and when each
 //! camera last answered.
 
+pub(super) mod accounts;
+pub(super) mod address;
+pub(super) mod directory;
+pub(super) mod guard;
+pub(super) mod login;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -9,11 +15,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::accounts::Use;
-use super::address::{AddressRules, Host, OwnAddress};
-use super::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
-use super::guard::{Guard, Purpose};
-use super::login::Login;
+use self::accounts::Use;
+use self::address::{AddressRules, Host, OwnAddress};
+use self::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
+use self::guard::{Guard, Purpose};
+use self::login::Login;
 use crate::domain::camera::{CameraError, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{Leave, LoginEnd};

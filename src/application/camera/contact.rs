@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::LanePolicy;
-use super::accounts::Use;
-use super::address::Host;
+use super::book::accounts::Use;
+use super::book::address::Host;
+use super::book::directory::Target;
+use super::book::guard::Purpose;
+use super::book::login::Login;
 use super::book::{Spot, Tried};
-use super::directory::Target;
-use super::guard::Purpose;
-use super::login::Login;
 use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
 use super::order::{
     Action, CheckReport, DeviceRequest, Done, Outcome, PresetOrder, Query, QueryData, Send,

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Seat};
 use super::fakes::{self, FakeNames};
+use super::lane::sim::{ms, plan, secs};
 use super::order::{Outcome, RequestId, Send};
 use super::overtaken::Sent;
 use super::running::{Running, Start};
-use super::sim::{ms, plan, secs};
 use super::wires::Answers;
 use super::{
     Book, CameraAsk, CameraDone, CameraParts, CameraService, Host, LanePolicy, Login, Order,

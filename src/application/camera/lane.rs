@@ -5,18 +5,28 @@
 //! control connection (movements, presets), one stop for each drive, one query. So nothing ever
 //! stands in a stop's way (contract 7).
 
+mod motor;
+#[cfg(test)]
+mod props;
+#[cfg(test)]
+pub(super) mod sim;
+#[cfg(test)]
+mod tests;
 mod tour;
+#[cfg(test)]
+mod tour_tests;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
+use self::motor::{GRACE, Motion, Motor, Motors, MoveEnd, STOP_FAILS, StopEnd, TourNumber};
 use self::tour::Tour;
-use super::motor::{GRACE, Motion, Motor, Motors, MoveEnd, STOP_FAILS, StopEnd, TourNumber};
+use self::waiting::{Ends, Queue, Source, Waiting, Wanted};
 use super::order::{
     Action, Command, CommandId, CommandResult, DeviceRequest, Order, Origin, Outcome, Output,
     Query, RequestId, Send, Success, Wire,
 };
-use super::waiting::{Ends, Queue, Source, Waiting, Wanted};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::ptz::{Drive, Drives, PtzEvent, PtzEventKind};

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::address::Host;
 use super::book::Spot;
+use super::book::address::Host;
 use super::order::{CameraReply, Command};
 use super::overtaken::Overtaken;
 use crate::domain::error::{ErrorCode, Fault};

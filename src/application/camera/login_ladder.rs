@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::accounts::Use;
-use super::login::Login;
+use super::book::accounts::Use;
+use super::book::login::Login;
 use super::order::{DeviceRequest, Query};
 use crate::domain::camera::CameraError;
 

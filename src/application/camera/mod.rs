@@ -4,28 +4,16 @@
 //! tour), [`Guard`] (no account is locked by wrong logins), [`Directory`] (where a camera is and how
 //! to log in). The threads around them send what the lane says.
 
-mod accounts;
-mod address;
 mod book;
 mod contact;
-mod directory;
 #[cfg(test)]
 mod explore;
 #[cfg(test)]
 pub(crate) mod fakes;
-mod guard;
 mod lane;
-#[cfg(test)]
-mod lane_props;
-#[cfg(test)]
-mod lane_tests;
-#[cfg(test)]
-mod lane_tour_tests;
 mod lanes;
 mod latency;
-mod login;
 mod login_ladder;
-mod motor;
 mod naming;
 mod order;
 mod overtaken;
@@ -37,20 +25,17 @@ mod running;
 mod service;
 #[cfg(test)]
 mod service_tests;
-#[cfg(test)]
-mod sim;
-mod waiting;
 mod whereabouts;
 mod wires;
 
-pub use accounts::Use;
-pub use address::{AddressRules, Host, OwnAddress};
+pub use book::accounts::Use;
+pub use book::address::{AddressRules, Host, OwnAddress};
+pub use book::directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
+pub use book::guard::{Guard, Purpose};
+pub use book::login::Login;
 pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
-pub use directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
-pub use guard::{Guard, Purpose};
 pub use lane::{Lane, LanePolicy};
 pub use latency::{Kind as CommandKind, Latencies};
-pub use login::Login;
 pub use order::{
     Action, CameraDone, CameraReply, CheckReport, Command, CommandId, CommandResult, DeviceRequest,
     Done, Order, Origin, Outcome, Output, PatrolOrder, PresetOrder, Query, QueryData, RequestId,

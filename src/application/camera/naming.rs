@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
-use super::address::Host;
 use super::book::Place;
+use super::book::address::Host;
 use super::order::{
     CameraReply, CheckReport, Command, CommandResult, Order, Origin, PatrolOrder, Query, QueryData,
     Success,

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::address::Host;
+use super::book::address::Host;
 use super::book::{CameraAsk, Spot};
 use super::order::{Order, PatrolOrder};
 use crate::domain::gateway::StreamPlace;

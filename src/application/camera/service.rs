@@ -11,13 +11,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
-use super::address::{AddressRules, Host};
+use super::book::address::{AddressRules, Host};
+use super::book::directory::{ConfiguredLogin, Said, Sighting};
+use super::book::login::Login;
 use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
 use super::contact::Contact;
-use super::directory::{ConfiguredLogin, Said, Sighting};
 use super::lanes::{Flags, Input, LaneHandle, Lanes, Registry};
 use super::latency::Latencies;
-use super::login::Login;
 use super::order::{
     CameraDone, CameraReply, Command, CommandId, Order, Origin, PatrolOrder, Query, Success,
 };

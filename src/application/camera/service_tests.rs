@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::fakes::{self, FakeNames, Told};
+use super::lane::sim::plan;
 use super::lanes::LaneHandle;
-use super::sim::plan;
 use super::{
     CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PatrolOrder, PtzAsk, Said,
     Sent, Sighting, Vendor,

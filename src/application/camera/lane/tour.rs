@@ -1,11 +1,11 @@
 //! The camera's tour: its commands, and its steps as requests of the lane.
 
 use super::Lane;
-use crate::application::camera::motor::TourNumber;
+use super::motor::TourNumber;
+use super::waiting::{Ends, Source, Waiting, Wanted};
 use crate::application::camera::order::{
     Action, CommandId, Output, PatrolOrder, PresetOrder, Success,
 };
-use crate::application::camera::waiting::{Ends, Source, Waiting, Wanted};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::{Patrol, PatrolState, PatrolStatus, Plan, Step, TourId};
 use crate::domain::ptz::Drive;

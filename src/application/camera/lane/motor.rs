@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::order::{Origin, RequestId, StopWay, Wire};
+use crate::application::camera::order::{Origin, RequestId, StopWay, Wire};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::{Drive, Velocity};
 use crate::domain::stream::CameraId;

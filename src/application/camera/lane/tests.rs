@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::lane::{Lane, LanePolicy};
-use super::order::*;
-use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Quirks, Sim, camera, ms, secs};
+use super::{Lane, LanePolicy};
+use crate::application::camera::order::*;
+use crate::application::camera::ptz_ask::PtzAsk;
 use crate::domain::error::ErrorCode;
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEventKind};
 use crate::domain::stream::Id;

@@ -1,8 +1,8 @@
 //! The lane and its tour in simulated time.
 
-use super::order::*;
-use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Sim, ms, secs};
+use crate::application::camera::order::*;
+use crate::application::camera::ptz_ask::PtzAsk;
 use crate::domain::error::ErrorCode;
 use crate::domain::patrol::{PatrolEventKind, PatrolState};
 use crate::domain::ptz::PtzAction;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::order::*;
-use super::ptz_ask::PtzAsk;
 use super::sim::{Manners, Quirks, Sim, ms, secs};
+use crate::application::camera::order::*;
+use crate::application::camera::ptz_ask::PtzAsk;
 use crate::domain::error::ErrorCode;
 use crate::domain::patrol::{PatrolEventKind, PatrolState};
 use crate::domain::ptz::{Drive, Drives, PtzAction, Velocity};

@@ -4,20 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::lane::{Lane, LanePolicy};
-use super::order::*;
-use super::ptz_ask::PtzAsk;
+use super::{Lane, LanePolicy};
+use crate::application::camera::order::*;
+use crate::application::camera::ptz_ask::PtzAsk;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::{PatrolAsk, PatrolEvent, PatrolEventKind, Plan, WaypointAsk};
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEvent, PtzEventKind, Velocity};
 use crate::domain::stream::{CameraId, Id};
 use crate::util::time::Now;
 
-pub(super) fn ms(ms: u64) -> Duration {
+pub(in crate::application::camera) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-pub(super) fn secs(s: u64) -> Duration {
+pub(in crate::application::camera) fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
@@ -492,7 +492,7 @@ impl Sim {
 }
 
 /// (action, startTime, duration)
-pub(super) fn plan(loops: i64, waypoints: &[(&str, u64, u64)]) -> Plan {
+pub(in crate::application::camera) fn plan(loops: i64, waypoints: &[(&str, u64, u64)]) -> Plan {
     Plan::check(&PatrolAsk {
         tour: Id::parse("tourId", "tour").unwrap(),
         camera: camera(),

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::motor::TourNumber;
-use super::order::{Action, CommandId, Origin};
+use crate::application::camera::order::{Action, CommandId, Origin};
 use crate::domain::ptz::{Drive, Velocity};
 use crate::domain::stream::CameraId;
 

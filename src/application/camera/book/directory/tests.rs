@@ -1,7 +1,7 @@
 //! The directory: what is learnt, what is forgotten, and where logins go.
 
-use super::super::fakes::PROTOCOLS;
 use super::*;
+use crate::application::camera::fakes::PROTOCOLS;
 use crate::util::secret::Secret;
 use proptest::prelude::*;
 
@@ -299,7 +299,7 @@ fn addresses_that_are_none_of_a_camera() {
     assert_eq!(password(&mut directory, "cam").unwrap(), "one-1");
     // A reload may forbid what was allowed.
     directory.learn(&cam, at("10.0.0.7", None)).unwrap();
-    let own = super::super::address::OwnAddress {
+    let own = crate::application::camera::book::address::OwnAddress {
         ip: "10.0.0.7".parse().unwrap(),
         prefix: 24,
     };
