@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::decode::Fields;
 use crate::application::camera::{
-    Action, CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Login, Order, PatrolOrder,
+    Action, CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Order, PatrolOrder,
     PresetOrder, PtzAsk, QueryData, Said, Vendor,
 };
-use crate::domain::camera::{CameraDeviceInfo, Picture, Protocol};
+use crate::domain::camera::{CameraDeviceInfo, Credentials, Picture, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
@@ -112,13 +112,13 @@ pub fn camera_ask(fields: &Fields, reading: &mut Reading) -> Result<CameraAsk, F
     })
 }
 
-fn login(fields: &Fields, reading: &mut Reading) -> Result<Option<Login>, Fault> {
+fn login(fields: &Fields, reading: &mut Reading) -> Result<Option<Credentials>, Fault> {
     let user = reading.take("username", fields.text("username"))?;
     let password = reading.take("password", fields.text_or_empty("password"))?;
     let password = password.map(Secret::new);
     match (user, password) {
         (Some(user), Some(password)) => {
-            let login = Login::parse(user, &password).map(Some);
+            let login = Credentials::new(user, password).map(Some);
             if login.is_err() {
                 reading.leave_out("password");
             }

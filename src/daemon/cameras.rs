@@ -7,13 +7,12 @@ use std::time::SystemTime;
 
 use crate::adapter::command::CameraEvents;
 use crate::application::camera::{
-    Book, CameraParts, CameraService, ConfiguredLogin, LanePolicy, Login, OwnAddress, OwnAddresses,
-    Vendor,
+    Book, CameraParts, CameraService, ConfiguredLogin, LanePolicy, OwnAddress, OwnAddresses, Vendor,
 };
 use crate::application::discovery::ScanState;
 use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, Config};
-use crate::domain::camera::CameraGateway;
+use crate::domain::camera::{CameraGateway, Credentials};
 use crate::domain::gateway::{CameraObserver, Leave, LoginEnd, StreamLogins, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
@@ -89,7 +88,7 @@ pub fn logins(config: &Config) -> Vec<ConfiguredLogin> {
 }
 
 fn configured(entry: &CameraCredential) -> Option<ConfiguredLogin> {
-    let login = match Login::parse(&entry.username, &entry.password) {
+    let login = match Credentials::new(entry.username.clone(), entry.password.clone()) {
         Ok(login) => login,
         Err(why) => {
             log::warn!(camera = entry.matches.as_str(); "camera.credentials: {}", why.message);

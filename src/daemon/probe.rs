@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::adapter::camera_wire;
 use crate::application::camera::{
-    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Order, Origin, Query,
-    QueryData, Said, Sent,
+    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Order, Origin, Query, QueryData,
+    Said, Sent,
 };
-use crate::domain::camera::CameraDeviceInfo;
+use crate::domain::camera::{CameraDeviceInfo, Credentials};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::PtzEvent;
@@ -75,7 +75,7 @@ fn said(request: &ProbeRequest) -> Result<Said, String> {
         None => None,
         Some(user) => {
             let password = password().map_err(|e| format!("the password can't be read: {e}"))?;
-            Some(Login::parse(user, &password).map_err(|fault| fault.message)?)
+            Some(Credentials::new(user.clone(), password).map_err(|fault| fault.message)?)
         }
     };
     Ok(Said {

@@ -5,7 +5,6 @@ pub(super) mod accounts;
 pub(super) mod address;
 pub(super) mod directory;
 pub(super) mod guard;
-pub(super) mod login;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +18,7 @@ use self::accounts::Use;
 use self::address::{AddressRules, Host, OwnAddress};
 use self::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
 use self::guard::{Guard, Purpose};
-use self::login::Login;
-use crate::domain::camera::{CameraError, LoginRefusal, Protocol};
+use crate::domain::camera::{CameraError, Credentials, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{Leave, LoginEnd};
 use crate::domain::login_memory::LoginMemory;
@@ -239,7 +237,7 @@ impl Book {
     }
 
     /// Whether a stream may log in to its camera now.
-    pub fn stream_leave(&self, ip: IpAddr, login: &Login) -> Leave {
+    pub fn stream_leave(&self, ip: IpAddr, login: &Credentials) -> Leave {
         let now = Now::read();
         let guard = &mut self.pages().guard;
         if guard.is_crowded(ip, login, now) {
@@ -252,7 +250,7 @@ impl Book {
     }
 
     /// Whether the camera has ever taken a login.
-    pub fn has_worked(&self, ip: IpAddr, login: &Login) -> bool {
+    pub fn has_worked(&self, ip: IpAddr, login: &Credentials) -> bool {
         self.pages().guard.has_worked(ip, login)
     }
 
@@ -262,7 +260,7 @@ impl Book {
     }
 
     /// What came of a stream's login.
-    pub fn stream_login(&self, ip: IpAddr, login: &Login, end: LoginEnd) {
+    pub fn stream_login(&self, ip: IpAddr, login: &Credentials, end: LoginEnd) {
         let (now, host) = (Now::read(), Host::Ip(ip));
         let pages = &mut *self.pages();
         match end {
@@ -296,20 +294,20 @@ impl Book {
     }
 
     /// The login that belongs to an address.
-    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+    pub fn login_at(&self, ip: IpAddr) -> Option<Credentials> {
         self.pages().directory.login_at(ip)
     }
 
     /// Asks the guard whether a login that has worked before may be sent to its camera again, by
     /// another protocol. Each pass is followed by [`stream_login`](Self::stream_login) where it
     /// was refused.
-    pub fn may_repeat(&self, ip: IpAddr, login: &Login) -> bool {
+    pub fn may_repeat(&self, ip: IpAddr, login: &Credentials) -> bool {
         let guard = &mut self.pages().guard;
         guard.has_worked(ip, login) && guard.may_stream(ip, login, Now::read()).is_ok()
     }
 
     /// The try has ended without telling what the camera thinks of the login.
-    pub fn nothing_heard(&self, ip: IpAddr, login: &Login) {
+    pub fn nothing_heard(&self, ip: IpAddr, login: &Credentials) {
         self.pages().guard.unknown(ip, login, Now::read());
     }
 
@@ -332,24 +330,24 @@ impl Book {
     }
 
     /// The logins for a purpose at an address, best first; see [`Directory::logins`].
-    pub fn logins(&self, id: &CameraId, ip: IpAddr, purpose: Use) -> Vec<Login> {
+    pub fn logins(&self, id: &CameraId, ip: IpAddr, purpose: Use) -> Vec<Credentials> {
         self.pages().directory.logins(id, &Host::Ip(ip), purpose)
     }
 
     /// The same, whatever was said last: what the camera has taken comes first.
-    pub fn taken_logins(&self, id: &CameraId, ip: IpAddr, purpose: Use) -> Vec<Login> {
+    pub fn taken_logins(&self, id: &CameraId, ip: IpAddr, purpose: Use) -> Vec<Credentials> {
         let directory = &self.pages().directory;
         directory.taken_logins(id, &Host::Ip(ip), purpose)
     }
 
     /// The login to look at a camera with.
-    pub fn login_for(&self, id: &CameraId, host: &Host) -> Option<Login> {
+    pub fn login_for(&self, id: &CameraId, host: &Host) -> Option<Credentials> {
         let logins = self.pages().directory.logins(id, host, Use::View);
         logins.into_iter().next()
     }
 
     /// The login that was said last under an id, if it is for that address.
-    pub fn said_login(&self, id: &CameraId, ip: IpAddr) -> Option<Login> {
+    pub fn said_login(&self, id: &CameraId, ip: IpAddr) -> Option<Credentials> {
         self.pages().directory.said_login(id, &Host::Ip(ip))
     }
 
@@ -375,7 +373,12 @@ impl Book {
 
     /// Asks the guard; each pass is followed by one [`tried`](Self::tried). A login that is
     /// guarded is no candidate any more.
-    pub fn may_try(&self, ip: IpAddr, login: &Login, purpose: Purpose) -> Result<(), CameraError> {
+    pub fn may_try(
+        &self,
+        ip: IpAddr,
+        login: &Credentials,
+        purpose: Purpose,
+    ) -> Result<(), CameraError> {
         let pages = &mut *self.pages();
         let now = Now::read();
         pages
@@ -396,7 +399,7 @@ impl Book {
     }
 
     /// How a try ended: taken, refused, or nobody knows.
-    pub fn tried(&self, ip: IpAddr, login: &Login, purpose: Use, end: &Tried) {
+    pub fn tried(&self, ip: IpAddr, login: &Credentials, purpose: Use, end: &Tried) {
         let (now, host) = (Now::read(), Host::Ip(ip));
         let pages = &mut *self.pages();
         match end {

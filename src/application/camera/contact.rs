@@ -10,7 +10,6 @@ use super::book::accounts::Use;
 use super::book::address::Host;
 use super::book::directory::Target;
 use super::book::guard::Purpose;
-use super::book::login::Login;
 use super::book::{Spot, Tried};
 use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
 use super::order::{
@@ -52,7 +51,7 @@ struct Learnt {
 /// By what a camera has taken the last movement: what a stop of it uses first.
 #[derive(Debug, Clone)]
 pub(super) struct InForce {
-    pub login: Login,
+    pub login: Credentials,
     pub protocol: Protocol,
 }
 
@@ -379,18 +378,11 @@ impl Contact {
         &self,
         seat: &mut Seat,
         (ip, protocol): (IpAddr, Protocol),
-        login: &Login,
+        login: &Credentials,
         send: &Send,
         deadline: Instant,
     ) -> (Option<Rung>, Result<Done, CameraError>) {
         let (book, request) = (&self.common.parts.book, &send.request);
-        let credentials = match Credentials::new(login.user.clone(), login.password.clone()) {
-            Ok(credentials) => credentials,
-            Err(fault) => {
-                let error = CameraError::NotSupported(fault.message);
-                return (None, Err(error));
-            }
-        };
         // A stop of what stands still is a try like any other: releases of a joystick whose login
         // is refused must not lock the account.
         let purpose = match request {
@@ -401,13 +393,13 @@ impl Contact {
             return (Some(Rung::Guarded), Err(guarded));
         }
         let result = self
-            .device(seat, ip, protocol, Some(credentials))
+            .device(seat, ip, protocol, Some(login.clone()))
             .and_then(|device| self.ask(device, protocol, request, deadline));
         let (rung, end) = match &result {
             Ok(done) if is_proof(done) => (None, Tried::Taken),
             Err(CameraError::LoginRefused(refusal)) if refusal.tried => {
                 log::warn!(
-                    camera:% = self.place, user = login.user.as_str();
+                    camera:% = self.place, user = login.username();
                     "the camera refused a login: {}", refusal.words
                 );
                 (Some(Rung::Refused), Tried::Refused(refusal.unlock_after))
@@ -415,7 +407,7 @@ impl Contact {
             Err(CameraError::LoginRefused(_)) => (Some(Rung::Refused), Tried::Unknown),
             Err(CameraError::Forbidden(words)) => {
                 log::info!(
-                    camera:% = self.place, user = login.user.as_str();
+                    camera:% = self.place, user = login.username();
                     "the camera does not let this account do it: {words}"
                 );
                 (Some(Rung::Forbidden), Tried::Forbidden)
@@ -646,12 +638,12 @@ impl Contact {
                 ));
             }
         }
-        source.login = Credentials::new(login.user.clone(), login.password.clone()).ok();
+        source.login = Some(login.clone());
         let (end, picture) = pictures.frame(&source, deadline);
         book.stream_login(ip, &login, end);
         if end == LoginEnd::Refused {
             let words = "the camera's stream refused user name or password";
-            log::warn!(camera:% = self.place, user = login.user.as_str(); "{words}");
+            log::warn!(camera:% = self.place, user = login.username(); "{words}");
             return Err(refusal(words.to_owned()));
         }
         picture

@@ -21,13 +21,13 @@ use super::overtaken::Sent;
 use super::running::{Running, Start};
 use super::wires::Answers;
 use super::{
-    Book, CameraAsk, CameraDone, CameraParts, CameraService, Host, LanePolicy, Login, Order,
-    Origin, PatrolOrder, PtzAsk, Query, Said, Sighting, Vendor,
+    Book, CameraAsk, CameraDone, CameraParts, CameraService, Host, LanePolicy, Order, Origin,
+    PatrolOrder, PtzAsk, Query, Said, Sighting, Vendor,
 };
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, LoginRefusal, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer, SnapshotWish,
-    StopWay,
+    Checked, Credentials, LoginRefusal, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer,
+    SnapshotWish, StopWay,
 };
 use crate::domain::error::ErrorCode;
 use crate::domain::gateway::{CameraObserver, StreamPlace};
@@ -383,8 +383,8 @@ fn id(text: &str) -> CameraId {
     Id::parse("cameraId", text).unwrap()
 }
 
-fn login(user: &str) -> Login {
-    Login::parse(user, &Secret::new(format!("{user}-password"))).unwrap()
+fn login(user: &str) -> Credentials {
+    Credentials::new(user, Secret::new(format!("{user}-password"))).unwrap()
 }
 
 fn called(name: Option<&str>, at: Option<Dome>, user: Option<&str>) -> CameraAsk {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Sender, unbounded};
 
-use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Said};
+use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Said};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, FrameSource, LoginRefusal, Motion, MoveAccepted, NameLookup,
@@ -85,12 +85,12 @@ fn cameras_by(
 
 /// The camera at an address has taken this login, as somebody who commands it has found.
 pub(crate) fn give_login(cameras: &CameraService, ip: &str) {
-    let login = Login::parse("admin", &Secret::new(PASSWORD)).unwrap();
+    let login = Credentials::new("admin", Secret::new(PASSWORD)).unwrap();
     give_this_login(cameras, ip, &login);
 }
 
 /// Somebody has sent a login for the camera at an address; it is asked a question with it.
-pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Login) {
+pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Credentials) {
     let ask = CameraAsk {
         camera_id: None,
         said: Said {

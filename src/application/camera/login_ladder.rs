@@ -4,9 +4,8 @@
 use std::collections::VecDeque;
 
 use super::book::accounts::Use;
-use super::book::login::Login;
 use super::order::{DeviceRequest, Query};
-use crate::domain::camera::CameraError;
+use crate::domain::camera::{CameraError, Credentials};
 
 /// Most logins that a request which is no stop is sent with.
 const TRIES: usize = 3;
@@ -68,7 +67,7 @@ pub(super) enum Rung {
 #[derive(Debug)]
 pub(super) struct Ladder {
     errand: Errand,
-    left: VecDeque<Login>,
+    left: VecDeque<Credentials>,
     tries: usize,
     refusals: usize,
     /// What the first one met with, and the first one that the camera refused.
@@ -79,9 +78,9 @@ pub(super) struct Ladder {
 impl Ladder {
     /// `in_force` = by which the camera has taken what it is doing now; `known` = all others, best
     /// first.
-    pub fn new(errand: Errand, in_force: Option<Login>, known: Vec<Login>) -> Self {
+    pub fn new(errand: Errand, in_force: Option<Credentials>, known: Vec<Credentials>) -> Self {
         let first = in_force.filter(|_| errand == Errand::Stop);
-        let mut left: VecDeque<Login> = first.into_iter().collect();
+        let mut left: VecDeque<Credentials> = first.into_iter().collect();
         for login in known {
             if !left.contains(&login) {
                 left.push_back(login);
@@ -101,7 +100,7 @@ impl Ladder {
     }
 
     /// The login to try next; `None` = there is no more to try.
-    pub fn next(&mut self) -> Option<Login> {
+    pub fn next(&mut self) -> Option<Credentials> {
         let spent = self.tries >= TRIES || self.refusals >= REFUSALS;
         if spent && self.errand != Errand::Stop {
             return None;
@@ -139,8 +138,8 @@ mod tests {
     use crate::domain::camera::LoginRefusal;
     use crate::util::secret::Secret;
 
-    fn login(user: &str) -> Login {
-        Login::parse(user, &Secret::new("p-1")).unwrap()
+    fn login(user: &str) -> Credentials {
+        Credentials::new(user, Secret::new("p-1")).unwrap()
     }
 
     fn forbidden() -> CameraError {
@@ -166,7 +165,7 @@ mod tests {
         let mut ladder = ladder(errand, in_force);
         let mut tried = Vec::new();
         while let Some(login) = ladder.next() {
-            tried.push(login.user);
+            tried.push(login.username().to_owned());
             ladder.told(rung, forbidden());
         }
         assert_eq!(ladder.spent(), Some(forbidden()));

@@ -32,7 +32,6 @@ pub use book::accounts::Use;
 pub use book::address::{AddressRules, Host, OwnAddress};
 pub use book::directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
 pub use book::guard::{Guard, Purpose};
-pub use book::login::Login;
 pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
 pub use lane::{Lane, LanePolicy};
 pub use latency::{Kind as CommandKind, Latencies};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::fakes::{self, Asked, FakeNames};
 use super::overtaken::{Call, Overtaken};
 use super::{
-    CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PatrolOrder, PtzAsk, Said,
-    Sent,
+    CameraAsk, CameraReply, CameraService, Host, Order, Origin, PatrolOrder, PtzAsk, Said, Sent,
 };
+use crate::domain::camera::Credentials;
 use crate::domain::gateway::StreamPlace;
 use crate::domain::patrol::{PatrolAsk, Plan, WaypointAsk};
 use crate::domain::ptz::PtzAction;
@@ -77,7 +77,7 @@ fn called(id: Option<&str>, host: Option<&str>) -> CameraAsk {
         camera_id: id.map(|id| Id::parse("cameraId", id).unwrap()),
         said: Said {
             host: host.map(|host| Host::parse("ip", host).unwrap()),
-            login: host.map(|_| Login::parse("admin", &Secret::new(fakes::PASSWORD)).unwrap()),
+            login: host.map(|_| Credentials::new("admin", Secret::new(fakes::PASSWORD)).unwrap()),
             ..Said::default()
         },
     }

@@ -13,7 +13,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::LanePolicy;
 use super::book::address::{AddressRules, Host};
 use super::book::directory::{ConfiguredLogin, Said, Sighting};
-use super::book::login::Login;
 use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
 use super::contact::Contact;
 use super::lanes::{Flags, Input, LaneHandle, Lanes, Registry};
@@ -307,11 +306,11 @@ impl CameraService {
 
     /// Whose account a stream uses; `None` where it has none, or nobody knows where the name of
     /// its host leads: names are not looked up for this.
-    fn stream_account(&self, source: &MediaUrl) -> Option<(IpAddr, Login)> {
+    fn stream_account(&self, source: &MediaUrl) -> Option<(IpAddr, Credentials)> {
         let host = Host::parse("sourceUrl", source.host()).ok()?;
         let ip = self.shared.book().address(&host)?;
         let (user, password) = source.credentials()?;
-        Some((ip, Login::parse(&user, &password).ok()?))
+        Some((ip, Credentials::new(user, password).ok()?))
     }
 
     // ---- What discovery asks of cameras: under the guard, in their lanes, with the login that
@@ -323,7 +322,7 @@ impl CameraService {
     }
 
     /// The login that belongs to an address, if anybody has told one.
-    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+    pub fn login_at(&self, ip: IpAddr) -> Option<Credentials> {
         self.shared.book().login_at(ip)
     }
 
@@ -361,11 +360,10 @@ impl CameraService {
         let Some(login) = login else {
             return parts.rtsp.describe(at, url, None, timeout);
         };
-        let described = Credentials::new(login.user.clone(), login.password.clone())
-            .and_then(|login| parts.rtsp.describe(at, url, Some(&login), timeout));
+        let described = parts.rtsp.describe(at, url, Some(&login), timeout);
         match &described {
             Err(fault) if fault.code == ErrorCode::Unauthorized => {
-                log::warn!(camera:% = at, user = login.user.as_str(); "the camera refused over RTSP a login that it takes over HTTP");
+                log::warn!(camera:% = at, user = login.username(); "the camera refused over RTSP a login that it takes over HTTP");
                 parts.book.stream_login(ip, &login, LoginEnd::Refused);
             }
             _ => parts.book.nothing_heard(ip, &login),

@@ -8,10 +8,10 @@ use super::fakes::{self, FakeNames, Told};
 use super::lane::sim::plan;
 use super::lanes::LaneHandle;
 use super::{
-    CameraAsk, CameraReply, CameraService, Host, Login, Order, Origin, PatrolOrder, PtzAsk, Said,
-    Sent, Sighting, Vendor,
+    CameraAsk, CameraReply, CameraService, Host, Order, Origin, PatrolOrder, PtzAsk, Said, Sent,
+    Sighting, Vendor,
 };
-use crate::domain::camera::{CameraError, Protocol, ProtocolOffer};
+use crate::domain::camera::{CameraError, Credentials, Protocol, ProtocolOffer};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::ptz::{PtzAction, PtzEventKind};
 use crate::domain::stream::{Id, MediaUrl};
@@ -24,7 +24,7 @@ fn ask(number: u8) -> CameraAsk {
         camera_id: Some(Id::parse("cameraId", &format!("cam_{number}")).unwrap()),
         said: Said {
             host: Some(Host::parse("ip", &format!("192.168.7.{number}")).unwrap()),
-            login: Some(Login::parse("admin", &Secret::new(fakes::PASSWORD)).unwrap()),
+            login: Some(Credentials::new("admin", Secret::new(fakes::PASSWORD)).unwrap()),
             ..Said::default()
         },
     }
@@ -139,7 +139,7 @@ fn called(id: Option<&str>, host: Option<&str>, login: bool) -> CameraAsk {
         camera_id: id.map(|id| Id::parse("cameraId", id).unwrap()),
         said: Said {
             host: host.map(|host| Host::parse("ip", host).unwrap()),
-            login: login.then(|| Login::parse("admin", &Secret::new(fakes::PASSWORD)).unwrap()),
+            login: login.then(|| Credentials::new("admin", Secret::new(fakes::PASSWORD)).unwrap()),
             ..Said::default()
         },
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::inventory::{Inventory, Lesson, StreamPlace};
 use super::learning::{Job, Outcome};
 use super::maker;
-use crate::application::camera::{CameraService, Login, Query, QueryData};
-use crate::domain::camera::{CameraDeviceInfo, Protocol};
+use crate::application::camera::{CameraService, Query, QueryData};
+use crate::domain::camera::{CameraDeviceInfo, Credentials, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::vendor;
 use crate::util::secret::Secret;
@@ -135,7 +135,7 @@ fn what_it_is(info: &CameraDeviceInfo) -> Lesson {
 }
 
 /// Where the camera itself says that its stream is.
-fn told_stream(cameras: &CameraService, ip: IpAddr, login: &Login) -> Option<StreamPlace> {
+fn told_stream(cameras: &CameraService, ip: IpAddr, login: &Credentials) -> Option<StreamPlace> {
     let QueryData::StreamUri(Some(uri)) = query(cameras, ip, Query::StreamUri).ok()? else {
         return None;
     };
@@ -143,7 +143,7 @@ fn told_stream(cameras: &CameraService, ip: IpAddr, login: &Login) -> Option<Str
 }
 
 /// Port and path of a stream's URL. One that has a login in its path is none to be told around.
-fn stream_place(uri: &str, login: &Login) -> Option<StreamPlace> {
+fn stream_place(uri: &str, login: &Credentials) -> Option<StreamPlace> {
     let parts = url::split(uri).ok()?;
     let path = if parts.path.is_empty() {
         "/"
@@ -152,7 +152,7 @@ fn stream_place(uri: &str, login: &Login) -> Option<StreamPlace> {
     };
     let decoded = url::decode(path);
     let lower = decoded.to_ascii_lowercase();
-    let password = login.password.expose();
+    let password = login.password().expose();
     let tells_login = ["password", "passwd", "pwd="]
         .iter()
         .any(|w| lower.contains(w))
@@ -213,11 +213,11 @@ mod tests {
     use crate::application::camera::fakes;
     use crate::application::discovery::inventory::{Askable, CameraKey};
 
-    fn login(password: &str) -> Login {
-        Login::parse("admin", &Secret::new(password)).unwrap()
+    fn login(password: &str) -> Credentials {
+        Credentials::new("admin", Secret::new(password)).unwrap()
     }
 
-    fn job(login: Option<Login>, vendor: Option<&str>) -> Job {
+    fn job(login: Option<Credentials>, vendor: Option<&str>) -> Job {
         Job {
             camera: Askable {
                 key: CameraKey(1),

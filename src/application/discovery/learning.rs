@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::inventory::{Askable, CameraKey};
-use crate::application::camera::Login;
+use crate::domain::camera::Credentials;
 
 /// Most cameras that are asked at a time.
 pub const AT_A_TIME: usize = 2;
@@ -21,7 +21,7 @@ pub struct Job {
     /// Which, and where.
     pub camera: Askable,
     /// That of its address; `None` = nobody has told one, so it is asked as strangers may.
-    pub login: Option<Login>,
+    pub login: Option<Credentials>,
 }
 
 /// How asking went.
@@ -42,7 +42,7 @@ pub struct Learning {
 #[derive(Debug)]
 struct Record {
     ip: IpAddr,
-    login: Option<Login>,
+    login: Option<Credentials>,
     rtsp_port: Option<u16>,
     vendor: Option<String>,
     tells: bool,
@@ -64,7 +64,7 @@ impl Learning {
     pub fn due(
         &mut self,
         cameras: impl IntoIterator<Item = Askable>,
-        login: impl Fn(IpAddr) -> Option<Login>,
+        login: impl Fn(IpAddr) -> Option<Credentials>,
         now: Instant,
     ) -> Vec<Job> {
         let mut free = AT_A_TIME.saturating_sub(self.asking());
@@ -195,14 +195,14 @@ mod tests {
         }
     }
 
-    fn login(password: &str) -> Login {
-        Login::parse("admin", &Secret::new(password)).unwrap()
+    fn login(password: &str) -> Credentials {
+        Credentials::new("admin", Secret::new(password)).unwrap()
     }
 
     fn due(
         learning: &mut Learning,
         camera: &Askable,
-        login: Option<&Login>,
+        login: Option<&Credentials>,
         at: Instant,
     ) -> Vec<Job> {
         learning.due([camera.clone()], |_| login.cloned(), at)

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::jobs::{Findings, Job};
 use super::{CameraAt, STEP, Shared};
 use crate::application::camera::{
-    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Login, Order, Origin, Query,
-    QueryData, Said, Sent, Target, Vendor,
+    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Order, Origin, Query, QueryData,
+    Said, Sent, Target, Vendor,
 };
 use crate::application::doctor;
 use crate::daemon::cameras::book;
@@ -184,12 +184,12 @@ impl Tools {
         &self,
         look: &mut CameraLook,
         info: &CameraDeviceInfo,
-        login: Option<&Login>,
+        login: Option<&Credentials>,
         target: Option<&Target>,
     ) {
         let device = CameraTarget {
             address: info.address.clone(),
-            credentials: login.and_then(credentials),
+            credentials: login.cloned(),
             channel: CHANNEL,
         };
         // It has just told of itself by this protocol.
@@ -224,10 +224,6 @@ fn shown(host: &str, port: u16) -> String {
     }
 }
 
-fn credentials(login: &Login) -> Option<Credentials> {
-    Credentials::new(login.user.clone(), login.password.clone()).ok()
-}
-
 /// Where the camera says its stream is; the host is the one that was reached.
 fn told_place(uri: &str, ip: IpAddr) -> Option<(SocketAddr, String)> {
     let parts = url::split(uri).ok()?;
@@ -256,12 +252,11 @@ fn usual_paths(configured: Option<&str>, info: Option<&CameraDeviceInfo>) -> Vec
 }
 
 /// Asks path after path until one is known. A login that is refused ends it.
-fn describe(at: SocketAddr, paths: &[String], login: Option<&Login>) -> Option<StreamLook> {
+fn describe(at: SocketAddr, paths: &[String], login: Option<&Credentials>) -> Option<StreamLook> {
     let mut last = None;
     for path in paths {
         let url = Secret::url(format!("rtsp://{at}{path}"));
-        let login = login.and_then(credentials);
-        let found = RtspClient.describe(at, &url, login.as_ref(), STEP);
+        let found = RtspClient.describe(at, &url, login, STEP);
         let elsewhere = matches!(&found, Err(fault) if fault.code == ErrorCode::NotFound);
         last = Some(StreamLook {
             place: format!("{at}{}", masked(path)),

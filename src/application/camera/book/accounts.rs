@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::address::Host;
-use super::login::Login;
+use crate::domain::camera::Credentials;
 
 /// Most addresses whose logins are remembered.
 const MAX_HOSTS: usize = 1024;
@@ -30,7 +30,7 @@ type Tick = u64;
 
 #[derive(Debug, Clone)]
 struct Account {
-    login: Login,
+    login: Credentials,
     /// Somebody has said it.
     given: Tick,
     taken: [Tick; 3],
@@ -68,25 +68,25 @@ enum Rank {
 
 impl Accounts {
     /// Somebody has said a login for a host.
-    pub fn give(&mut self, host: &Host, login: &Login) {
+    pub fn give(&mut self, host: &Host, login: &Credentials) {
         let now = self.tick();
         self.account(host, login).given = now;
     }
 
     /// A camera has taken a login.
-    pub fn taken(&mut self, host: &Host, login: &Login, purpose: Use) {
+    pub fn taken(&mut self, host: &Host, login: &Credentials, purpose: Use) {
         let now = self.tick();
         *slot(&mut self.account(host, login).taken, purpose) = now;
     }
 
     /// A camera knows a login, and does not let it do this.
-    pub fn forbidden(&mut self, host: &Host, login: &Login, purpose: Use) {
+    pub fn forbidden(&mut self, host: &Host, login: &Credentials, purpose: Use) {
         let now = self.tick();
         *slot(&mut self.account(host, login).forbidden, purpose) = now;
     }
 
     /// A camera does not take a login. One that was never taken is forgotten.
-    pub fn refused(&mut self, is_there: impl Fn(&Host) -> bool, login: &Login) {
+    pub fn refused(&mut self, is_there: impl Fn(&Host) -> bool, login: &Credentials) {
         let now = self.tick();
         let there = self.hosts.iter_mut().filter(|(host, _)| is_there(host));
         let mut lists: Vec<&mut Vec<Account>> = there.map(|(_, (_, list))| list).collect();
@@ -110,10 +110,10 @@ impl Accounts {
     pub fn for_use(
         &self,
         is_there: impl Fn(&Host) -> bool,
-        own: Option<&Login>,
-        configured: Option<&Login>,
+        own: Option<&Credentials>,
+        configured: Option<&Credentials>,
         purpose: Use,
-    ) -> Vec<Login> {
+    ) -> Vec<Credentials> {
         let mut known: Vec<Account> = Vec::new();
         let there = self.hosts.iter().filter(|(host, _)| is_there(host));
         for account in there.flat_map(|(_, (_, list))| list) {
@@ -129,8 +129,8 @@ impl Accounts {
         }
         let proven = |a: &Account| a.is_proven(purpose);
         let another_is_proven =
-            |login: &Login| known.iter().any(|a| a.login != *login && proven(a));
-        let mut ranked: Vec<(Rank, Reverse<Tick>, Login)> = known
+            |login: &Credentials| known.iter().any(|a| a.login != *login && proven(a));
+        let mut ranked: Vec<(Rank, Reverse<Tick>, Credentials)> = known
             .iter()
             .map(|account| {
                 let login = account.login.clone();
@@ -147,7 +147,7 @@ impl Accounts {
         ranked.into_iter().map(|(_, _, login)| login).collect()
     }
 
-    fn account(&mut self, host: &Host, login: &Login) -> &mut Account {
+    fn account(&mut self, host: &Host, login: &Credentials) -> &mut Account {
         if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(host) {
             let oldest = self.hosts.iter().min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(host, _)| host.clone()) {
@@ -188,7 +188,7 @@ impl Accounts {
 }
 
 impl Account {
-    fn new(login: &Login) -> Self {
+    fn new(login: &Credentials) -> Self {
         Self {
             login: login.clone(),
             given: 0,
@@ -293,15 +293,18 @@ mod tests {
         Host::parse("ip", "192.168.0.64").unwrap()
     }
 
-    fn login(user: &str) -> Login {
-        Login::parse(user, &Secret::new("p-1")).unwrap()
+    fn login(user: &str) -> Credentials {
+        Credentials::new(user, Secret::new("p-1")).unwrap()
     }
 
     fn users(accounts: &Accounts, own: Option<&str>, purpose: Use) -> Vec<String> {
         let own = own.map(login);
         let configured = login("configured");
         let logins = accounts.for_use(|h| *h == host(), own.as_ref(), Some(&configured), purpose);
-        logins.into_iter().map(|login| login.user).collect()
+        logins
+            .iter()
+            .map(|login| login.username().to_owned())
+            .collect()
     }
 
     #[test]

@@ -10,8 +10,7 @@ use std::net::IpAddr;
 
 use super::accounts::{Accounts, Use};
 use super::address::{AddressRules, Host};
-use super::login::Login;
-use crate::domain::camera::{Protocol, ProtocolOffer, protocol_of_vendor};
+use crate::domain::camera::{Credentials, Protocol, ProtocolOffer, protocol_of_vendor};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::url;
@@ -57,7 +56,7 @@ pub struct Said {
     /// The HTTP port.
     pub port: Option<u16>,
     /// User and password.
-    pub login: Option<Login>,
+    pub login: Option<Credentials>,
     /// Whose make.
     pub vendor: Option<Vendor>,
     /// Channel of a recorder, from 1.
@@ -99,7 +98,7 @@ pub struct ConfiguredLogin {
     /// Address, CIDR, host name or camera id.
     pub matches: String,
     /// User and password.
-    pub login: Login,
+    pub login: Credentials,
     /// Whose make.
     pub vendor: Option<Vendor>,
 }
@@ -138,7 +137,7 @@ struct Camera {
     /// What has answered.
     protocol: Option<Protocol>,
     /// The last that a command said under this id, and for which host.
-    login: Option<(Host, Login)>,
+    login: Option<(Host, Credentials)>,
     /// Of RTSP, as a stream's source has it.
     rtsp_port: Option<u16>,
     /// No command has spoken of it: discovery asks it by its address.
@@ -274,7 +273,7 @@ impl Directory {
         let (vendor, channel) = path.map_or((None, None), told_by_path);
         let login = source
             .credentials()
-            .and_then(|(user, password)| Login::parse(&user, &password).ok());
+            .and_then(|(user, password)| Credentials::new(user, password).ok());
         let said = Said {
             vendor,
             channel,
@@ -321,18 +320,18 @@ impl Directory {
     }
 
     /// The camera at `host` has taken `login`.
-    pub fn accepted(&mut self, host: &Host, login: &Login, purpose: Use) {
+    pub fn accepted(&mut self, host: &Host, login: &Credentials, purpose: Use) {
         self.accounts.taken(host, login, purpose);
     }
 
     /// The camera at `host` knows `login`, and does not let it do this.
-    pub fn forbidden(&mut self, host: &Host, login: &Login, purpose: Use) {
+    pub fn forbidden(&mut self, host: &Host, login: &Credentials, purpose: Use) {
         self.accounts.forbidden(host, login, purpose);
     }
 
     /// The camera at `host` has refused `login`. One that it has never taken is forgotten; what
     /// was taken once is kept: the guard paces it.
-    pub fn refused(&mut self, host: &Host, login: &Login) {
+    pub fn refused(&mut self, host: &Host, login: &Credentials) {
         let names = &self.names;
         self.accounts
             .refused(|there| is_same(names, there, host), login);
@@ -346,23 +345,29 @@ impl Directory {
 
     /// The logins for a purpose at `host`, best first. What was said last under `id` comes first
     /// where it is for there, and not known to be for something else.
-    pub fn logins(&self, id: &CameraId, host: &Host, purpose: Use) -> Vec<Login> {
+    pub fn logins(&self, id: &CameraId, host: &Host, purpose: Use) -> Vec<Credentials> {
         self.ranked(id, host, self.said_login(id, host).as_ref(), purpose)
     }
 
     /// The same, whatever was said last: what the camera has taken comes first.
-    pub fn taken_logins(&self, id: &CameraId, host: &Host, purpose: Use) -> Vec<Login> {
+    pub fn taken_logins(&self, id: &CameraId, host: &Host, purpose: Use) -> Vec<Credentials> {
         self.ranked(id, host, None, purpose)
     }
 
-    fn ranked(&self, id: &CameraId, host: &Host, own: Option<&Login>, purpose: Use) -> Vec<Login> {
+    fn ranked(
+        &self,
+        id: &CameraId,
+        host: &Host,
+        own: Option<&Credentials>,
+        purpose: Use,
+    ) -> Vec<Credentials> {
         let configured = self.configured_for(id, host).map(|entry| &entry.login);
         let is_there = |there: &Host| self.is_same(there, host);
         self.accounts.for_use(is_there, own, configured, purpose)
     }
 
     /// The login that was said last under `id`, if it is for there.
-    pub fn said_login(&self, id: &CameraId, host: &Host) -> Option<Login> {
+    pub fn said_login(&self, id: &CameraId, host: &Host) -> Option<Credentials> {
         let (at, login) = self.cameras.get(id)?.login.as_ref()?;
         self.is_same(at, host).then(|| login.clone())
     }
@@ -548,7 +553,7 @@ impl Directory {
 
     /// The login that belongs to an address: one that was taken there, one that was given for it,
     /// one of the configuration.
-    pub fn login_at(&self, ip: IpAddr) -> Option<Login> {
+    pub fn login_at(&self, ip: IpAddr) -> Option<Credentials> {
         let host = Host::Ip(ip.to_canonical());
         let address = CameraId::parse("ip", &host.to_string()).ok();
         let ids = self.ids_at(ip).into_iter().chain(address);

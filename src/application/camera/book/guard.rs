@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 mod kept;
 
 use self::kept::{Keeping, WaitingPassword};
-use super::login::Login;
+use crate::domain::camera::Credentials;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::login_memory::Seal;
 use crate::util::secret::Secret;
@@ -106,7 +106,7 @@ impl Guard {
     pub fn may_try(
         &mut self,
         ip: IpAddr,
-        login: &Login,
+        login: &Credentials,
         purpose: Purpose,
         now: Now,
     ) -> Result<(), Fault> {
@@ -117,7 +117,7 @@ impl Guard {
         let out: usize = account.passwords.iter().map(Known::tries_out).sum();
         let room = account.room(login);
         let locked = account.locked_until.filter(|until| *until > now.mono);
-        let known = account.known(&login.password, now.mono);
+        let known = account.known(login.password(), now.mono);
         if known.worked && purpose == Purpose::Stop {
             return Ok(());
         }
@@ -165,14 +165,14 @@ impl Guard {
     /// Whether nothing but tries that are under way keeps [`may_try`](Self::may_try) from letting
     /// `login` pass: then it is to be asked again when one of them has ended, and they all end
     /// within [`TRY_LASTS`].
-    pub fn is_crowded(&mut self, ip: IpAddr, login: &Login, now: Now) -> bool {
+    pub fn is_crowded(&mut self, ip: IpAddr, login: &Credentials, now: Now) -> bool {
         let account = self.account(ip, login, now.mono);
         account.forget(now.mono);
         let out: usize = account.passwords.iter().map(Known::tries_out).sum();
         let locked = account.locked_until.is_some();
         let refusals = account.refusals.len();
         let room = account.room(login);
-        let known = account.known(&login.password, now.mono);
+        let known = account.known(login.password(), now.mono);
         let (passes, guarded) = (known.passes(), known.is_guarded(now.mono));
         // The one more try of a login that was refused is out: it tells.
         let again = known.refused.as_ref().is_some_and(|r| r.trying.is_some());
@@ -181,13 +181,13 @@ impl Guard {
     }
 
     /// The camera has taken the login.
-    pub fn accepted(&mut self, ip: IpAddr, login: &Login, now: Now) {
+    pub fn accepted(&mut self, ip: IpAddr, login: &Credentials, now: Now) {
         let account = self.account(ip, login, now.mono);
         let mut cleared = account.locked_until.take().is_some();
         for known in &mut account.passwords {
             known.current = false;
         }
-        let known = account.known(&login.password, now.mono);
+        let known = account.known(login.password(), now.mono);
         known.worked = true;
         known.current = true;
         cleared |= known.refused.take().is_some();
@@ -197,7 +197,7 @@ impl Guard {
 
     /// The camera has refused the login; `unlock` is how long it says it stays locked, if it says
     /// so. (An unauthenticated challenge is no refusal.)
-    pub fn refused(&mut self, ip: IpAddr, login: &Login, unlock: Option<Duration>, now: Now) {
+    pub fn refused(&mut self, ip: IpAddr, login: &Credentials, unlock: Option<Duration>, now: Now) {
         self.changed = true;
         let account = self.account(ip, login, now.mono);
         account.count_refusal(now.mono);
@@ -207,7 +207,7 @@ impl Guard {
         if lock.is_some() {
             account.locked_until = lock;
         }
-        let known = account.known(&login.password, now.mono);
+        let known = account.known(login.password(), now.mono);
         known.tries.pop_front();
         match &mut known.refused {
             // Sent before the first refusal came back: it tells nothing new.
@@ -231,10 +231,10 @@ impl Guard {
 
     /// As [`may_try`](Self::may_try), for RTSP. What HTTP takes, RTSP may refuse (cameras have
     /// accounts of their own for it): each yes of HTTP would let the next refusal pass.
-    pub fn may_stream(&mut self, ip: IpAddr, login: &Login, now: Now) -> Result<(), Fault> {
+    pub fn may_stream(&mut self, ip: IpAddr, login: &Credentials, now: Now) -> Result<(), Fault> {
         let known = self
             .account(ip, login, now.mono)
-            .known(&login.password, now.mono);
+            .known(login.password(), now.mono);
         if let Some(until) = known.no_stream_until.filter(|until| *until > now.mono) {
             let why = "the camera has refused this login for its stream";
             return Err(guarded(ip, why, until, now));
@@ -243,27 +243,27 @@ impl Guard {
     }
 
     /// As [`accepted`](Self::accepted), by RTSP.
-    pub fn stream_accepted(&mut self, ip: IpAddr, login: &Login, now: Now) {
+    pub fn stream_accepted(&mut self, ip: IpAddr, login: &Credentials, now: Now) {
         self.accepted(ip, login, now);
         let account = self.account(ip, login, now.mono);
-        let known = account.known(&login.password, now.mono);
+        let known = account.known(login.password(), now.mono);
         let cleared = known.no_stream_until.take().is_some();
         self.changed |= cleared;
     }
 
     /// As [`refused`](Self::refused), by RTSP. A login that works is not taken from HTTP by that:
     /// if it is wrong there too, that is one refusal more, and counts. Whether HTTP keeps it.
-    pub fn stream_refused(&mut self, ip: IpAddr, login: &Login, now: Now) -> bool {
+    pub fn stream_refused(&mut self, ip: IpAddr, login: &Credentials, now: Now) -> bool {
         self.changed = true;
         let account = self.account(ip, login, now.mono);
-        let kept = account.known(&login.password, now.mono).passes();
+        let kept = account.known(login.password(), now.mono).passes();
         if kept {
             account.count_refusal(now.mono);
         } else {
             self.refused(ip, login, None, now);
         }
         let account = self.account(ip, login, now.mono);
-        let known = account.known(&login.password, now.mono);
+        let known = account.known(login.password(), now.mono);
         // A straggler, sent before the first refusal came back, tells nothing new.
         if known.no_stream_until.is_none_or(|until| until <= now.mono) {
             let again = known.worked && known.no_stream_until.is_none();
@@ -274,10 +274,10 @@ impl Guard {
     }
 
     /// The try has ended, and nobody knows what the camera thinks of the login.
-    pub fn unknown(&mut self, ip: IpAddr, login: &Login, now: Now) {
+    pub fn unknown(&mut self, ip: IpAddr, login: &Credentials, now: Now) {
         let known = self
             .account(ip, login, now.mono)
-            .known(&login.password, now.mono);
+            .known(login.password(), now.mono);
         known.tries.pop_front();
         if let Some(refused) = &mut known.refused {
             refused.trying = None;
@@ -290,19 +290,19 @@ impl Guard {
     }
 
     /// Whether the camera has ever taken the login.
-    pub fn has_worked(&self, ip: IpAddr, login: &Login) -> bool {
+    pub fn has_worked(&self, ip: IpAddr, login: &Credentials) -> bool {
         self.accounts
-            .get(&(ip.to_canonical(), login.user.clone()))
+            .get(&(ip.to_canonical(), login.username().to_owned()))
             .is_some_and(|account| {
                 account
                     .passwords
                     .iter()
-                    .any(|k| k.worked && k.password == login.password)
+                    .any(|k| k.worked && k.password == *login.password())
             })
     }
 
-    fn account(&mut self, ip: IpAddr, login: &Login, now: Instant) -> &mut Account {
-        let key = (ip.to_canonical(), login.user.clone());
+    fn account(&mut self, ip: IpAddr, login: &Credentials, now: Instant) -> &mut Account {
+        let key = (ip.to_canonical(), login.username().to_owned());
         if !self.accounts.contains_key(&key) && self.accounts.len() >= MAX_ACCOUNTS {
             let least = self
                 .accounts
@@ -355,11 +355,11 @@ impl Account {
 
     /// How many refusals a login may bring it to. The one that works keeps a refusal in reserve,
     /// for when it no longer does.
-    fn room(&self, login: &Login) -> usize {
+    fn room(&self, login: &Credentials) -> usize {
         let reserve = self
             .passwords
             .iter()
-            .any(|k| k.current && k.refused.is_none() && k.password != login.password);
+            .any(|k| k.current && k.refused.is_none() && k.password != *login.password());
         MAX_REFUSALS.saturating_sub(usize::from(reserve))
     }
 

@@ -13,8 +13,8 @@ fn host(text: &str) -> Host {
     Host::parse("ip", text).unwrap()
 }
 
-fn login(password: &str) -> Login {
-    Login::parse("admin", &Secret::new(password)).unwrap()
+fn login(password: &str) -> Credentials {
+    Credentials::new("admin", Secret::new(password)).unwrap()
 }
 
 fn at(address: &str, password: Option<&str>) -> Said {
@@ -41,14 +41,14 @@ fn empty() -> Directory {
 fn password(directory: &mut Directory, camera: &str) -> Option<String> {
     let host = directory.resolve(&id(camera)).unwrap().host;
     let logins = directory.logins(&id(camera), &host, Use::Control);
-    logins.first().map(|l| l.password.expose().to_owned())
+    logins.first().map(|l| l.password().expose().to_owned())
 }
 
 /// The one that a stop begins with where nothing was moved.
 fn stop_password(directory: &mut Directory, camera: &str) -> Option<String> {
     let host = directory.resolve(&id(camera)).unwrap().host;
     let logins = directory.taken_logins(&id(camera), &host, Use::Control);
-    logins.first().map(|l| l.password.expose().to_owned())
+    logins.first().map(|l| l.password().expose().to_owned())
 }
 
 #[test]
@@ -410,7 +410,7 @@ proptest! {
                 let own = directory.logins(look, &target.host, Use::Control);
                 let taken = directory.taken_logins(look, &target.host, Use::View);
                 for login in own.into_iter().chain(taken) {
-                    prop_assert_eq!(login.password.expose(), target.host.to_string());
+                    prop_assert_eq!(login.password().expose(), target.host.to_string());
                 }
             }
         }
@@ -426,7 +426,7 @@ fn a_login_goes_to_the_address_it_belongs_to_when_discovery_asks() {
     let mut directory = Directory::new(AddressRules::default(), configured);
     let login_at = |directory: &Directory, ip: &str| {
         let login = directory.login_at(ip.parse().unwrap());
-        login.map(|l| l.password.expose().to_owned())
+        login.map(|l| l.password().expose().to_owned())
     };
     assert_eq!(login_at(&directory, "10.0.0.1"), None);
     assert_eq!(
@@ -653,14 +653,14 @@ fn a_viewing_account_of_a_stream_does_not_displace_the_one_that_controls() {
     let (cam, there) = (id("cam"), host("192.168.0.64"));
     let first = |directory: &Directory, purpose| {
         let logins = directory.logins(&cam, &there, purpose);
-        logins.first().map(|login| login.user.clone())
+        logins.first().map(|login| login.username().to_owned())
     };
     directory
         .learn(&cam, at("192.168.0.64", Some("admins")))
         .unwrap();
     directory.accepted(&there, &login("admins"), Use::Control);
     source(&mut directory, "cam", "rtsp://viewer:v-1@192.168.0.64/live");
-    let viewer = Login::parse("viewer", &Secret::new("v-1")).unwrap();
+    let viewer = Credentials::new("viewer", Secret::new("v-1")).unwrap();
     directory.accepted(&there, &viewer, Use::Stream);
     assert_eq!(first(&directory, Use::Control).as_deref(), Some("admin"));
     // Said by a command, and found to be for looking only.

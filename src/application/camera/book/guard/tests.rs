@@ -9,8 +9,8 @@ pub(super) fn ip(n: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, n])
 }
 
-pub(super) fn login(user: &str, password: &str) -> Login {
-    Login::parse(user, &Secret::new(password)).unwrap()
+pub(super) fn login(user: &str, password: &str) -> Credentials {
+    Credentials::new(user, Secret::new(password)).unwrap()
 }
 
 /// A guard, the time, and one camera at 10.0.0.1.
@@ -378,7 +378,7 @@ proptest! {
         steps in proptest::collection::vec((0..5u8, any::<bool>(), 0..19_000u64), 1..200),
     ) {
         let mut sim = Sim::new();
-        let mut out: VecDeque<Login> = VecDeque::new();
+        let mut out: VecDeque<Credentials> = VecDeque::new();
         let mut refusals: Vec<Instant> = Vec::new();
         for (password, ends, pause) in steps {
             if ends {
