@@ -351,6 +351,7 @@ impl CameraDevice for IsapiCamera {
         let root = self
             .client
             .in_tree(|tree| body::presets(tree, channel), deadline)?
+            .filter(|root| !root.name.eq_ignore_ascii_case("ResponseStatus"))
             .ok_or_else(|| CameraError::BadAnswer("no list of presets".to_owned()))?;
         let functions = self.memory.with(|m| m.function_presets.clone());
         Ok(answer::presets(&root, functions.as_deref()))
