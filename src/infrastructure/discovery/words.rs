@@ -24,7 +24,10 @@ pub fn realms(header: &[u8]) -> Vec<String> {
         let value = value.trim_start();
         let realm = match value.strip_prefix('"') {
             Some(quoted) => quoted.split('"').next(),
-            None => value.split([',', ' ']).next(),
+            None => match value.strip_prefix('\'') {
+                Some(quoted) if quoted.contains('\'') => quoted.split('\'').next(),
+                _ => value.split([',', ';', ' ']).next(),
+            },
         };
         found.extend(realm.and_then(words));
         if found.len() >= 4 {
@@ -74,6 +77,10 @@ mod tests {
                 b"Digest qop=\"auth\", Realm = \"IP Camera(F1598)\", nonce=\"1\", Basic realm=x, y"
             ),
             ["IP Camera(F1598)", "x"]
+        );
+        assert_eq!(
+            realms(b"Digest realm='Login to 6M0A'; nonce='1', Basic realm=x;y"),
+            ["Login to 6M0A", "x"]
         );
         assert_eq!(realms(b"Basic realm=\"\""), [] as [&str; 0]);
         assert_eq!(realms(b"realm"), [] as [&str; 0]);

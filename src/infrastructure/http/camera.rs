@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::domain::camera::{CameraError, LoginRefusal};
 use crate::util::foreign;
 
+use super::digest;
 use super::login_client::LoginError;
 use super::response::{HttpError, Response};
 
@@ -52,6 +53,22 @@ impl From<HttpError> for CameraError {
     }
 }
 
+/// Why nothing was tried: a refusal then says nothing about user name and password.
+fn untried_words(response: &Response) -> String {
+    let asked = || response.all("www-authenticate");
+    if !digest::parse_challenges(asked()).is_empty() {
+        return "it asks for a login, and none was sent".to_owned();
+    }
+    let schemes = digest::schemes(asked());
+    if schemes.is_empty() {
+        return "it wants a login and offers no way to log in, HTTP 401".to_owned();
+    }
+    camera_words(&format!(
+        "it asks for a login in a form that is not known, so none was sent: {}",
+        schemes.join(", ")
+    ))
+}
+
 impl LoginError {
     /// As the domain has it; `read` takes from a refusal what its body says.
     pub fn into_camera_error(self, read: impl FnOnce(&Response) -> LoginRefusal) -> CameraError {
@@ -65,10 +82,19 @@ impl LoginError {
         };
         match self {
             Self::Http(error) => error.into(),
-            Self::Refused { tried, response } => CameraError::LoginRefused(LoginRefusal {
-                tried,
-                ..read(&response)
-            }),
+            Self::Refused { tried, response } => {
+                let told = read(&response);
+                let words = if tried {
+                    told.words
+                } else {
+                    untried_words(&response)
+                };
+                CameraError::LoginRefused(LoginRefusal {
+                    tried,
+                    words,
+                    ..told
+                })
+            }
             Self::BasicOnly => untried(
                 "it offers only Basic logins, which hand the password over, and those are not allowed",
             ),

@@ -29,7 +29,7 @@ impl Algorithm {
     fn parse(name: &[u8]) -> Option<Self> {
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         match name.as_str() {
-            "" | "md5" => Some(Self::Md5),
+            "md5" => Some(Self::Md5),
             "md5-sess" => Some(Self::Md5Sess),
             // Without the dash: seen on cameras.
             "sha-256" | "sha256" => Some(Self::Sha256),
@@ -105,6 +105,17 @@ pub enum Challenge {
     Basic,
 }
 
+/// The schemes that a response asks for, as they stand in its headers: for telling which of them
+/// nobody here can answer.
+pub fn schemes<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    headers
+        .into_iter()
+        .flat_map(split_challenges)
+        .take(MAX_CHALLENGES)
+        .map(|raw| String::from_utf8_lossy(&raw.scheme).into_owned())
+        .collect()
+}
+
 /// Every challenge that can be answered, from all `WWW-Authenticate` headers of a response.
 /// Schemes, algorithms and qops that are not known are left out. Never fails: what can't be read
 /// is no challenge.
@@ -151,28 +162,27 @@ impl RawChallenge {
         if !self.scheme.eq_ignore_ascii_case(b"digest") {
             return None;
         }
-        let algorithm = self.param("algorithm");
-        let qop_auth = match self.param("qop") {
-            // An empty list offers nothing, as a missing one.
-            None | Some([]) => false,
-            Some(list) => {
-                if !list
-                    .split(|b| *b == b',')
-                    .any(|q| q.trim_ascii().eq_ignore_ascii_case(b"auth"))
-                {
-                    // auth-int alone: no camera is known to ask for it.
-                    return None;
-                }
-                true
-            }
+        let named = self.param("algorithm").unwrap_or_default();
+        // Where one challenge lists several, the first is what its server makes of a nonce: those
+        // that take others, too, say so in challenges of their own.
+        let algorithm = match items(named).next() {
+            None => Algorithm::Md5,
+            Some(_) => items(named).find_map(Algorithm::parse)?,
         };
+        let qops = self.param("qop").unwrap_or_default();
+        // An empty list offers nothing, as a missing one.
+        let qop_auth = items(qops).any(|q| q.eq_ignore_ascii_case(b"auth"));
+        if !qop_auth && items(qops).next().is_some() {
+            // auth-int alone: no camera is known to ask for it.
+            return None;
+        }
         let nonce = self.param("nonce").filter(|n| !n.is_empty())?;
         Some(Challenge::Digest(DigestChallenge {
             realm: self.param("realm").unwrap_or_default().to_vec(),
             nonce: nonce.to_vec(),
             opaque: self.param("opaque").map(<[u8]>::to_vec),
-            algorithm: Algorithm::parse(algorithm.unwrap_or_default())?,
-            algorithm_named: algorithm.is_some_and(|a| !a.is_empty()),
+            algorithm,
+            algorithm_named: items(named).next().is_some(),
             qop_auth,
             stale: self
                 .param("stale")
@@ -181,27 +191,50 @@ impl RawChallenge {
     }
 }
 
-/// Splits one header: a token followed by `=` is a parameter, any other token begins a challenge.
-/// A comma inside quotes is data.
+/// The items of a list in any of the forms that cameras write: `a,b`, `a; b`, `a/b`, `a b`.
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|b| is_separator(*b) || *b == b'/')
+        .filter(|item| !item.is_empty())
+}
+
+/// The comma that the RFCs have, and the semicolon that some cameras write for it.
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b',' | b';') || byte.is_ascii_whitespace()
+}
+
+/// Whether a token without a value goes on with the list that a parameter of this name began:
+/// `qop=auth,auth-int` is one parameter to cameras that forget the quotes.
+fn continues_list(name: &[u8], token: &[u8]) -> bool {
+    if name.eq_ignore_ascii_case(b"qop") {
+        token.eq_ignore_ascii_case(b"auth") || token.eq_ignore_ascii_case(b"auth-int")
+    } else {
+        name.eq_ignore_ascii_case(b"algorithm")
+            && (Algorithm::parse(token).is_some()
+                || token
+                    .get(..3)
+                    .is_some_and(|start| start.eq_ignore_ascii_case(b"sha")))
+    }
+}
+
+/// Splits one header: a token followed by `=` is a parameter, any other token begins a challenge,
+/// if it does not go on with a list. A separator inside quotes is data.
 fn split_challenges(header: &[u8]) -> Vec<RawChallenge> {
     let mut out: Vec<RawChallenge> = Vec::new();
     let mut rest = header;
     loop {
-        rest = skip(rest, |b| b == b',' || b.is_ascii_whitespace());
+        rest = skip(rest, is_separator);
         if rest.is_empty() || out.len() > MAX_CHALLENGES {
             return out;
         }
-        let (token, after) = split_while(rest, |b| {
-            b != b',' && b != b'=' && b != b'"' && !b.is_ascii_whitespace()
-        });
+        let (token, after) = split_while(rest, |b| !is_separator(b) && b != b'=' && b != b'"');
         let behind = skip(after, |b| b.is_ascii_whitespace());
         if let Some((b'=', value)) = behind.split_first() {
             let value = skip(value, |b| b.is_ascii_whitespace());
             let (text, next) = match value.split_first() {
-                Some((b'"', quoted)) => quoted_string(quoted),
+                Some((b'"', quoted)) => quoted_string(quoted, b'"'),
+                Some((b'\'', quoted)) if quoted.contains(&b'\'') => quoted_string(quoted, b'\''),
                 _ => {
-                    let (text, next) =
-                        split_while(value, |b| b != b',' && !b.is_ascii_whitespace());
+                    let (text, next) = split_while(value, |b| !is_separator(b));
                     (text.to_vec(), next)
                 }
             };
@@ -212,6 +245,14 @@ fn split_challenges(header: &[u8]) -> Vec<RawChallenge> {
         } else if token.is_empty() {
             // A stray quote: step over it.
             rest = after.split_first().map_or(&[], |(_, tail)| tail);
+        } else if let Some((_, list)) = out
+            .last_mut()
+            .and_then(|challenge| challenge.params.last_mut())
+            .filter(|(name, _)| continues_list(name, token))
+        {
+            list.push(b',');
+            list.extend_from_slice(token);
+            rest = after;
         } else {
             out.push(RawChallenge {
                 scheme: token.to_vec(),
@@ -232,12 +273,12 @@ fn split_while(bytes: &[u8], what: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 }
 
 /// Reads up to the closing quote, which may be missing.
-fn quoted_string(mut rest: &[u8]) -> (Vec<u8>, &[u8]) {
+fn quoted_string(mut rest: &[u8], quote: u8) -> (Vec<u8>, &[u8]) {
     let mut text = Vec::new();
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         match byte {
-            b'"' => break,
+            end if end == quote => break,
             b'\\' => {
                 if let Some((&escaped, tail)) = rest.split_first() {
                     text.push(escaped);

@@ -185,6 +185,56 @@ fn several_challenges_in_one_header_or_many() {
     assert_eq!(strongest(&twice), Some(&twice[0]), "the server's order");
 }
 
+/// As cameras write them (docs/cameras.md). All of these mean one thing.
+#[test]
+fn challenges_as_they_come() {
+    for header in [
+        r#"Digest realm="r", qop=auth,auth-int, nonce="n", stale="FALSE""#,
+        r#"Digest realm="r", nonce="n", qop=auth,auth-int"#,
+        r#"Digest realm="r", nonce="n", qop=auth-int, auth"#,
+        r#"Digest realm="r", nonce="n", qop="auth auth-int""#,
+        r#"Digest realm="r"; nonce="n"; qop="auth;auth-int""#,
+        r"Digest realm='r', nonce='n', qop='auth'",
+        r"Digest realm=r;nonce=n;qop=auth",
+        r#"DIGEST REALM="r",NONCE="n",QOP="AUTH",STALE=FALSE"#,
+        r#"Digest realm="r", nonce="n", algorithm=, qop="auth""#,
+    ] {
+        let c = digest(header);
+        assert_eq!(
+            (c.realm.as_slice(), c.nonce.as_slice()),
+            (&b"r"[..], &b"n"[..])
+        );
+        assert_eq!(c.algorithm, Algorithm::Md5, "{header}");
+        assert!(c.qop_auth && !c.algorithm_named && !c.stale, "{header}");
+    }
+    for (algorithm, taken) in [
+        (r#""MD5,SHA-256""#, Algorithm::Md5),
+        ("MD5,SHA-256", Algorithm::Md5),
+        ("MD5/SHA256", Algorithm::Md5),
+        (r#""SHA-256, MD5""#, Algorithm::Sha256),
+        ("'MD5-sess; SHA-256'", Algorithm::Md5Sess),
+        (r#""SHA-512-256,SHA-256""#, Algorithm::Sha256),
+        ("SHA-512-256,SHA-256", Algorithm::Sha256),
+    ] {
+        let c = digest(&format!(
+            r#"Digest realm="r", nonce="n", algorithm={algorithm}, qop="auth""#
+        ));
+        assert_eq!(c.algorithm, taken, "{algorithm}");
+        assert!(c.qop_auth && c.algorithm_named, "{algorithm}");
+    }
+    // A scheme behind a list without quotes is a scheme all the same.
+    let found = challenges(&[r#"Digest realm="r", nonce="n", qop=auth, Basic realm="r""#]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    // An apostrophe that is not closed is one.
+    assert_eq!(digest("Digest realm='r, nonce=n").realm, b"'r");
+    for none in [
+        r#"Digest realm="r", nonce="n", qop=auth-int"#,
+        r#"Digest realm="r", nonce="n", algorithm="SHA-512-256""#,
+    ] {
+        assert_eq!(challenges(&[none]), [], "{none}");
+    }
+}
+
 #[test]
 fn names_are_quoted_and_can_end_no_header() {
     let mut session = Session::new(digest(r#"Digest realm="r", nonce="n""#));
