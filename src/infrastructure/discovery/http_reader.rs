@@ -1,6 +1,7 @@
 //! One HTTP response from pieces as they come, up to a bound. Pure.
 
 use super::talk::may_begin;
+use crate::infrastructure::http::coding;
 use crate::infrastructure::http::response::{
     Framing, Head, Response, framing, keep_for, parse_head,
 };
@@ -111,7 +112,7 @@ impl HttpReader {
                 let mut response = head.response;
                 let keep = keep && keep_for(&response, head.http_1_0).is_some();
                 response.body = body;
-                Read::Whole(response, keep)
+                Read::Whole(plain(response), keep)
             }
             None => Read::More,
         }
@@ -126,8 +127,14 @@ impl HttpReader {
             Framing::Chunked => dechunk(&rest).0,
             _ => rest,
         };
-        Some(response)
+        Some(plain(response))
     }
+}
+
+/// Without the codings that nobody asked for; as it came where they can't be undone.
+fn plain(mut response: Response) -> Response {
+    let _ = coding::decode(&mut response, MAX_BYTES);
+    response
 }
 
 /// The chunks that are there, and how long all of them are if the last is among them.

@@ -7,6 +7,7 @@ pub mod bounded;
 pub mod camera;
 pub mod camera_client;
 pub mod certificate;
+pub mod coding;
 pub mod digest;
 pub mod login_client;
 pub mod look;

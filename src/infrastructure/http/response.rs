@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::coding;
+
 /// Longest head of a response.
 const MAX_HEAD: usize = 32 * 1024;
 /// Most headers of a response.
@@ -146,6 +148,7 @@ impl Reader {
                 Framing::Chunked => self.chunked(max_reply)?,
                 Framing::UntilClose => self.until_close(max_reply)?,
             };
+            coding::decode(&mut response, max_reply)?;
             return Ok((response, keep));
         }
         Err(HttpError::Malformed("interim answers only".to_owned()))
