@@ -76,6 +76,7 @@ fn bare_client() {
             method: "PUT",
             target: "/ISAPI/PTZCtrl/channels/1/continuous",
             content_type: Some("application/xml"),
+            soap_action: None,
             body: Some(body.as_bytes()),
             resend: Resend::WhenCrossed,
             max_reply: 100_000,

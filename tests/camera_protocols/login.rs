@@ -67,6 +67,7 @@ fn request(method: &'static str, target: &'static str) -> Request<'static> {
         method,
         target,
         content_type: (method == "PUT").then_some("text/plain"),
+        soap_action: None,
         body: (method == "PUT").then_some(b"hello"),
         resend: Resend::Always,
         max_reply: 10_000,
@@ -343,4 +344,41 @@ fn without_credentials_nothing_is_answered() {
     let error = client.send(&request("GET", "/"), soon()).unwrap_err();
     assert!(matches!(error, LoginError::Refused { tried: false, .. }));
     assert_eq!(server.log().len(), 1);
+}
+
+#[test]
+fn what_was_not_tried_is_not_called_wrong() {
+    use lss::domain::camera::{CameraDevice, CameraError};
+    use lss::infrastructure::http::camera::CameraOptions;
+    use lss::infrastructure::isapi::IsapiCamera;
+
+    for (asked, words) in [
+        (Some("Negotiate"), "not known, so none was sent: Negotiate"),
+        (
+            Some("Digest realm=\"r\", nonce=\"n\", algorithm=SHA-512-256"),
+            "not known, so none was sent: Digest",
+        ),
+        (Some("Basic realm=\"r\""), "offers only Basic"),
+        (None, "offers no way to log in"),
+    ] {
+        let server = serve(GateRules::default());
+        let mut refusal = Outgoing::new(401, "text/html", "<html>401</html>");
+        if let Some(asked) = asked {
+            refusal = refusal.with("WWW-Authenticate", asked);
+        }
+        server.fault("/", Fault::Instead(refusal), 99);
+        let target = crate::steps::target(server.addr, &GateRules::default().password);
+        let mut camera = IsapiCamera::new(
+            target,
+            CameraOptions::default(),
+            lss::infrastructure::isapi::client::Memory::default(),
+        );
+        let Err(CameraError::LoginRefused(refusal)) = camera.check(soon()) else {
+            panic!("{asked:?}")
+        };
+        assert!(!refusal.tried, "{asked:?}");
+        assert!(refusal.words.contains(words), "{}", refusal.words);
+        let sent = server.log();
+        assert!(sent.iter().all(|r| r.header("Authorization").is_none()));
+    }
 }

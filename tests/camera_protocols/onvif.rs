@@ -6,6 +6,7 @@ use lss::domain::camera::{
     CameraAddress, CameraDevice, CameraError, Protocol, SnapshotWish, StopWay,
 };
 use lss::domain::ptz::Drive;
+use lss::infrastructure::camera_gateway::Cameras;
 use lss::infrastructure::http::camera::CameraOptions;
 use lss::infrastructure::onvif::detect::speaks_onvif;
 use lss::infrastructure::onvif::{Memory, OnvifCamera};
@@ -14,7 +15,9 @@ use crate::steps::{LONG, assert_near, focus, halt, halt_all, iris, soon, target,
 use crate::support::camera_head::{Axis, Clock};
 use crate::support::camera_http::{Fault, Outgoing};
 use crate::support::digest_server::GateRules;
-use crate::support::onvif_camera::{LoginMode, OnvifModel, OnvifStandIn, StopMode, start};
+use crate::support::onvif_camera::{
+    LoginMode, OnvifModel, OnvifStandIn, StopMode, Understands, start,
+};
 
 fn on(model: OnvifModel) -> OnvifStandIn {
     start(GateRules::default(), model)
@@ -190,6 +193,67 @@ fn a_camera_without_a_clock_to_tell_has_ours() {
             assert!(speaks.unwrap(), "{fault:?}");
         }
     }
+}
+
+#[test]
+fn a_camera_that_answers_with_nothing_is_asked_in_another_form() {
+    for understands in [Understands::Soap12WithAction, Understands::Soap11] {
+        for login in [LoginMode::Open, LoginMode::Token, LoginMode::Digest] {
+            let camera = on(OnvifModel {
+                understands,
+                login,
+                clock_ahead: -987_654_321,
+                ..OnvifModel::default()
+            });
+            let address = CameraAddress::new(camera.addr.ip(), camera.addr.port());
+            let speaks = speaks_onvif(&address, CameraOptions::default(), soon());
+            assert!(speaks.unwrap(), "{understands:?}");
+            let cameras = Cameras::new(CameraOptions::default());
+            let offset = cameras.clock_offset(&address, soon()).unwrap();
+            assert!((offset + 987_654_321).abs() < 5, "{offset}");
+            let memory = Memory::default();
+            let client = || {
+                let target = target(camera.addr, &GateRules::default().password);
+                OnvifCamera::new(target, CameraOptions::default(), memory.clone())
+            };
+            let mut device = client();
+            turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+            assert!(camera.moving(), "{understands:?} {login:?}");
+            halt(&mut device).unwrap();
+            assert!(!camera.moving(), "{understands:?} {login:?}");
+            assert_eq!(device.presets(soon()).unwrap().len(), 2);
+            no_violations(&camera);
+            // Remembered: no request is sent in vain any more.
+            camera.take_lines();
+            camera.take_operations();
+            device.check(soon()).unwrap();
+            client().check(soon()).unwrap();
+            let asked = camera.take_operations().len();
+            let digest_again = usize::from(login == LoginMode::Digest);
+            assert_eq!(asked, 2 + digest_again, "{understands:?} {login:?}");
+            assert_eq!(camera.take_lines().len(), asked);
+        }
+    }
+}
+
+#[test]
+fn a_question_that_is_never_answered_is_asked_in_all_forms_once() {
+    let camera = on(OnvifModel::default());
+    let silence = Outgoing::new(200, "text/plain", "");
+    camera.fault("GetPresets", Fault::Instead(silence), 99);
+    let mut device = open(&camera);
+    device.check(soon()).unwrap();
+    for expected in [3, 1] {
+        camera.take_operations();
+        let error = device.presets(soon()).unwrap_err();
+        assert!(matches!(error, CameraError::BadAnswer(_)), "{error:?}");
+        let asked = camera.log();
+        let asked = asked.iter().filter(|r| r.text().contains("GetPresets"));
+        assert_eq!(asked.count(), expected, "{error:?}");
+        camera.take_lines();
+    }
+    turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+    assert!(camera.moving(), "in the form that it answers to");
 }
 
 #[test]

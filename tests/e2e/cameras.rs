@@ -455,6 +455,7 @@ fn ask(client: &mut LoginClient, method: &str, target: &str) -> Result<(u16, Vec
         method,
         target,
         content_type: has_body.then_some("application/xml"),
+        soap_action: None,
         body: has_body.then_some(b"<x/>"),
         resend: Resend::Always,
         max_reply: 100_000,

@@ -16,6 +16,7 @@ use super::camera_http::{HttpServer, Incoming, Outgoing, Site};
 use super::digest_server::{Gate, GateRules, Verdict};
 
 const SOAP: &str = "http://www.w3.org/2003/05/soap-envelope";
+const SOAP_1_1: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(super) const TT: &str = "http://www.onvif.org/ver10/schema";
 pub(super) const DEVICE: &str = "http://www.onvif.org/ver10/device/wsdl";
 pub(super) const MEDIA: &str = "http://www.onvif.org/ver10/media/wsdl";
@@ -37,6 +38,15 @@ pub enum LoginMode {
     Both,
 }
 
+/// What it answers to; to all else with 200 and nothing, but for the first, which refuses an
+/// action wherever it is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Understands {
+    Soap12,
+    Soap12WithAction,
+    Soap11,
+}
+
 /// What it does with `Stop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
@@ -49,6 +59,7 @@ pub enum StopMode {
 #[derive(Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "independent quirks")]
 pub struct OnvifModel {
+    pub understands: Understands,
     pub login: LoginMode,
     /// Seconds that its clock is ahead of ours.
     pub clock_ahead: i64,
@@ -114,6 +125,7 @@ pub struct OnvifModel {
 impl Default for OnvifModel {
     fn default() -> Self {
         Self {
+            understands: Understands::Soap12,
             login: LoginMode::Token,
             clock_ahead: 0,
             utc_ahead: 0,
@@ -327,22 +339,44 @@ impl Site for OnvifDevice {
             return Outgoing::new(404, "text/html", "<html>404</html>");
         };
         let kind = request.header("Content-Type").unwrap_or_default();
-        if !kind.starts_with("application/soap+xml") {
+        let action = kind.contains("action=\"http") || request.header("SOAPAction").is_some();
+        let soap = match self.model.understands {
+            Understands::Soap12 if action => {
+                let words = "The [action] cannot be processed at the receiver.";
+                return self.fault_reply(&fault("Receiver", "ActionNotSupported", words));
+            }
+            Understands::Soap12WithAction if !action => {
+                return Outgoing::new(200, "text/plain", "");
+            }
+            Understands::Soap12 | Understands::Soap12WithAction => SOAP,
+            Understands::Soap11 if !request.text().contains(SOAP_1_1) => {
+                return Outgoing::new(200, "text/plain", "");
+            }
+            Understands::Soap11 if request.header("SOAPAction").is_none() => {
+                return Outgoing::new(400, "text/plain", "no SOAPAction");
+            }
+            Understands::Soap11 => SOAP_1_1,
+        };
+        let expected = match soap {
+            SOAP_1_1 => "text/xml",
+            _ => "application/soap+xml",
+        };
+        if !kind.starts_with(expected) {
             return Outgoing::new(415, "text/html", "<html>415</html>");
         }
         let Some(envelope) = parse(&request.text()) else {
             return self.fault_reply(&fault("Sender", "WellFormed", "not well formed"));
         };
-        if envelope.namespace != SOAP || envelope.name != "Envelope" {
+        if envelope.namespace != soap || envelope.name != "Envelope" {
             return self.fault_reply(&fault("VersionMismatch", "VersionMismatch", "SOAP 1.2"));
         }
-        let header = envelope.child(SOAP, "Header");
+        let header = envelope.child(soap, "Header");
         let security = header.and_then(|h| h.child(WSSE, "Security"));
         if header.is_some_and(|h| h.children.len() != usize::from(security.is_some())) {
             self.violation("a header that is no login");
         }
         let Some(operation) = envelope
-            .child(SOAP, "Body")
+            .child(soap, "Body")
             .and_then(|b| b.children.first())
         else {
             return self.fault_reply(&fault("Sender", "InvalidArgs", "no body"));

@@ -6,10 +6,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::http_reader::{HttpReader, Read};
 use super::talk::{End, Facts, Next};
 use super::words::{banner, realms, words};
+use crate::infrastructure::http::coding;
 use crate::infrastructure::http::digest::{Challenge, parse_challenges};
 use crate::infrastructure::http::response::Response;
 use crate::infrastructure::isapi;
-use crate::infrastructure::onvif::envelope::envelope;
+use crate::infrastructure::onvif::detect::says_yes_alone;
+use crate::infrastructure::onvif::form::{Form, Message};
 use crate::infrastructure::onvif::reply::{self, FaultKind, Reply};
 use crate::infrastructure::onvif::request::{self, Service};
 
@@ -28,6 +30,7 @@ enum Ask {
     Onvif {
         path: String,
         hinted: bool,
+        form: Form,
     },
     Page,
 }
@@ -66,7 +69,11 @@ impl HttpTalk {
             .hinted
             .filter(|p| p.len() <= MAX_PATH && p.starts_with('/'))
         {
-            asks.push_back(Ask::Onvif { path, hinted: true });
+            asks.push_back(Ask::Onvif {
+                path,
+                hinted: true,
+                form: Form::default(),
+            });
         }
         if questions.isapi {
             asks.push_back(Ask::Isapi);
@@ -78,6 +85,7 @@ impl HttpTalk {
             asks.push_back(Ask::Onvif {
                 path: usual.to_owned(),
                 hinted: false,
+                form: Form::default(),
             });
         }
         if questions.page {
@@ -112,7 +120,8 @@ impl HttpTalk {
     fn request(&self) -> Vec<u8> {
         let host = &self.host;
         let common = format!(
-            "HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lss\r\nAccept: */*\r\nConnection: keep-alive\r\n"
+            "HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lss\r\nAccept: */*\r\n{}Connection: keep-alive\r\n",
+            coding::ACCEPT
         );
         match self.asks.front() {
             None => Vec::new(),
@@ -121,14 +130,19 @@ impl HttpTalk {
                 format!("GET {target} {common}\r\n").into_bytes()
             }
             Some(Ask::Page) => format!("GET / {common}\r\n").into_bytes(),
-            Some(Ask::Onvif { path, .. }) => {
-                let body = envelope(None, &request::system_date_and_time().body);
+            Some(Ask::Onvif { path, form, .. }) => {
+                let message = Message::new(*form, None, &request::system_date_and_time());
+                let action = message
+                    .soap_action
+                    .map(|action| format!("SOAPAction: {action}\r\n"))
+                    .unwrap_or_default();
                 let mut bytes = format!(
-                    "POST {path} {common}Content-Type: application/soap+xml; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
-                    body.len()
+                    "POST {path} {common}Content-Type: {}\r\n{action}Content-Length: {}\r\n\r\n",
+                    message.content_type,
+                    message.body.len()
                 )
                 .into_bytes();
-                bytes.extend_from_slice(&body);
+                bytes.extend_from_slice(&message.body);
                 bytes
             }
         }
@@ -194,9 +208,14 @@ impl HttpTalk {
                     self.asks.retain(|ask| *ask != Ask::Page);
                 }
             }
-            Some(Ask::Onvif { path, hinted }) if is_onvif(response, hinted) => {
+            Some(Ask::Onvif { path, hinted, .. }) if is_onvif(response, hinted) => {
                 self.facts.onvif = Some(path);
                 self.asks.retain(|ask| !matches!(ask, Ask::Onvif { .. }));
+            }
+            Some(Ask::Onvif { path, hinted, form }) if says_yes_alone(response) => {
+                if let Some(form) = form.next() {
+                    self.asks.push_front(Ask::Onvif { path, hinted, form });
+                }
             }
             Some(Ask::Page) => self.page(response),
             Some(Ask::Onvif { .. }) | None => {}

@@ -101,6 +101,39 @@ fn onvif_by_every_captured_clock_on_one_connection() {
 }
 
 #[test]
+fn a_success_without_a_word_is_asked_again_in_other_forms() {
+    for understood in ["action=", "SOAPAction: "] {
+        let mut talk = HttpTalk::new(
+            IP,
+            80,
+            Questions {
+                onvif: true,
+                ..Questions::default()
+            },
+        );
+        let mut request = talk.begin();
+        let mut asked = 0;
+        loop {
+            let text = String::from_utf8(request).unwrap();
+            asked += 1;
+            assert!(asked <= 3, "{text}");
+            assert!(text.contains("\r\nAccept-Encoding: identity\r\n"), "{text}");
+            let reply = if text.contains(understood) {
+                http("200 OK", "", CLOCKS[1])
+            } else {
+                http("200 OK", "", "")
+            };
+            match talk.received(reply.as_bytes()) {
+                Next::Send(bytes) => request = bytes,
+                Next::Over => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(talk.facts().onvif.is_some(), "{understood}");
+    }
+}
+
+#[test]
 fn isapi_says_enough_without_the_home_page() {
     let (lines, _, facts) = with(all(), |line| {
         Some(if line.contains("/ISAPI/") {

@@ -3,7 +3,7 @@
 //!
 //! Not ureq, because a pool can't say whether a failed request was sent, can't be told to use a
 //! fresh connection for a stop, and splits head and body over two packets. Knows no login and no
-//! redirect; follows nothing, decodes nothing.
+//! redirect; follows nothing.
 //!
 //! **When a request is sent twice.** Cameras close idle connections without a word, so a kept
 //! connection may be dead. It is looked at before use, which finds all but the close that crosses
@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::coding;
 use super::response::{HttpError, Reader, Response, is_timeout, left, lost_words};
 
 /// A request that must not be sent twice does not use a connection idle for longer than this.
@@ -46,6 +47,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// `Content-Type`, if there is a body.
     pub content_type: Option<&'a str>,
+    /// `SOAPAction`, which belongs to SOAP 1.1 alone.
+    pub soap_action: Option<&'a str>,
     /// Sent with `Content-Length`; `None` for methods without one.
     pub body: Option<&'a [u8]>,
     /// See [`Resend`].
@@ -137,8 +140,11 @@ impl CameraClient {
         // Writing to a Vec can't fail.
         let _ = write!(
             out,
-            "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lss\r\nAccept: */*\r\nConnection: keep-alive\r\n",
-            request.method, request.target, self.host
+            "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lss\r\nAccept: */*\r\n{}Connection: keep-alive\r\n",
+            request.method,
+            request.target,
+            self.host,
+            coding::ACCEPT
         );
         if let Some(value) = authorization {
             out.extend_from_slice(b"Authorization: ");
@@ -147,6 +153,9 @@ impl CameraClient {
         }
         if let Some(kind) = request.content_type {
             let _ = write!(out, "Content-Type: {kind}\r\n");
+        }
+        if let Some(action) = request.soap_action {
+            let _ = write!(out, "SOAPAction: {action}\r\n");
         }
         if request.body.is_some() {
             let _ = write!(out, "Content-Length: {}\r\n", body.len());

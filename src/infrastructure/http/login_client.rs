@@ -148,6 +148,7 @@ impl LoginClient {
             method: "GET",
             target: primer,
             content_type: None,
+            soap_action: None,
             body: None,
             resend: Resend::Always,
             max_reply: MAX_PRIMER,

@@ -133,6 +133,7 @@ impl IsapiClient {
             method: call.method,
             target: &call.target,
             content_type: has_content.then_some("application/xml"),
+            soap_action: None,
             body: call.body.as_deref(),
             resend: call.resend,
             max_reply,

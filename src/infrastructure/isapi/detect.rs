@@ -21,6 +21,7 @@ pub fn speaks_isapi(
         method: "GET",
         target: &target,
         content_type: None,
+        soap_action: None,
         body: None,
         resend: Resend::Always,
         max_reply: MAX_DOCUMENT,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::address::{Place, service_places};
 use super::answer::device::{ServiceList, system_time};
 use super::clock::CameraClock;
-use super::envelope::{NONCE_LEN, Token, envelope};
+use super::envelope::{NONCE_LEN, Token};
+use super::form::{Form, Message};
 use super::memory::{Learnt, Memory, OtherTime, Scheme};
 use super::outcome::{Outcome, Trouble, judge, login_error, refusal};
 use super::reply;
@@ -16,10 +17,9 @@ use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY};
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
 use crate::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use crate::infrastructure::http::response::{HttpError, Response};
-use crate::infrastructure::xml::{Element, MAX_DOCUMENT};
+use crate::infrastructure::xml::Element;
 use crate::util::time::rfc3339;
 
-const CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
 /// Longest wait for the camera's clock; a slow one needs more than a second.
 const CLOCK_WAIT: Duration = Duration::from_secs(2);
 /// For users only, whatever they may do besides.
@@ -35,6 +35,8 @@ pub struct OnvifClient {
     /// One a port: services may live on another than the one that was reached.
     doors: Vec<(u16, LoginClient)>,
     logged_in: bool,
+    /// In which the operation at hand is put.
+    form: Form,
 }
 
 impl OnvifClient {
@@ -52,6 +54,7 @@ impl OnvifClient {
             memory,
             doors: Vec::new(),
             logged_in: false,
+            form: Form::default(),
         }
     }
 
@@ -187,7 +190,10 @@ impl OnvifClient {
         operation: &Operation,
         deadline: Instant,
     ) -> Result<Element, Trouble> {
-        let result = self.exchange(place, operation, deadline);
+        self.form = self.memory.with(|m| m.form);
+        let result = self.in_any_form(operation, |client| {
+            client.exchange(place, operation, deadline)
+        });
         match &result {
             Ok(_) => self.note_taken(operation),
             Err(Trouble::Other(CameraError::LoginRefused(refusal)))
@@ -198,6 +204,37 @@ impl OnvifClient {
             Err(_) => {}
         }
         result
+    }
+
+    /// Asks, and where the camera says yes and no more, asks in the other forms, too. The form that
+    /// worked is remembered; what is silent in all of them is not asked that often again.
+    fn in_any_form<T>(
+        &mut self,
+        operation: &Operation,
+        mut ask: impl FnMut(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let first = ask(self);
+        if !matches!(first, Err(Trouble::Wordless(_)))
+            || self.memory.with(|m| m.silent.contains(&operation.name))
+        {
+            return first;
+        }
+        let silent = self.form;
+        for form in Form::ALL.into_iter().filter(|form| *form != silent) {
+            self.form = form;
+            let result = ask(self);
+            let refused = matches!(
+                &result,
+                Err(Trouble::Other(CameraError::LoginRefused(refusal))) if refusal.tried
+            );
+            if result.is_ok() || refused {
+                self.memory.with(|m| m.form = form);
+                return result;
+            }
+        }
+        self.form = silent;
+        self.memory.with(|m| m.silent.push(operation.name));
+        first
     }
 
     fn note_taken(&self, operation: &Operation) {
@@ -242,8 +279,7 @@ impl OnvifClient {
         operation: &Operation,
         deadline: Instant,
     ) -> bool {
-        let body = envelope(None, &operation.body);
-        self.send_plain(place, &body, operation.resend, deadline)
+        self.send_plain(place, operation, deadline)
             .is_ok_and(|response| matches!(judge(response, operation), Outcome::Refused(..)))
     }
 
@@ -254,8 +290,7 @@ impl OnvifClient {
         deadline: Instant,
     ) -> Result<Element, Trouble> {
         let Some(login) = self.credentials.clone() else {
-            let body = envelope(None, &operation.body);
-            let sent = self.send_plain(place, &body, operation.resend, deadline);
+            let sent = self.send_plain(place, operation, deadline);
             let response = silence(sent, operation)?;
             return match judge(response, operation) {
                 Outcome::Done(content) => Ok(content),
@@ -317,8 +352,8 @@ impl OnvifClient {
         deadline: Instant,
     ) -> Result<Element, Trouble> {
         // Never both logins in one request: the camera would check both.
-        let body = envelope(None, &operation.body);
-        let request = soap_request(&place.path, &body, operation.resend);
+        let message = Message::new(self.form, None, operation);
+        let request = message.to(&place.path);
         let sent = match self.door(place.port).send(&request, deadline) {
             Err(LoginError::Http(error)) => Err(error),
             other => Ok(other.map_err(login_error)?),
@@ -352,8 +387,8 @@ impl OnvifClient {
                 .map_err(|why| CameraError::Unreachable(format!("no random numbers: {why}")))?;
             let created = rfc3339(clock.time(Instant::now(), SystemTime::now()));
             let token = Token::new(login, nonce, &created);
-            let body = envelope(Some(&token), &operation.body);
-            let request = soap_request(&place.path, &body, operation.resend);
+            let message = Message::new(self.form, Some(&token), operation);
+            let request = message.to(&place.path);
             let sent = self.door(place.port).send_plain(&request, deadline);
             match silence(sent, operation) {
                 // Ends: the next one opens a connection, and a new one is never Dead.
@@ -367,11 +402,11 @@ impl OnvifClient {
     fn send_plain(
         &mut self,
         place: &Place,
-        body: &[u8],
-        resend: Resend,
+        operation: &Operation,
         deadline: Instant,
     ) -> Result<Response, HttpError> {
-        let request = soap_request(&place.path, body, resend);
+        let message = Message::new(self.form, None, operation);
+        let request = message.to(&place.path);
         match self.door(place.port).send_plain(&request, deadline) {
             Err(HttpError::Dead) => self.door(place.port).send_plain(&request, deadline),
             other => other,
@@ -392,34 +427,34 @@ impl OnvifClient {
     /// a short share of the time goes into asking.
     fn read_clock(&mut self, deadline: Instant) -> Result<CameraClock, Trouble> {
         let operation = request::system_date_and_time();
-        let body = envelope(None, &operation.body);
         let place = Place {
             port: self.address.port,
             path: Service::Device.usual_path().to_owned(),
         };
-        let begin = Instant::now();
-        let sent = self.send_plain(
-            &place,
-            &body,
-            operation.resend,
-            clock_share(begin, deadline),
-        );
-        let middle = begin + begin.elapsed() / 2;
-        let (told, date) = match sent {
-            Ok(response) => {
-                let date = response
-                    .header("date")
-                    .and_then(|d| httpdate::parse_http_date(&d).ok());
-                match judge(response, &operation) {
-                    Outcome::Done(content) => (system_time(&content), date),
-                    // No such path: there is nobody to log in to.
-                    Outcome::Failed(trouble @ Trouble::NotHere(_)) => return Err(trouble),
-                    // A few ask for a login here, some have no such question.
-                    Outcome::Refused(..) | Outcome::Failed(_) => (None, date),
-                }
+        let share = clock_share(Instant::now(), deadline);
+        let (mut middle, mut date) = (Instant::now(), None);
+        let asked = self.in_any_form(&operation, |client| {
+            let begin = Instant::now();
+            let sent = client.send_plain(&place, &operation, share);
+            middle = begin + begin.elapsed() / 2;
+            let response = sent?;
+            date = response
+                .header("date")
+                .and_then(|d| httpdate::parse_http_date(&d).ok());
+            match judge(response, &operation) {
+                Outcome::Done(content) => Ok(system_time(&content)),
+                Outcome::Refused(words, left, _) => Err(refusal(false, words, left)),
+                Outcome::Failed(trouble) => Err(trouble),
             }
-            Err(error @ (HttpError::Connect(_) | HttpError::TooLate)) => return Err(error.into()),
-            Err(_) => (None, None),
+        });
+        let told = match asked {
+            Ok(told) => told,
+            // No such path, or no connection: there is nobody to log in to.
+            Err(trouble @ (Trouble::NotHere(_) | Trouble::Other(CameraError::Unreachable(_)))) => {
+                return Err(trouble);
+            }
+            // A few ask for a login here, some have no such question.
+            Err(_) => None,
         };
         let mut clock = CameraClock::new(told, date, SystemTime::now(), middle);
         self.memory.with(|m| {
@@ -469,6 +504,7 @@ impl OnvifClient {
             method: "GET",
             target: &place.path,
             content_type: None,
+            soap_action: None,
             body: None,
             resend: Resend::Always,
             max_reply: MAX_REPLY,
@@ -502,16 +538,5 @@ fn silence(
             body: Vec::new(),
         }),
         other => other,
-    }
-}
-
-fn soap_request<'a>(path: &'a str, body: &'a [u8], resend: Resend) -> Request<'a> {
-    Request {
-        method: "POST",
-        target: path,
-        content_type: Some(CONTENT_TYPE),
-        body: Some(body),
-        resend,
-        max_reply: MAX_DOCUMENT,
     }
 }

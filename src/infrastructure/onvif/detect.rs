@@ -5,15 +5,14 @@ use std::time::{Instant, SystemTime};
 use super::answer::device::system_time;
 use super::client::clock_share;
 use super::clock::CameraClock;
-use super::envelope::envelope;
+use super::form::{Form, Message};
 use super::reply::{self, Reply};
-use super::request::{self, Service};
+use super::request::{self, Operation, Service};
 use crate::domain::camera::{CameraAddress, CameraError};
 use crate::infrastructure::http::camera::CameraOptions;
-use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
+use crate::infrastructure::http::camera_client::CameraClient;
 use crate::infrastructure::http::look::offset;
-use crate::infrastructure::http::response::HttpError;
-use crate::infrastructure::xml::MAX_DOCUMENT;
+use crate::infrastructure::http::response::{HttpError, Response};
 
 /// The camera's clock less ours, in seconds, as it tells strangers: by ONVIF, else by the date of
 /// its web server. Local time where UTC belongs does not count as wrong.
@@ -22,10 +21,16 @@ pub fn clock_offset(
     options: CameraOptions,
     deadline: Instant,
 ) -> Option<i64> {
-    let body = envelope(None, &request::system_date_and_time().body);
-    let begin = Instant::now();
     let mut client = CameraClient::new(address.socket(), options.connect_timeout);
-    let response = client.send(&question(&body), None, deadline).ok()?;
+    let (mut begin, mut form) = (Instant::now(), Form::default());
+    let response = loop {
+        let clock = request::system_date_and_time();
+        let response = ask(&mut client, &clock, form, deadline).ok()?;
+        match form.next().filter(|_| says_yes_alone(&response)) {
+            Some(next) => (begin, form) = (Instant::now(), next),
+            None => break response,
+        }
+    };
     let (at, ours) = (begin + begin.elapsed() / 2, SystemTime::now());
     let date = response
         .header("date")
@@ -46,19 +51,27 @@ pub fn clock_offset(
         .min_by_key(|seconds| seconds.unsigned_abs())
 }
 
-fn question(body: &[u8]) -> Request<'_> {
-    Request {
-        method: "POST",
-        target: Service::Device.usual_path(),
-        content_type: Some("application/soap+xml; charset=utf-8"),
-        body: Some(body),
-        resend: Resend::Always,
-        max_reply: MAX_DOCUMENT,
-    }
+fn ask(
+    client: &mut CameraClient,
+    operation: &Operation,
+    form: Form,
+    deadline: Instant,
+) -> Result<Response, HttpError> {
+    let message = Message::new(form, None, operation);
+    client.send(&message.to(Service::Device.usual_path()), None, deadline)
+}
+
+/// A success and nothing else: what is said by those that want to be asked in another form.
+pub fn says_yes_alone(response: &Response) -> bool {
+    (200..300).contains(&response.status)
+        && response
+            .body
+            .iter()
+            .all(|b| *b == 0 || b.is_ascii_whitespace())
 }
 
 /// Asks for the clock, which nearly every camera tells anybody; where nothing comes of that, for
-/// the capabilities. Any SOAP answer counts, a fault too; a bare 401 does not, for routers answer
+/// the capabilities; in other forms, too, where the answer is empty. Any SOAP answer counts, a fault too; a bare 401 does not, for routers answer
 /// that to everything.
 pub fn speaks_onvif(
     address: &CameraAddress,
@@ -66,21 +79,35 @@ pub fn speaks_onvif(
     deadline: Instant,
 ) -> Result<bool, CameraError> {
     let mut client = CameraClient::new(address.socket(), options.connect_timeout);
+    let clock = request::system_date_and_time();
     let share = clock_share(Instant::now(), deadline);
-    let clock = envelope(None, &request::system_date_and_time().body);
-    match client.send(&question(&clock), None, share) {
-        Ok(response) if reply::read(&response.body).is_ok() => return Ok(true),
-        // The question may be what it can't.
-        Ok(response) if response.status >= 500 || response.body.trim_ascii().is_empty() => {}
-        Err(HttpError::Timeout(_) | HttpError::Lost(_)) => {}
-        Ok(_) => return Ok(false),
-        Err(error) => return no_answer(error),
+    let mut form = Form::default();
+    loop {
+        match ask(&mut client, &clock, form, share) {
+            Ok(response) if is_soap(&response) => return Ok(true),
+            Ok(response) if says_yes_alone(&response) => match form.next() {
+                Some(next) => form = next,
+                None => break,
+            },
+            // The question may be what it can't.
+            Ok(response) if response.status >= 500 || response.body.trim_ascii().is_empty() => {
+                break;
+            }
+            Err(HttpError::Timeout(_) | HttpError::Lost(_)) => break,
+            _ if form != Form::default() => break,
+            Ok(_) => return Ok(false),
+            Err(error) => return no_answer(error),
+        }
     }
-    let capabilities = envelope(None, &request::capabilities().body);
-    match client.send(&question(&capabilities), None, deadline) {
-        Ok(response) => Ok(reply::read(&response.body).is_ok()),
+    let capabilities = request::capabilities();
+    match ask(&mut client, &capabilities, Form::default(), deadline) {
+        Ok(response) => Ok(is_soap(&response)),
         Err(error) => no_answer(error),
     }
+}
+
+fn is_soap(response: &Response) -> bool {
+    reply::read(&response.body).is_ok()
 }
 
 fn no_answer(error: HttpError) -> Result<bool, CameraError> {

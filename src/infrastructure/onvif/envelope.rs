@@ -10,6 +10,7 @@ use crate::domain::camera::Credentials;
 use crate::infrastructure::xml::XmlWriter;
 
 const SOAP: &str = "http://www.w3.org/2003/05/soap-envelope";
+const SOAP_1_1: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 const WSSE: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 const WSU: &str =
@@ -49,8 +50,17 @@ impl Token {
 
 /// A whole message. `body` = one element, as [`super::request`] writes it.
 pub fn envelope(token: Option<&Token>, body: &str) -> Vec<u8> {
+    in_version(SOAP, token, body)
+}
+
+/// The same in SOAP 1.1.
+pub fn envelope_1_1(token: Option<&Token>, body: &str) -> Vec<u8> {
+    in_version(SOAP_1_1, token, body)
+}
+
+fn in_version(soap: &str, token: Option<&Token>, body: &str) -> Vec<u8> {
     XmlWriter::document(|w| {
-        w.element("s:Envelope", &[("xmlns:s", SOAP)], |w| {
+        w.element("s:Envelope", &[("xmlns:s", soap)], |w| {
             if let Some(token) = token {
                 w.element("s:Header", &[], |w| security(w, token));
             }

@@ -9,6 +9,7 @@ use super::answer::imaging::Range;
 use super::answer::media::Profile;
 use super::answer::ptz::Preset;
 use super::clock::CameraClock;
+use super::form::Form;
 use super::request::{Axes, Service};
 use crate::util::secret::Secret;
 
@@ -55,6 +56,10 @@ pub struct Learnt {
     pub clock: Option<CameraClock>,
     /// Whether the clock means another time than it says.
     pub other_time: OtherTime,
+    /// The form in which it was last heard to answer.
+    pub form: Form,
+    /// Questions that it answers with nothing, in whatever form they are put.
+    pub silent: Vec<&'static str>,
     /// What it says of its services.
     pub services: Option<ServiceList>,
     /// Where a service was found.
@@ -96,6 +101,8 @@ impl Learnt {
     /// address).
     pub fn forget_paths(&mut self) {
         self.services = None;
+        self.form = Form::default();
+        self.silent.clear();
         self.places.clear();
         self.picture = None;
         self.forget_profile();

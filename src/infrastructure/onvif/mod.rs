@@ -1,6 +1,6 @@
 //! ONVIF: SOAP over HTTP, with a login inside the message or around it.
 //!
-//! [`envelope`] and [`request`] write messages, [`reply`] and [`answer`] read them, [`clock`],
+//! [`envelope`], [`form`] and [`request`] write messages, [`reply`] and [`answer`] read them, [`clock`],
 //! [`address`] and [`discovery`] decide on them, all pure; [`client`] sends, logs in and finds the
 //! camera's paths; [`device`] is the camera the rest of lss sees. Knows nothing of ISAPI.
 
@@ -12,6 +12,7 @@ pub mod detect;
 pub mod device;
 pub mod discovery;
 pub mod envelope;
+pub mod form;
 mod lens;
 pub mod memory;
 mod movement;

@@ -16,6 +16,9 @@ pub enum Trouble {
     Fault(Fault),
     /// No such service at this path.
     NotHere(CameraError),
+    /// A success, and nothing where an answer is needed: what cameras say that want to be asked in
+    /// another form.
+    Wordless(CameraError),
     /// Anything else.
     Other(CameraError),
 }
@@ -24,7 +27,7 @@ impl From<Trouble> for CameraError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Fault(fault) => fault.error(),
-            Trouble::NotHere(error) | Trouble::Other(error) => error,
+            Trouble::NotHere(error) | Trouble::Wordless(error) | Trouble::Other(error) => error,
         }
     }
 }
@@ -53,7 +56,7 @@ impl Trouble {
     /// The camera understands us, but not this question.
     pub(super) fn is_about_the_question(&self) -> bool {
         match self {
-            Self::Fault(_) | Self::NotHere(_) => true,
+            Self::Fault(_) | Self::NotHere(_) | Self::Wordless(_) => true,
             Self::Other(error) => {
                 matches!(error, CameraError::BadAnswer(_) | CameraError::Device(_))
             }
@@ -74,6 +77,7 @@ impl Trouble {
                     | FaultKind::NoPtzProfile
             ),
             Self::NotHere(error) => matches!(error, CameraError::NotSupported(_)),
+            Self::Wordless(_) => false,
             Self::Other(error) => matches!(error, CameraError::Device(_)),
         }
     }
@@ -146,6 +150,9 @@ fn judge_status(status: u16, why: &ReplyError) -> Trouble {
         503 => Trouble::Other(CameraError::Busy(words)),
         200..300 if matches!(why, ReplyError::Xml(XmlError::Html)) => {
             Trouble::NotHere(CameraError::BadAnswer(words))
+        }
+        200..300 if matches!(why, ReplyError::Xml(XmlError::Empty)) => {
+            Trouble::Wordless(CameraError::BadAnswer(words))
         }
         200..300 => Trouble::Other(CameraError::BadAnswer(words)),
         _ => Trouble::Other(CameraError::Device(words)),

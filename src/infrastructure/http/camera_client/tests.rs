@@ -103,6 +103,7 @@ fn get(resend: Resend) -> Request<'static> {
         method: "GET",
         target: "/x?y=z",
         content_type: None,
+        soap_action: None,
         body: None,
         resend,
         max_reply: 1000,
@@ -116,6 +117,7 @@ fn one_connection_for_many_requests_and_one_packet_each() {
     let put = Request {
         method: "PUT",
         content_type: Some("application/xml"),
+        soap_action: None,
         body: Some(b"<a/>"),
         ..get(Resend::WhenCrossed)
     };
@@ -131,6 +133,7 @@ fn one_connection_for_many_requests_and_one_packet_each() {
             &Request {
                 body: Some(b""),
                 content_type: None,
+                soap_action: None,
                 ..put
             },
             None,
@@ -141,7 +144,7 @@ fn one_connection_for_many_requests_and_one_packet_each() {
     assert_eq!(
         seen[0][0],
         format!(
-            "PUT /x?y=z HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: lss\r\nAccept: */*\r\nConnection: keep-alive\r\nAuthorization: Digest x=\"y\"\r\nContent-Type: application/xml\r\nContent-Length: 4\r\n\r\n<a/>"
+            "PUT /x?y=z HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: lss\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\nAuthorization: Digest x=\"y\"\r\nContent-Type: application/xml\r\nContent-Length: 4\r\n\r\n<a/>"
         )
     );
     assert!(seen[0][2].ends_with("Content-Length: 0\r\n\r\n"));
