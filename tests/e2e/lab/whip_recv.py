@@ -19,6 +19,8 @@ MODE is one or more of these words, joined by "+":
   one         409 while a session of that key is open
   bearer      401 without `Authorization: Bearer <--token>`
   mute        the DELETE is never answered
+  consent     ends the session of a sender that answers no ICE consent checks (RFC 7675), as a full ICE agent
+              should. Not by default: FFmpeg's muxer (9.0.2) answers none, and would be cut off after 33 s
   relative    Location without a leading slash, to be resolved against the request
 
 The first line on stdout is "listening PORT"; then one JSON line an event.
@@ -108,6 +110,14 @@ def black_hole(sdp):
     return "\r\n".join(lines) + "\r\n"
 
 
+async def never():
+    await asyncio.Event().wait()
+
+
+def connections(pc):
+    return [t.receiver.transport.transport._connection for t in pc.getTransceivers()]
+
+
 async def offer(request):
     key, mode = mode_of(request)
     body = await request.text()
@@ -147,6 +157,9 @@ async def offer(request):
 
     try:
         await pc.setRemoteDescription(RTCSessionDescription(body, "offer"))
+        if "consent" not in mode:
+            for connection in connections(pc):
+                connection.query_consent = never
         await pc.setLocalDescription(await pc.createAnswer())
     except Exception as e:
         say("bad_offer", key=key, why=repr(e))
@@ -193,8 +206,7 @@ async def ctl(request):
             await session["pc"].close()
     elif op == "freeze":
         for session in mine:
-            for transceiver in session["pc"].getTransceivers():
-                ice = transceiver.receiver.transport.transport._connection
+            for ice in connections(session["pc"]):
                 for protocol in ice._protocols:
                     protocol.datagram_received = lambda data, addr: None
                     protocol.transport.sendto = lambda *args: None
