@@ -65,6 +65,7 @@ const KEYS: &[Key] = keys! {
     "lss.ffmpeg.start_confirm" Now ffmpeg.start_confirm;
     "lss.ffmpeg.start_timeout" Now ffmpeg.start_timeout;
     "lss.ffmpeg.stall_timeout" Now ffmpeg.stall_timeout;
+    "lss.ffmpeg.whip_timeout" Restart ffmpeg.whip_timeout;
     "lss.ffmpeg.max_retries" Now ffmpeg.max_retries;
     "lss.ffmpeg.passthrough" Restart ffmpeg.passthrough;
     "lss.ffmpeg.engine" Restart ffmpeg.engine;

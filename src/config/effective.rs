@@ -73,6 +73,7 @@ pub fn to_yaml(config: &Config) -> String {
     y.plain("start_confirm", shown_duration(ffmpeg.start_confirm));
     y.plain("start_timeout", shown_duration(ffmpeg.start_timeout));
     y.plain("stall_timeout", shown_duration(ffmpeg.stall_timeout));
+    y.plain("whip_timeout", shown_duration(ffmpeg.whip_timeout));
     y.plain("max_retries", ffmpeg.max_retries);
     y.plain(
         "passthrough",

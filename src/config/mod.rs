@@ -345,6 +345,8 @@ pub struct Ffmpeg {
     pub start_timeout: Duration,
     /// `stall_timeout`
     pub stall_timeout: Duration,
+    /// `whip_timeout`
+    pub whip_timeout: Duration,
     /// `max_retries`; -1 = for ever.
     pub max_retries: i64,
     /// `passthrough`

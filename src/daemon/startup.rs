@@ -35,6 +35,7 @@ pub fn engine(
     let mut settings = FfmpegSettings::new(&config.ffmpeg.path);
     settings.file_root.clone_from(&config.ffmpeg.file_root);
     settings.whip_hosts.clone_from(&config.ffmpeg.whip_hosts);
+    settings.whip_timeout = config.ffmpeg.whip_timeout;
     let (health, node) = (health.clone(), node.clone());
     let path = config.ffmpeg.path.display().to_string();
     let listener = move |found: &ProbeResult| {

@@ -71,11 +71,13 @@ impl Streams {
         );
         let children = events_tx.clone();
         let launcher = super::startup::launcher(config);
-        let closer = SessionCloser::new(Arc::new(TrustStore::new(None)));
+        let closer = Arc::new(SessionCloser::new(Arc::new(TrustStore::new(None))));
+        let asker = Arc::clone(&closer);
         let whip_hosts: Arc<[String]> = config.ffmpeg.whip_hosts.clone().into();
         let tools = Tools {
             judge: Arc::new(move |launch| Box::new(Judge::new(launch, Arc::clone(&whip_hosts)))),
             release: Arc::new(move |url, bearer| closer.close(url, bearer)),
+            retry_after: Arc::new(move |url, bearer| asker.retry_after(url, bearer)),
         };
         let (active, node, observers) = (parts.active, parts.node, parts.observers);
         let mut shown = Vec::new();

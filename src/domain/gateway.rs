@@ -76,6 +76,8 @@ pub struct ChildExit {
     pub diagnosis: Option<Diagnosis>,
     /// Processor time that it took, its threads together.
     pub cpu: Duration,
+    /// How long the WHIP endpoint, which refused it for being asked too much, wants to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// What a child's watcher reports.
@@ -86,6 +88,8 @@ pub enum ChildEvent {
     SessionUp(Option<Duration>),
     /// A progress block.
     Progress(Progress),
+    /// It has said something after it was told to end; now and then, not of every word.
+    Spoke,
     /// The engine has said that it has failed, but the process may not end by itself.
     Failing(Diagnosis),
     /// The process has ended, its output is read to the end; it waits to be reaped.

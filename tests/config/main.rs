@@ -87,6 +87,7 @@ fn defaults_are_the_contracts() {
     assert_eq!(c.ffmpeg.start_confirm, secs(2));
     assert_eq!(c.ffmpeg.start_timeout, secs(15));
     assert_eq!(c.ffmpeg.stall_timeout, secs(10));
+    assert_eq!(c.ffmpeg.whip_timeout, secs(10));
     assert_eq!(c.ffmpeg.max_retries, 3);
     assert_eq!(c.ffmpeg.passthrough, Passthrough::Never);
     assert_eq!(c.ffmpeg.engine, EngineChoice::Auto);
@@ -145,6 +146,7 @@ lss:
     start_confirm: 0s
     start_timeout: 20s
     stall_timeout: 5s
+    whip_timeout: 7s
     max_retries: -1
     passthrough: prefer
     engine: ffmpeg
@@ -225,6 +227,7 @@ log: {{ format: json, level: debug }}
     assert_eq!(c.ffmpeg.start_confirm, Duration::ZERO);
     assert_eq!(c.ffmpeg.start_timeout, Duration::from_secs(20));
     assert_eq!(c.ffmpeg.stall_timeout, Duration::from_secs(5));
+    assert_eq!(c.ffmpeg.whip_timeout, Duration::from_secs(7));
     assert_eq!(c.ffmpeg.max_retries, -1);
     assert_eq!(c.ffmpeg.passthrough, Passthrough::Prefer);
     assert_eq!(c.ffmpeg.engine, EngineChoice::Ffmpeg);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
@@ -41,6 +41,8 @@ pub struct Entry {
     pub retry_at: Option<Instant>,
     /// Why its last run ended, until there is another.
     pub retry_for: Option<Cause>,
+    /// How long the endpoint has asked for no further try.
+    pub wait_for: Option<Duration>,
     /// Its failures.
     pub account: Account,
     /// These credentials have worked: this task has streamed with them, or the guard knows.

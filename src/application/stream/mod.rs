@@ -5,9 +5,11 @@
 //! thread ([`Owner`]) never waits for anything but its own queues; what it decides stands in
 //! [`Table`], a machine without threads, processes or clock.
 
+mod consent;
 mod effect;
 mod entry;
 mod owner;
+mod pace;
 mod policy;
 pub mod prepare;
 mod retry;

@@ -3,12 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::pace::Pace;
 use super::policy::Policy;
 use crate::domain::gateway::RunId;
 use crate::domain::stream::{Diagnosis, Progress, StartSplit};
 
 /// One SIGTERM does not end an FFmpeg that hangs in a read; a second one does (measured).
 const SECOND_TERMINATE: Duration = Duration::from_secs(2);
+/// One that has said nothing after the second SIGTERM is wedged: it is killed so long after the
+/// first, and what is left of `stop_timeout` is for those that still say something.
+const KILL_SILENT: Duration = Duration::from_secs(5);
 /// An engine that says it has failed gets so long to end by itself.
 const FAILING_GRACE: Duration = Duration::from_secs(2);
 /// A killed process that does not go (it hangs in the kernel) is killed again this often.
@@ -23,7 +27,7 @@ pub enum EndWhy {
     Shutdown,
     /// Not streaming within `start_timeout`.
     StartTimeout,
-    /// No progress for `stall_timeout`.
+    /// No progress for `stall_timeout`, or far too much of it.
     Stall,
     /// It said it has failed, but did not end.
     Failing,
@@ -51,7 +55,11 @@ struct Ending {
     why: EndWhy,
     rung: Rung,
     next_at: Instant,
+    /// Of one that says nothing after its second SIGTERM.
+    kill_silent_at: Instant,
     kill_at: Instant,
+    /// It has said something since its second SIGTERM.
+    spoke: bool,
 }
 
 /// A live run: its process is not reaped yet.
@@ -73,6 +81,8 @@ pub struct Run {
     advanced_at: Option<Instant>,
     /// When media of any kind last went out: also sound beside a picture that stands still.
     any_media_at: Option<Instant>,
+    /// How fast it goes out.
+    pace: Pace,
     /// When it began to count as streaming.
     pub streaming_since: Option<Instant>,
     give_up_at: Option<Instant>,
@@ -105,6 +115,7 @@ impl Run {
             furthest: Progress::default(),
             advanced_at: None,
             any_media_at: None,
+            pace: Pace::default(),
             streaming_since: None,
             give_up_at: None,
             ending: None,
@@ -126,6 +137,7 @@ impl Run {
 
     /// A progress block.
     pub fn progress(&mut self, progress: &Progress, now: Instant) {
+        self.pace.note(progress, now);
         if progress.advanced_since(&self.furthest) {
             self.advanced_at = Some(now);
             self.media_at.get_or_insert(now);
@@ -144,9 +156,20 @@ impl Run {
         }
     }
 
+    /// From the session's handshake to the last picture; `None` without a session.
+    pub fn session_lived(&self) -> Option<Duration> {
+        let up = self.session_up_at?;
+        Some(self.advanced_at?.saturating_duration_since(up))
+    }
+
     /// Sound goes out, and pictures do not (any more).
     pub fn lacks_pictures(&self) -> bool {
         self.furthest.has_video && self.any_media_at > self.advanced_at
+    }
+
+    /// It goes out faster than any camera sends.
+    pub fn runs_away(&self) -> bool {
+        self.pace.runs_away()
     }
 
     /// The engine said it has failed. The first such word counts.
@@ -168,6 +191,13 @@ impl Run {
             media: since(self.media_at?),
             streaming: since(self.streaming_since?),
         })
+    }
+
+    /// It has said something, whatever it was.
+    pub fn spoke(&mut self) {
+        if let Some(ending) = &mut self.ending {
+            ending.spoke |= ending.rung == Rung::TerminatedTwice;
+        }
     }
 
     /// Why we are ending it, if we are.
@@ -202,7 +232,9 @@ impl Run {
                     why,
                     rung: Rung::TerminatedOnce,
                     next_at: kill_at.min(now + SECOND_TERMINATE),
+                    kill_silent_at: kill_at.min(now + KILL_SILENT),
                     kill_at,
+                    spoke: false,
                 });
                 if !force {
                     return Some(Signal::Terminate);
@@ -262,8 +294,12 @@ impl Run {
             }
             if now < ending.kill_at && ending.rung == Rung::TerminatedOnce {
                 ending.rung = Rung::TerminatedTwice;
-                ending.next_at = ending.kill_at;
+                ending.next_at = ending.kill_silent_at;
                 return Verdict::Send(Signal::Terminate);
+            }
+            if now < ending.kill_at && ending.rung == Rung::TerminatedTwice && ending.spoke {
+                ending.next_at = ending.kill_at;
+                return Verdict::Wait;
             }
             let times = match ending.rung {
                 Rung::Killed { times } => times.saturating_add(1),
@@ -287,6 +323,7 @@ impl Run {
             None if now >= self.started + policy.start_timeout => {
                 Verdict::End(EndWhy::StartTimeout)
             }
+            Some(_) if self.pace.runs_away() => Verdict::End(EndWhy::Stall),
             Some(since) if now >= self.advanced_at.unwrap_or(since) + policy.stall_timeout => {
                 Verdict::End(EndWhy::Stall)
             }
@@ -419,6 +456,9 @@ mod tests {
             run.judge(&policy, t + secs(2)),
             Verdict::Send(Signal::Terminate)
         );
+        assert_eq!(run.deadline(&policy), t + secs(5));
+        run.spoke();
+        assert_eq!(run.judge(&policy, t + secs(5)), Verdict::Wait);
         assert_eq!(run.deadline(&policy), t + policy.stop_timeout);
         assert_eq!(
             run.judge(&policy, t + policy.stop_timeout),
@@ -430,6 +470,54 @@ mod tests {
             Verdict::Send(Signal::Kill)
         );
         assert!(run.will_not_die());
+    }
+
+    #[test]
+    fn one_that_says_nothing_any_more_is_killed_sooner() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        for stop_timeout in [secs(10), secs(4)] {
+            let policy = Policy {
+                stop_timeout,
+                ..policy.clone()
+            };
+            let mut run = streaming(&policy, t0);
+            let t = t0 + secs(20);
+            run.end(EndWhy::Stop, false, &policy, t);
+            // What it said before the second SIGTERM tells nothing of how it takes that.
+            run.spoke();
+            assert_eq!(
+                run.judge(&policy, t + secs(2)),
+                Verdict::Send(Signal::Terminate)
+            );
+            let kill_at = t + stop_timeout.min(secs(5));
+            assert_eq!(run.deadline(&policy), kill_at);
+            assert_eq!(run.judge(&policy, kill_at), Verdict::Send(Signal::Kill));
+        }
+    }
+
+    #[test]
+    fn a_pace_that_no_camera_makes_is_a_stall() {
+        let policy = Policy::default();
+        let t0 = Instant::now();
+        let mut run = streaming(&policy, t0);
+        for s in 3..10 {
+            let block = Progress {
+                has_video: true,
+                frame: s * 1400,
+                out_time_ms: 3_600_000,
+                ..Progress::default()
+            };
+            run.progress(&block, t0 + secs(s));
+            let verdict = run.judge(&policy, t0 + secs(s));
+            if s < 6 {
+                assert_eq!(verdict, Verdict::Wait, "{s}");
+            } else {
+                assert_eq!(verdict, Verdict::End(EndWhy::Stall), "{s}");
+                break;
+            }
+        }
+        assert!(run.runs_away());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::Sender;
 
 use self::starts::{Asker, Preparing};
+use super::consent::ConsentWatch;
 use super::effect::Effect;
 use super::entry::{Entry, reply, signal_effect};
 use super::policy::Policy;
@@ -43,6 +44,7 @@ pub struct Table {
     uplink: Arc<dyn Uplink>,
     logins: Arc<dyn StreamLogins>,
     jitter: fastrand::Rng,
+    consent: ConsentWatch,
     tasks: BTreeMap<TaskId, Entry>,
     /// Accepted as far as the table goes; what the engine says to them is not known yet.
     preparing: BTreeMap<TaskId, Preparing>,
@@ -67,6 +69,7 @@ impl Table {
             uplink,
             logins,
             jitter: fastrand::Rng::with_seed(seed),
+            consent: ConsentWatch::default(),
             tasks: BTreeMap::new(),
             preparing: BTreeMap::new(),
             next_ticket: 1,
@@ -170,6 +173,7 @@ impl Table {
             run: None,
             retry_at: None,
             retry_for: None,
+            wait_for: None,
             account: Account::new(),
             worked_before: false,
             runs: 0,
@@ -271,7 +275,9 @@ impl Table {
         let Some(run) = &mut entry.run else {
             return out;
         };
+        run.spoke();
         match event.event {
+            ChildEvent::Spoke => {}
             ChildEvent::SessionUp(took) => {
                 // FFmpeg opens its inputs before its output: the camera has let it in.
                 if !run.has_session() {

@@ -108,6 +108,8 @@ struct Sim {
     spawn_fails: Option<Cause>,
     /// Command lines to come are of sources that end by nature.
     ends_by_nature: bool,
+    /// What the endpoint asks for when a child exits.
+    retry_after: Option<Duration>,
     /// Command lines are prepared later, by [`Sim::prepare`].
     hold_prepared: bool,
     held: VecDeque<Ticket>,
@@ -134,6 +136,7 @@ impl Sim {
             manners: Manners::Willing,
             spawn_fails: None,
             ends_by_nature: false,
+            retry_after: None,
             hold_prepared: false,
             held: VecDeque::new(),
             events: Vec::new(),
@@ -299,6 +302,7 @@ impl Sim {
                     signal,
                     diagnosis,
                     cpu: Duration::from_millis(300),
+                    retry_after: self.retry_after,
                 }),
             },
             self.now,
@@ -415,6 +419,65 @@ fn the_happy_path_and_its_callbacks() {
         unknown.try_recv().unwrap().unwrap_err().code,
         ErrorCode::TaskNotFound
     );
+}
+
+#[test]
+fn an_endpoint_may_ask_for_ten_minutes_and_no_more() {
+    for (asked, waits) in [(1, 1), (300, 300), (600, 600), (86_400, 600)] {
+        let mut sim = Sim::new();
+        sim.start("t");
+        sim.retry_after = Some(Duration::from_secs(asked));
+        let run = sim.live();
+        sim.exit(run, 8, Some(Cause::WhipUnreachable));
+        let told = sim.failed_tries.last().unwrap().next_in;
+        // The ladder's first step is a second, and up to a fifth more.
+        assert!(
+            told >= Duration::from_secs(waits) && told <= Duration::from_secs(waits).mul_f64(1.2),
+            "{asked}: {told:?}"
+        );
+        sim.pass(told.saturating_sub(Duration::from_millis(10)));
+        assert_eq!(sim.launches, 1, "{asked}");
+        sim.pass(Duration::from_millis(20));
+        assert_eq!(sim.launches, 2, "{asked}");
+        // Asked once, not for ever.
+        sim.retry_after = None;
+        let run = sim.live();
+        sim.exit(run, 8, Some(Cause::WhipUnreachable));
+        let told = sim.failed_tries.last().unwrap().next_in;
+        assert!(told <= Duration::from_secs(12), "{asked}: {told:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_asks_for_consent_is_named_at_the_second_session_that_it_ends() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    for named in [false, true] {
+        let run = sim.stream();
+        sim.stream_for(run, 32);
+        sim.exit(run, 145, Some(Cause::WhipStream));
+        let error = sim.get("t").error.unwrap();
+        assert_eq!(error.code, ErrorCode::WhipStreamError);
+        assert_eq!(error.message.contains("ICE consent"), named, "{error:?}");
+        sim.until_launch();
+    }
+}
+
+#[test]
+fn output_that_runs_away_is_a_stall_and_says_so() {
+    let mut sim = Sim::new();
+    sim.start("t");
+    let run = sim.stream();
+    for second in 1..8 {
+        sim.send_media(run, second * 60_000);
+        sim.pass(Duration::from_secs(1));
+    }
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!(task.tally.stalls, 1);
+    let error = task.error.unwrap();
+    assert_eq!(error.code, ErrorCode::RtspStreamError);
+    assert!(error.message.contains("clock"), "{error:?}");
 }
 
 #[test]
@@ -901,7 +964,8 @@ fn not_there_in_time_is_a_failed_try() {
     let mut sim = Sim::new();
     sim.manners = Manners::OnlyKill;
     let (_, first) = sim.start("t");
-    sim.pass(Duration::from_secs(24));
+    // It says nothing, so it is killed five seconds after the first SIGTERM.
+    sim.pass(Duration::from_secs(19));
     assert_eq!(sim.get("t").status, StreamStatus::Starting);
     sim.pass(Duration::from_secs(1));
     let (fault, _) = first.try_recv().unwrap().unwrap_err();
@@ -935,7 +999,7 @@ fn stop_in_each_state_never_blocks_and_answers_when_reaped() {
     sim.manners = Manners::OnlyKill;
     let (_, first) = sim.start("a");
     let done = sim.stop("a", false);
-    sim.pass(Duration::from_secs(9));
+    sim.pass(Duration::from_secs(4));
     assert!(done.try_recv().is_err(), "answered before it was reaped");
     sim.pass(Duration::from_secs(1));
     assert_eq!(

@@ -311,6 +311,7 @@ fn ffmpeg<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Ffmpeg {
             "start_confirm must be shorter than start_timeout, or no stream can ever start",
         );
     }
+    let whip_timeout = duration(r, section, "whip_timeout", secs(10), secs(1), secs(60));
     let max_retries = r.read(section, "max_retries", None, 3, |text| {
         value::number(-1..=1_000_000)(text).map_err(|wrong| format!("{wrong} (-1 = for ever)"))
     });
@@ -335,6 +336,7 @@ fn ffmpeg<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Ffmpeg {
         start_confirm: start_confirm.value,
         start_timeout: start_timeout.value,
         stall_timeout: stall_timeout.value,
+        whip_timeout: whip_timeout.value,
         max_retries: max_retries.value,
         passthrough: passthrough.value,
         engine: r

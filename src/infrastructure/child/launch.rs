@@ -14,13 +14,14 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::marker::Marker;
+use super::marker::{Marker, RUN_VARIABLE};
 
 /// Memory that a child may write to: so much, and [`MEMORY_EACH`] for each processor, because an
 /// encoder keeps pictures for each of its threads. Measured with FFmpeg 9.0 and libx264: 4K made
@@ -35,6 +36,24 @@ const OPEN_FILES: rlim_t = 1024;
 /// How much sooner than lss a child is taken where the machine's memory runs out: half of what
 /// there is, so that it goes before any program of ordinary size.
 const OOM_SCORE: i32 = 500;
+
+/// Tells what one child has started, and all that comes of that, from what others have: also where
+/// it has left the child's group and session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunMark(u64);
+
+impl RunMark {
+    /// One that no other child of this process has.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// As it stands in the environment.
+    pub(super) fn value(self) -> String {
+        self.0.to_string()
+    }
+}
 
 /// Starts children. Each thread may have one: it holds nothing but the mark.
 #[derive(Debug, Clone)]
@@ -60,21 +79,23 @@ impl Launcher {
         program: &OsStr,
         args: impl IntoIterator<Item = A>,
     ) -> io::Result<Child> {
-        self.spawn_reading(program, args, Stdio::null())
+        self.spawn_reading(program, args, Stdio::null(), RunMark::next())
     }
 
-    /// The same, with that as its input.
+    /// The same, with that as its input, and marked so.
     pub fn spawn_reading<A: AsRef<OsStr>>(
         &self,
         program: &OsStr,
         args: impl IntoIterator<Item = A>,
         input: Stdio,
+        mark: RunMark,
     ) -> io::Result<Child> {
         let mut command = Command::new(from_here(program)?);
         command
             .args(args)
             .env_clear()
             .envs(self.marker.environment())
+            .env(RUN_VARIABLE, mark.value())
             .current_dir("/")
             .stdin(input)
             .stdout(Stdio::piped())

@@ -1,4 +1,5 @@
-//! Children that an earlier, killed daemon of this node left behind are ended at start.
+//! What has outlived whom it belongs to is ended: children that an earlier, killed daemon of this
+//! node left behind, at start; what a child has started and has left its group, at the child's end.
 //!
 //! Recognised by their mark alone, never by name, and only if the daemon that started them is
 //! gone. The parent-death signal normally leaves nothing to do; this is for what escaped it (a
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::marker::{NODE_VARIABLE, PARENT_VARIABLE, start_time};
+use super::launch::RunMark;
+use super::marker::{NODE_VARIABLE, PARENT_VARIABLE, RUN_VARIABLE, start_time};
 use super::process::pidfd_open;
 
 /// SIGTERM, so much time, SIGTERM again, the same, SIGKILL.
@@ -19,7 +21,11 @@ const STEP: Duration = Duration::from_secs(2);
 /// Ends what is left of earlier runs of `node_id`. Waits at most six seconds, and not at all when
 /// nothing is left. Returns how many were ended.
 pub fn end_leftovers(node_id: &str) -> usize {
-    let mut left: Vec<(Pid, OwnedFd)> = find(node_id);
+    let mut left: Vec<(Pid, OwnedFd)> = find(|environ| {
+        judge(environ, node_id, |parent, started| {
+            start_time(parent) == Some(started)
+        })
+    });
     let count = left.len();
     for signal in [libc::SIGTERM, libc::SIGTERM, libc::SIGKILL] {
         if left.is_empty() {
@@ -38,46 +44,66 @@ pub fn end_leftovers(node_id: &str) -> usize {
     count
 }
 
-fn find(node_id: &str) -> Vec<(Pid, OwnedFd)> {
+/// Ends at once what a child that is gone has left behind outside its group (`setsid`). It may have
+/// started more meanwhile, so this looks again, a few times.
+pub fn end_strays(mark: RunMark) {
+    let own = std::process::id();
+    let parent = format!("{own}:{}", start_time(own).unwrap_or(0));
+    let run = mark.value();
+    for _ in 0..3 {
+        let strays = find(|environ| {
+            value(environ, RUN_VARIABLE) == Some(&run)
+                && value(environ, PARENT_VARIABLE) == Some(&parent)
+        });
+        if strays.is_empty() {
+            return;
+        }
+        for (pid, pidfd) in &strays {
+            log::warn!(pid = pid.as_raw(); "ending what a child has started and left behind");
+            send(pidfd, libc::SIGKILL);
+        }
+        let deadline = Instant::now() + STEP;
+        for (_, pidfd) in &strays {
+            ended_by(pidfd, deadline);
+        }
+    }
+}
+
+fn find(marked: impl Fn(&[u8]) -> bool) -> Vec<(Pid, OwnedFd)> {
+    let marked = |pid: u32| {
+        std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| marked(&environ))
+    };
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
         .filter_map(|entry| {
             let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            if !is_leftover(pid, node_id) {
+            if !marked(pid) {
                 return None;
             }
             let pid_t = Pid::from_raw(i32::try_from(pid).ok()?);
             let pidfd = pidfd_open(pid_t)?;
             // The pid may have changed hands before the pidfd was ours: look again.
-            is_leftover(pid, node_id).then_some((pid_t, pidfd))
+            marked(pid).then_some((pid_t, pidfd))
         })
         .collect()
 }
 
-fn is_leftover(pid: u32, node_id: &str) -> bool {
-    let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
-    judge(&environ, node_id, |parent, started| {
-        start_time(parent) == Some(started)
+fn value<'a>(environ: &'a [u8], name: &str) -> Option<&'a str> {
+    environ.split(|b| *b == 0).find_map(|entry| {
+        let text = std::str::from_utf8(entry).ok()?;
+        text.strip_prefix(name)?.strip_prefix('=')
     })
 }
 
 /// Whether an environment marks a leftover of `node_id`. `alive` tells whether the process of
 /// that pid and start time still lives.
 fn judge(environ: &[u8], node_id: &str, alive: impl Fn(u32, u64) -> bool) -> bool {
-    let value = |name: &str| {
-        environ.split(|b| *b == 0).find_map(|entry| {
-            let text = std::str::from_utf8(entry).ok()?;
-            text.strip_prefix(name)?.strip_prefix('=')
-        })
-    };
-    if value(NODE_VARIABLE) != Some(node_id) {
+    if value(environ, NODE_VARIABLE) != Some(node_id) {
         return false;
     }
-    let parent = value(PARENT_VARIABLE)
+    let parent = value(environ, PARENT_VARIABLE)
         .and_then(|p| p.split_once(':'))
         .and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse().ok()?)));
     match parent {

@@ -13,6 +13,9 @@ pub const NODE_VARIABLE: &str = "LSS_CHILD_OF_NODE";
 /// Variable that names the daemon: its pid and its start time, which no later process shares.
 pub const PARENT_VARIABLE: &str = "LSS_CHILD_OF_PROCESS";
 
+/// Variable that names the child among those of its daemon, for what it starts.
+pub const RUN_VARIABLE: &str = "LSS_CHILD_OF_RUN";
+
 /// Variable that names the node of a guard. Another one than a child's, because a guard is meant to
 /// outlive its daemon: no later daemon ends it.
 pub const GUARD_VARIABLE: &str = "LSS_GUARD_OF_NODE";

@@ -28,7 +28,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::file::Opener;
-use super::launch::Launcher;
+use super::launch::{Launcher, RunMark};
+use super::leftovers::end_strays;
 use super::log_tail::{LineSplitter, LogTail};
 use super::progress::ProgressParser;
 use crate::domain::gateway::{
@@ -40,6 +41,9 @@ use crate::util::secret::Secret;
 
 /// Where the kernel has no pidfd (before 5.3), the watcher looks this often instead.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A child that is being ended and talks a lot is told of this often.
+const SPEAKS_EVERY: Duration = Duration::from_millis(100);
 
 /// Descriptors that a child costs as long as it lives: two pipes and a pidfd.
 const EACH: usize = 3;
@@ -66,6 +70,8 @@ pub trait OutputJudge: Send {
     fn verdict(&self, code: Option<i32>, signal: Option<i32>, asked: bool) -> Option<Diagnosis>;
     /// A WHIP session that the process did not close itself.
     fn session_left(&self) -> Option<Secret>;
+    /// The WHIP endpoint that refused it for being asked too much, now or altogether.
+    fn busy(&self) -> Option<Secret>;
 }
 
 /// Makes a judge for a run.
@@ -74,6 +80,10 @@ pub type MakeJudge = Arc<dyn Fn(&Launch) -> Box<dyn OutputJudge> + Send + Sync>;
 /// thread after the exit is reported; must end by itself within seconds.
 pub type Release = Arc<dyn Fn(&Secret, Option<&Secret>) + Send + Sync>;
 
+/// Asks a WHIP endpoint (URL, bearer) how long it wants to be left alone. Called on the watcher's
+/// thread before the exit is reported; must end by itself within seconds.
+pub type RetryAfter = Arc<dyn Fn(&Secret, Option<&Secret>) -> Option<Duration> + Send + Sync>;
+
 /// What a process gateway is made with.
 #[derive(Clone)]
 pub struct Tools {
@@ -81,6 +91,8 @@ pub struct Tools {
     pub judge: MakeJudge,
     /// For sessions left behind.
     pub release: Release,
+    /// For endpoints that want to be left alone.
+    pub retry_after: RetryAfter,
 }
 
 struct Running {
@@ -116,9 +128,13 @@ impl Children {
         let mut argv = launch.argv.iter();
         let program = argv.next().map_or("", |p| p.expose());
         leaves_enough()?;
-        let mut child =
-            self.launcher
-                .spawn_reading(OsStr::new(program), argv.map(Secret::expose), input)?;
+        let mark = RunMark::next();
+        let mut child = self.launcher.spawn_reading(
+            OsStr::new(program),
+            argv.map(Secret::expose),
+            input,
+            mark,
+        )?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let asked = Arc::new(AtomicBool::new(false));
         let log = Arc::new(LogTail::new());
@@ -133,6 +149,9 @@ impl Children {
             log: Arc::clone(&log),
             events: self.events.clone(),
             release: Arc::clone(&self.tools.release),
+            retry_after: Arc::clone(&self.tools.retry_after),
+            mark,
+            spoke_at: None,
             bearer: launch.whip_bearer.clone(),
             told: false,
         };
@@ -262,7 +281,12 @@ struct Watcher {
     log: Arc<LogTail>,
     events: Sender<RunEvent>,
     release: Release,
+    retry_after: RetryAfter,
     bearer: Option<Secret>,
+    /// Of all that it has started.
+    mark: RunMark,
+    /// When it was last told that the child speaks.
+    spoke_at: Option<Instant>,
     /// The exit has been told.
     told: bool,
 }
@@ -294,12 +318,14 @@ impl Watcher {
         // The judge is what may have failed.
         let judge = &self.judge;
         let left = catch_unwind(AssertUnwindSafe(|| judge.session_left()));
+        end_strays(self.mark);
         self.tell_exit(
             status,
             Some(Diagnosis {
                 cause: Cause::EngineCrash,
                 detail: "lss failed inside while it followed the process; its log says more".into(),
             }),
+            None,
         );
         if let Ok(Some(session)) = left {
             (self.release)(&session, self.bearer.as_ref());
@@ -332,13 +358,22 @@ impl Watcher {
         let asked = self.asked.load(Ordering::Relaxed);
         let diagnosis = self.judge.verdict(code, signal, asked);
         let left = self.judge.session_left();
-        self.tell_exit(status, diagnosis);
+        // What left its group does not outlive it either.
+        end_strays(self.mark);
+        let busy = self.judge.busy().filter(|_| !asked);
+        let retry_after = busy.and_then(|url| (self.retry_after)(&url, self.bearer.as_ref()));
+        self.tell_exit(status, diagnosis, retry_after);
         if let Some(session) = left {
             (self.release)(&session, self.bearer.as_ref());
         }
     }
 
-    fn tell_exit(&mut self, status: ExitStatus, diagnosis: Option<Diagnosis>) {
+    fn tell_exit(
+        &mut self,
+        status: ExitStatus,
+        diagnosis: Option<Diagnosis>,
+        retry_after: Option<Duration>,
+    ) {
         self.told = true;
         // The zombie still tells.
         let cpu =
@@ -348,6 +383,7 @@ impl Watcher {
             signal: status.signal(),
             diagnosis,
             cpu,
+            retry_after,
         }));
     }
 
@@ -425,6 +461,7 @@ impl Watcher {
     fn line(&mut self, line: &str) {
         if self.asked.load(Ordering::Relaxed) {
             self.judge.asked_to_end();
+            self.tell_spoke();
         }
         match self.judge.line(line) {
             Some(Said::SessionUp(took)) => self.send(ChildEvent::SessionUp(took)),
@@ -432,6 +469,20 @@ impl Watcher {
             None => {}
         }
         self.log.push(line);
+    }
+
+    /// Whether one that is being ended still says something decides how long it is waited for.
+    fn tell_spoke(&mut self) {
+        let now = Instant::now();
+        if self.spoke_at.is_some_and(|at| now < at + SPEAKS_EVERY) {
+            return;
+        }
+        self.spoke_at = Some(now);
+        // A full queue loses one; it will speak again.
+        let _ = self.events.try_send(RunEvent {
+            run: self.run,
+            event: ChildEvent::Spoke,
+        });
     }
 
     /// Must arrive, so it waits for a place: the owner waits for nothing but its queues. A closed

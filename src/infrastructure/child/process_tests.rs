@@ -33,6 +33,9 @@ impl OutputJudge for Echo {
     fn session_left(&self) -> Option<Secret> {
         Some(Secret::new("http://127.0.0.1/session"))
     }
+    fn busy(&self) -> Option<Secret> {
+        Some(Secret::new("http://127.0.0.1/busy"))
+    }
 }
 
 struct Bench {
@@ -49,6 +52,10 @@ fn bench() -> Bench {
         judge: Arc::new(|_| Box::new(Echo { asked: false })),
         release: Arc::new(move |url, _| {
             let _ = release.try_send(url.expose().to_owned());
+        }),
+        retry_after: Arc::new(|url, _| {
+            assert_eq!(url.expose(), "http://127.0.0.1/busy");
+            Some(Duration::from_secs(7))
         }),
     };
     Bench {
@@ -127,6 +134,7 @@ fn output_comes_before_the_exit_and_the_zombie_stays_until_reaped() {
     let exit = bench.exit();
     assert_eq!((exit.code, exit.signal), (Some(7), None));
     assert_eq!(exit.diagnosis.unwrap().detail, "Some(7) None");
+    assert_eq!(exit.retry_after, Some(Duration::from_secs(7)));
     assert_eq!(started.log.lines(), ["up", "last words"]);
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", started.pid)).unwrap();
     assert!(stat.contains(") Z "), "{stat}");
@@ -194,6 +202,47 @@ fn what_is_left_in_the_group_is_ended_at_reaping() {
         assert!(Instant::now() < deadline, "{grandchild} lives on");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn what_has_left_the_group_does_not_outlive_the_child_either() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let other = bench
+        .children
+        .start(RunId(2), &sh("echo up >&2; exec sleep 600"))
+        .unwrap();
+    assert_eq!(bench.next(), ChildEvent::SessionUp(None));
+    let stray = "setsid sh -c 'echo $$ >&2; echo up >&2; exec sleep 600' & wait";
+    let started = bench.children.start(run, &sh(stray)).unwrap();
+    assert_eq!(bench.next(), ChildEvent::SessionUp(None));
+    let stray = started.log.lines().remove(0);
+    bench.children.kill(run);
+    bench.exit();
+    // Gone, or a zombie that init has not collected yet.
+    let state = std::fs::read_to_string(format!("/proc/{stray}/stat")).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    bench.children.reap(run);
+    // Another child is not taken for one of its own.
+    let lives = std::fs::read_to_string(format!("/proc/{}/stat", other.pid)).unwrap();
+    assert!(!lives.contains(") Z "), "{lives}");
+}
+
+#[test]
+fn one_that_is_being_ended_and_speaks_is_heard() {
+    let mut bench = bench();
+    let run = RunId(1);
+    let script = "trap 'echo no >&2' TERM; echo up >&2; while :; do sleep 0.05; done";
+    bench.children.start(run, &sh(script)).unwrap();
+    assert_eq!(bench.next(), ChildEvent::SessionUp(None));
+    bench.children.terminate(run);
+    assert_eq!(bench.next(), ChildEvent::Spoke);
+    bench.children.kill(run);
+    let exit = bench.exit();
+    assert_eq!(
+        exit.retry_after, None,
+        "nobody is asked for one that was to end"
+    );
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl FfmpegSettings {
             file_root: None,
             whip_hosts: Vec::new(),
             input_timeout: Duration::from_secs(5),
-            whip_timeout: Duration::from_secs(5),
+            whip_timeout: Duration::from_secs(10),
             dtls_active: false,
         }
     }
@@ -119,10 +119,17 @@ pub fn build(
 ) -> Result<Launch, Fault> {
     let mut args = Args::new(&settings.path);
     global_args(&mut args);
+    let video = Video::choose(&spec.video, abilities)?;
+    let clock = match spec.source {
+        Source::Network(_) => video.clock(&spec.video),
+        Source::File(_) => Clock::Source,
+    };
+    if clock == Clock::Arrival {
+        args.pair("-use_wallclock_as_timestamps", "1");
+    }
     let file = input_args(&mut args, spec, settings, abilities)?;
     args.plain(["-map", "0:v:0", "-map", "0:a?"]);
-    let video = Video::choose(&spec.video, abilities)?;
-    video.args(&mut args, &spec.video)?;
+    video.args(&mut args, &spec.video, clock)?;
     let sound = audio_args(&mut args, &spec.audio, abilities);
     whip_args(&mut args, settings, abilities);
     args.pair("-f", "whip");
@@ -218,6 +225,20 @@ fn network_args(args: &mut Args, scheme: &str, timeout: Duration, abilities: &Ab
     args.pair("-fpsprobesize", "0");
 }
 
+/// By which clock the output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// What the source says.
+    Source,
+    /// When each picture arrives. A camera whose clock is set by an hour while it sends would make
+    /// FFmpeg fill that hour, or stand still for it.
+    Arrival,
+}
+
+/// Without a frame rate in the task: as the camera sends them, but no more than the default on
+/// average. Pictures that come late and then all at once are not dropped.
+const AT_MOST_30: &str = "select=lte(selected_n\\,(t-start_t)*30+3)";
+
 /// How the picture goes out.
 enum Video {
     /// Unchanged.
@@ -302,7 +323,19 @@ impl Video {
         }
     }
 
-    fn args(&self, args: &mut Args, config: &VideoConfig) -> Result<(), Fault> {
+    /// By arrival, where nothing speaks against it. From arrivals FFmpeg guesses twice the frame rate
+    /// (measured), which doubles pictures or halves the bit rate; so that is for output that needs no
+    /// guess: unchanged video, a rate that the task names, an encoder that goes by time stamps alone.
+    fn clock(&self, config: &VideoConfig) -> Clock {
+        match self {
+            Self::Encode { encoder, .. } if *encoder != "libx264" && config.fps.is_none() => {
+                Clock::Source
+            }
+            Self::Encode { .. } | Self::Copy => Clock::Arrival,
+        }
+    }
+
+    fn args(&self, args: &mut Args, config: &VideoConfig, clock: Clock) -> Result<(), Fault> {
         let Self::Encode { encoder, .. } = *self else {
             args.pair("-c:v", "copy");
             return Ok(());
@@ -341,11 +374,19 @@ impl Video {
         args.number("-b:v", bitrate);
         args.number("-maxrate", bitrate);
         args.number("-bufsize", bitrate.saturating_mul(2));
-        if let Some(scale) = scale(config) {
-            args.pair("-vf", &scale);
+        let by_arrival = clock == Clock::Arrival && config.fps.is_none();
+        let most = by_arrival.then(|| AT_MOST_30.to_owned());
+        let filters: Vec<String> = most.into_iter().chain(scale(config)).collect();
+        if !filters.is_empty() {
+            args.pair("-vf", &filters.join(","));
         }
         match config.fps {
             Some(fps) => args.number("-r", fps),
+            None if by_arrival => {
+                args.plain(["-fps_mode", "vfr", "-enc_time_base", "1:90000"]);
+                // x264's rate control then goes by the time stamps, not by a guessed frame rate.
+                args.pair("-x264-params", "force-cfr=0")
+            }
             // As the camera sends them, but no more than the default.
             None => args.number("-fpsmax", FPS),
         };

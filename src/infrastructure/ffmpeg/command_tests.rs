@@ -66,15 +66,53 @@ fn the_default_camera() {
     assert_eq!(
         line(&spec(CAMERA)),
         "/opt/ffmpeg -hide_banner -nostdin -nostats -loglevel +level+verbose -progress pipe:1 \
-         -stats_period 1 -protocol_whitelist tcp -rtsp_transport tcp -timeout 5000000 \
+         -stats_period 1 -use_wallclock_as_timestamps 1 -protocol_whitelist tcp \
+         -rtsp_transport tcp -timeout 5000000 \
          -analyzeduration 1000000 -probesize 1000000 -fpsprobesize 0 \
          -i rtsp://admin:p%40ss%3A1%23%25@10.0.0.9/Streaming/101 \
          -map 0:v:0 -map 0:a? -c:v libx264 -preset veryfast -tune zerolatency \
          -profile:v baseline -bf 0 -pix_fmt yuv420p -g 30 -keyint_min 30 \
-         -b:v 2500000 -maxrate 2500000 -bufsize 5000000 -fpsmax 30 \
-         -c:a libopus -b:a 128000 -ar 48000 -ac 2 -timeout 5 \
+         -b:v 2500000 -maxrate 2500000 -bufsize 5000000 \
+         -vf select=lte(selected_n\\,(t-start_t)*30+3) -fps_mode vfr -enc_time_base 1:90000 \
+         -x264-params force-cfr=0 \
+         -c:a libopus -b:a 128000 -ar 48000 -ac 2 -timeout 10 \
          -f whip https://whip.example/secret-path/publish"
     );
+}
+
+#[test]
+fn arrival_is_the_clock_where_no_frame_rate_has_to_be_guessed_from_it() {
+    let clock = "-use_wallclock_as_timestamps 1";
+    let mut task = spec(CAMERA);
+    task.video.width = Some(640);
+    let own = line(&task);
+    assert!(
+        has(&own, clock) && own.contains("*30+3),scale=640:-2 "),
+        "{own}"
+    );
+    task.video.fps = Some(15);
+    let named = line(&task);
+    assert!(
+        has(&named, clock) && has(&named, "-vf scale=640:-2 -r 15"),
+        "{named}"
+    );
+    assert!(!named.contains("-fps_mode"), "{named}");
+    task.video.codec = Some("copy".into());
+    let copied = line(&task);
+    assert!(
+        has(&copied, clock) && !copied.contains("-fps_mode"),
+        "{copied}"
+    );
+    let hardware = abilities(&[], &["h264_v4l2m2m", "opus"]);
+    let mut task = spec(CAMERA);
+    let settings = FfmpegSettings::new("ffmpeg");
+    let guessed = line_with(&task, &settings, &hardware);
+    assert!(
+        !guessed.contains(clock) && has(&guessed, "-fpsmax 30"),
+        "{guessed}"
+    );
+    task.video.fps = Some(15);
+    assert!(has(&line_with(&task, &settings, &hardware), clock));
 }
 
 #[test]
@@ -115,6 +153,10 @@ fn files_are_paths_and_nothing_else() {
     assert_eq!(file.path, "a%03d.mp4");
     assert_eq!(file.root, dir.path());
     assert!(has(&once, "-protocol_whitelist file"), "{once}");
+    assert!(
+        !once.contains("wallclock") && has(&once, "-fpsmax 30"),
+        "{once}"
+    );
     assert!(once.contains("-format_whitelist mov,"), "{once}");
     assert!(!has(&once, "-timeout 5000000"), "{once}");
     assert!(build(&task, &settings, &full()).unwrap().ends_by_nature);
@@ -134,13 +176,13 @@ fn muxer_options_only_where_the_muxer_has_them() {
     };
     let newest = line_with(&spec(CAMERA), &settings, &full());
     assert!(
-        has(&newest, "-timeout 5 -whip_flags dtls_active -f whip"),
+        has(&newest, "-timeout 10 -whip_flags dtls_active -f whip"),
         "{newest}"
     );
     let old = abilities(&["handshake_timeout"], &["libx264", "opus"]);
     let oldest = line_with(&spec(CAMERA), &settings, &old);
     assert!(
-        !oldest.contains("dtls_active") && !has(&oldest, "-timeout 5"),
+        !oldest.contains("dtls_active") && !has(&oldest, "-timeout 10"),
         "{oldest}"
     );
     assert!(
@@ -181,10 +223,10 @@ fn the_picture_as_asked() {
 fn one_side_keeps_the_aspect() {
     let mut task = spec(CAMERA);
     task.video.width = Some(640);
-    assert!(has(&line(&task), "-vf scale=640:-2"));
+    assert!(line(&task).contains(",scale=640:-2 "));
     task.video.width = None;
     task.video.height = Some(481);
-    assert!(has(&line(&task), "-vf scale=-2:480"));
+    assert!(line(&task).contains(",scale=-2:480 "));
 }
 
 #[test]

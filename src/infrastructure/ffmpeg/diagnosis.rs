@@ -224,6 +224,11 @@ impl Classifier {
         self.session.left()
     }
 
+    /// Whether the WHIP endpoint refused with one of the answers that may say for how long (429, 503).
+    pub fn is_busy(&self) -> bool {
+        matches!(self.http_status, Some(429 | 503))
+    }
+
     /// The same, of a session that is not on the host of `whipUrl` (or there without its https).
     pub(super) fn session_left_elsewhere(&self) -> Option<Elsewhere> {
         self.session.left_elsewhere()
@@ -364,15 +369,15 @@ impl Classifier {
     }
 
     /// `Could not write header …: REASON` = the session was not made.
-    fn whip_opening(&self, reason: &str) -> Option<(Weight, Cause, String)> {
+    fn whip_opening(&mut self, reason: &str) -> Option<(Weight, Cause, String)> {
         const VAGUE: [&str; 4] = [
             "Invalid argument",
             "Not yet implemented",
             "out of range",
             "not found",
         ];
-        let status = self.http_status.or_else(|| returned(reason));
-        let status = status.map(|status| status.to_string());
+        self.http_status = self.http_status.or_else(|| returned(reason));
+        let status = self.http_status.map(|status| status.to_string());
         if let Some(status) = &status
             && let Some(found) = look_up(Who::WhipStatus, &[status], status)
         {

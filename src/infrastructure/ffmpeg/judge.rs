@@ -18,6 +18,8 @@ pub struct Judge {
     classifier: Classifier,
     ends_by_nature: bool,
     whip_hosts: Arc<[String]>,
+    /// The WHIP URL: the last argument.
+    endpoint: Option<Secret>,
 }
 
 impl Judge {
@@ -28,6 +30,7 @@ impl Judge {
             classifier: Classifier::for_argv(&launch.argv),
             ends_by_nature: launch.ends_by_nature,
             whip_hosts,
+            endpoint: launch.argv.last().cloned(),
         }
     }
 }
@@ -68,6 +71,13 @@ impl OutputJudge for Judge {
              place taken: it is on a host that is neither whipUrl's nor in lss.ffmpeg.whip_hosts"
         );
         None
+    }
+
+    fn busy(&self) -> Option<Secret> {
+        self.classifier
+            .is_busy()
+            .then(|| self.endpoint.clone())
+            .flatten()
     }
 }
 

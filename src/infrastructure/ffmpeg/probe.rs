@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,7 +17,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::infrastructure::child::launch::Launcher;
+use crate::infrastructure::child::launch::{Launcher, RunMark};
+use crate::infrastructure::child::leftovers::end_strays;
 use crate::util::foreign::shown;
 
 /// How long the three calls of FFmpeg may take together: a cold start from an SD card reads 70 MB first.
@@ -236,13 +237,15 @@ pub(super) fn run_bounded(
             why: e.to_string(),
         },
     };
+    let mark = RunMark::next();
     let mut child = launcher
-        .spawn(path.as_os_str(), args)
+        .spawn_reading(path.as_os_str(), args, Stdio::null(), mark)
         .map_err(|e| start(&e))?;
     let printed = read_both(&mut child, until, max_output);
     let ended = ends(&mut child, until);
     if !ended || printed.is_err() {
         end_group(&mut child);
+        end_strays(mark);
     }
     match printed {
         Ok(Some(printed)) if ended => Ok(printed),
@@ -439,7 +442,11 @@ mod tests {
     fn one_that_hangs_is_ended_with_all_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let pids = dir.path().join("pids");
-        let script = format!("sleep 60 & echo $$ $! > {}; wait", pids.display());
+        // The last one leaves the group.
+        let script = format!(
+            "sleep 60 & echo $$ $! > {0}; setsid sh -c 'echo $$ >> {0}; exec sleep 60' & wait",
+            pids.display()
+        );
         let path = program(&dir, &script);
         let within = Duration::from_millis(300);
         assert_eq!(

@@ -18,6 +18,10 @@ use crate::domain::gateway::{ChildExit, LoginEnd};
 use crate::domain::stream::{Cause, Diagnosis, StopReason, StreamStatus, StreamTask, TaskId};
 use crate::util::time::Now;
 
+/// Longest that an endpoint may have a task wait (`Retry-After`): one that asks for a day is tried
+/// again all the same.
+const LONGEST_ASKED: Duration = Duration::from_secs(600);
+
 /// Ended tasks that stay readable.
 const KEPT_ENDED: usize = 100;
 
@@ -43,6 +47,9 @@ impl Table {
         }
         entry.task.process_id = None;
         let diagnosis = why_ended(&run, exit, entry.launch.ends_by_nature, &self.policy);
+        let host = entry.task.spec.whip_url.host();
+        let diagnosis = diagnosis.map(|why| self.consent.judge(host, run.session_lived(), why));
+        entry.wait_for = exit.retry_after;
         match &diagnosis {
             Some(why) if why.cause == Cause::SourceAuth => {
                 self.logins.ended(&entry.task.spec, LoginEnd::Refused);
@@ -99,7 +106,9 @@ impl Table {
         let limit = entry.task.max_retries;
         let next = entry.account.failed(failure, limit, jitter);
         entry.task.retry_count = entry.account.counted;
+        let asked = entry.wait_for.take().unwrap_or_default();
         if let Next::Again(delay) = next {
+            let delay = delay.max(asked.min(LONGEST_ASKED));
             entry.retry_at = Some(now.mono + delay);
             // A try that may not even begin says nothing new of why the last one ended.
             entry.retry_for.get_or_insert(diagnosis.cause);
@@ -261,6 +270,14 @@ fn why_ended(
     let said = exit.diagnosis.clone().or_else(|| run.failing.clone());
     match run.ending() {
         Some(EndWhy::Stop | EndWhy::Shutdown) => None,
+        Some(EndWhy::Stall) if run.runs_away() => Some(classified(said).unwrap_or_else(|| {
+            Diagnosis {
+                cause: Cause::SourceStream,
+                detail:
+                    "output ran at a pace that no camera makes: has the camera's clock been set?"
+                        .to_owned(),
+            }
+        })),
         Some(EndWhy::Stall) if run.lacks_pictures() => {
             Some(classified(said).unwrap_or_else(|| Diagnosis {
                 cause: Cause::SourceStream,
