@@ -11,6 +11,7 @@ pub mod guard;
 pub mod http;
 pub mod isapi;
 pub mod machine;
+pub mod media;
 pub mod onvif;
 pub mod pictures;
 pub mod process;
