@@ -13,6 +13,7 @@ pub mod hello;
 pub mod lend;
 pub mod login;
 pub mod message;
+pub mod play;
 pub mod sdp;
 pub mod talk;
 

@@ -107,6 +107,15 @@ impl Talk {
         self.send();
     }
 
+    /// Puts a packet on an interleaved channel (RFC 2326 10.12); one over 64 KiB is left out.
+    pub fn send_frame(&mut self, channel: u8, packet: &[u8]) {
+        if let Ok(length) = u16::try_from(packet.len()) {
+            self.output.extend_from_slice(&[b'$', channel]);
+            self.output.extend_from_slice(&length.to_be_bytes());
+            self.output.extend_from_slice(packet);
+        }
+    }
+
     /// What to write to the socket; empties it.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
