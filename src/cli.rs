@@ -72,6 +72,8 @@ pub enum Command {
     Probe(ProbeRequest),
     /// Stop cameras when the daemon is killed; only a daemon starts it.
     Guard,
+    /// Speak with a camera; only a daemon starts it.
+    Relay,
     /// Print the version.
     Version,
     /// Print [`HELP`].
@@ -208,6 +210,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             cameras,
         })),
         Some("guard") if !given => Ok(Command::Guard),
+        Some("relay") if !given => Ok(Command::Relay),
         Some("version") if given => Err("version takes no options".to_owned()),
         Some("version") => Ok(Command::Version),
         Some("help") => Ok(Command::Help),

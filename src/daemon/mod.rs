@@ -10,6 +10,7 @@ pub mod guard;
 mod lock;
 mod login_memory;
 pub mod probe;
+pub mod relay;
 mod reload;
 pub mod scan;
 mod signals;

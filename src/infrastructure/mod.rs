@@ -16,6 +16,7 @@ pub mod onvif;
 pub mod pictures;
 pub mod process;
 pub mod rcs;
+pub mod relay;
 pub mod rtsp;
 pub mod snapshot;
 pub mod state;

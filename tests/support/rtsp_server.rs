@@ -1,5 +1,6 @@
 //! A strict stand-in RTSP server with faults on demand. Written apart from lss's own RTSP code, so
-//! that no mistake is made on both sides. Answers OPTIONS and DESCRIBE.
+//! that no mistake is made on both sides. Answers OPTIONS and DESCRIBE, and sets streams up without
+//! playing them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,6 +62,8 @@ pub struct Rules {
     pub streams: BTreeMap<String, String>,
     /// Status of every DESCRIBE that gets through.
     pub status: u16,
+    /// End of a URL → status of its SETUP; 200 for all others.
+    pub setups: BTreeMap<String, u16>,
     pub quirk: Quirk,
 }
 
@@ -74,6 +77,7 @@ impl Default for Rules {
             public: "OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY, GET_PARAMETER".to_owned(),
             streams: BTreeMap::from([("/main".to_owned(), BASELINE_SDP.to_owned())]),
             status: 200,
+            setups: BTreeMap::new(),
             quirk: Quirk::None,
         }
     }
@@ -89,6 +93,8 @@ pub struct Seen {
     pub connections: usize,
     /// Logins that were wrong.
     pub refused: u32,
+    /// Sessions set up and not torn down.
+    pub sessions: usize,
     /// Breaches of the protocol, in words. A test wants none.
     pub violations: Vec<String>,
 }
@@ -330,7 +336,7 @@ fn answer(request: &Incoming, shared: &Shared) -> Reply {
     if request.method == "DESCRIBE" && rules.path_before_login && known.is_none() {
         return Reply::new(404);
     }
-    if (request.method == "DESCRIBE" || rules.gate_on_options)
+    if (request.method != "OPTIONS" || rules.gate_on_options)
         && let Some(gate) = &mut *shared.gate.lock().unwrap()
         && let Verdict::Stop {
             status, headers, ..
@@ -349,8 +355,53 @@ fn answer(request: &Incoming, shared: &Shared) -> Reply {
             reply
         }
         "DESCRIBE" => describe(request, path, known, rules),
+        "SETUP" => set_up(request, shared),
+        "TEARDOWN" => {
+            if request.header("Session") == Some(SESSION) {
+                shared.seen.lock().unwrap().sessions = 0;
+            } else {
+                shared.violation("TEARDOWN of no session");
+            }
+            Reply::new(200)
+        }
         _ => Reply::new(501),
     }
+}
+
+const SESSION: &str = "4711";
+
+/// One session at a time: whoever sets a second stream up has to name it.
+fn set_up(request: &Incoming, shared: &Shared) -> Reply {
+    let named = match request.header("Session") {
+        Some(SESSION) => true,
+        Some(other) => {
+            shared.violation(&format!("no such session: {other}"));
+            return Reply::new(454);
+        }
+        None => false,
+    };
+    let transport = request.header("Transport").unwrap_or_default();
+    if !transport.starts_with("RTP/AVP/TCP;unicast;interleaved=") {
+        shared.violation(&format!("Transport: {transport}"));
+    }
+    let mut setups = shared.rules.setups.iter();
+    if let Some((_, status)) = setups.find(|(end, _)| request.target.ends_with(end.as_str())) {
+        return Reply::new(*status);
+    }
+    let mut seen = shared.seen.lock().unwrap();
+    if seen.sessions > 0 && !named {
+        seen.violations.push("a second session".to_owned());
+        return Reply::new(453);
+    }
+    seen.sessions = 1;
+    let mut reply = Reply::new(200);
+    for (name, value) in [
+        ("Transport", transport),
+        ("Session", &format!("{SESSION};timeout=60")),
+    ] {
+        reply.headers.push((name.to_owned(), value.to_owned()));
+    }
+    reply
 }
 
 fn describe(request: &Incoming, path: &str, known: Option<&String>, rules: &Rules) -> Reply {

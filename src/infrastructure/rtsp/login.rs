@@ -2,6 +2,7 @@
 //! passwords, so a login that was refused is not sent a second time.
 
 use crate::domain::camera::Credentials;
+use crate::domain::stream;
 use crate::infrastructure::http::digest::{
     Challenge, Session, basic_authorization, parse_challenges, strongest,
 };
@@ -42,6 +43,8 @@ pub struct Login {
     accepted: bool,
     /// The request in hand has been sent a second time for the nonce's sake.
     renewed: bool,
+    /// What the last 401 asked for.
+    asked_for: stream::Challenge,
 }
 
 impl Login {
@@ -53,7 +56,13 @@ impl Login {
             way: Way::Stranger,
             accepted: false,
             renewed: false,
+            asked_for: stream::Challenge::None,
         }
+    }
+
+    /// What the last 401 asked for, as FFmpeg would understand it.
+    pub fn asked_for(&self) -> stream::Challenge {
+        self.asked_for
     }
 
     /// The value of an `Authorization` header; `url` as on the request line.
@@ -82,6 +91,7 @@ impl Login {
 
     /// A 401.
     pub fn challenged(&mut self, response: &Response) -> Verdict {
+        self.asked_for = ffmpegs_choice(response.all("www-authenticate"));
         if self.credentials.is_none() {
             return Verdict::Wanted;
         }
@@ -125,10 +135,76 @@ impl Login {
     }
 }
 
+/// Which login FFmpeg would choose. It prefers Digest to Basic; of several Digests it takes the last,
+/// and of that the last algorithm; and it sends nothing where that is not MD5 (measured with 9.0.2).
+fn ffmpegs_choice<'a>(headers: impl Iterator<Item = &'a [u8]>) -> stream::Challenge {
+    let mut choice = stream::Challenge::None;
+    for header in headers {
+        let header = String::from_utf8_lossy(header);
+        let header = header.trim_start();
+        let scheme = header.split(' ').next().unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("digest") {
+            choice = match last_algorithm(header).as_str() {
+                "" | "MD5" | "MD5-sess" => stream::Challenge::Digest,
+                _ => stream::Challenge::DigestSha256,
+            };
+        } else if scheme.eq_ignore_ascii_case("basic") && choice == stream::Challenge::None {
+            choice = stream::Challenge::Basic;
+        }
+    }
+    choice
+}
+
+/// The value of the last `algorithm=` of a header; empty where there is none.
+fn last_algorithm(header: &str) -> String {
+    let lower = header.to_ascii_lowercase();
+    let Some((at, name)) = lower.rmatch_indices("algorithm=").next() else {
+        return String::new();
+    };
+    let value = header.get(at + name.len()..).unwrap_or_default();
+    value
+        .trim_start_matches('"')
+        .chars()
+        .take_while(|c| !matches!(c, ',' | '"' | ' '))
+        .collect()
+}
+
 /// Whether a Digest login is offered at all, in whatever form.
 fn names_digest(response: &Response) -> bool {
     response.all("www-authenticate").any(|header| {
         let header = String::from_utf8_lossy(header).to_ascii_lowercase();
         header.trim_start().starts_with("digest") || header.contains(", digest ")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ffmpeg_takes_the_last_digest_and_knows_md5_alone() {
+        use stream::Challenge::{Basic, Digest, DigestSha256, None};
+        let md5 = r#"Digest realm="a, b", nonce="n", algorithm=MD5, qop="auth""#;
+        let plain = r#"Digest realm="algorithm", nonce="n""#;
+        let sha = r#"digest realm="r", nonce="n", algorithm="SHA-256""#;
+        let basic = r#"Basic realm="r""#;
+        let both =
+            r#"Digest realm="r", nonce="n", algorithm=MD5, Digest realm="r", algorithm=SHA-256"#;
+        for (headers, choice) in [
+            (vec![], None),
+            (vec!["Negotiate"], None),
+            (vec![basic], Basic),
+            (vec![plain], Digest),
+            (vec![basic, md5], Digest),
+            (vec![md5, basic], Digest),
+            (vec![sha, md5], Digest),
+            (vec![md5, sha], DigestSha256),
+            (vec![sha], DigestSha256),
+            (vec![basic, sha], DigestSha256),
+            (vec![both], DigestSha256),
+        ] {
+            let found = ffmpegs_choice(headers.iter().map(|h| h.as_bytes()));
+            assert_eq!(found, choice, "{headers:?}");
+        }
+    }
 }

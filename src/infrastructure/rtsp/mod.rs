@@ -12,6 +12,7 @@ pub mod head;
 pub mod hello;
 pub mod lend;
 pub mod login;
+pub mod look;
 pub mod message;
 pub mod play;
 pub mod sdp;

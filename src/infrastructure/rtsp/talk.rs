@@ -7,6 +7,7 @@
 use super::login::{Login, Verdict};
 use super::message::{Inbox, Incoming, MessageError, Response, write_request, write_response};
 use crate::domain::camera::Credentials;
+use crate::domain::stream::Challenge;
 use crate::util::secret::Secret;
 
 /// Server requests that are answered while one of ours is in hand; a server that asks more is
@@ -135,6 +136,11 @@ impl Talk {
     /// The request in hand carries a login.
     pub fn is_logging_in(&self) -> bool {
         self.login.is_used()
+    }
+
+    /// What the last 401 asked for, as FFmpeg would understand it.
+    pub fn challenge(&self) -> Challenge {
+        self.login.asked_for()
     }
 
     /// Part of an answer is there, and only a silence or the connection's end tells that it is

@@ -1,0 +1,476 @@
+//! Asks a source what it is, as FFmpeg would go on to play it: follows it to another path or port of
+//! its own host, logs in, reads its description, and tries whether its sound can be had.
+//!
+//! What is not understood here is no fault of the source: FFmpeg has years of oddities behind it, so
+//! it is told apart ([`SourceLook::Unclear`]) from what no client could have.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::client::{Line, Trouble};
+use super::message::{MessageError, Response, request_url};
+use super::sdp::{Media, Sdp};
+use super::talk::TalkError;
+use crate::domain::camera::Credentials;
+use crate::domain::error::ErrorCode;
+use crate::domain::stream::{
+    AudioFacts, Cause, Challenge, Diagnosis, SourceFacts, SourceLook, VideoFacts,
+};
+use crate::infrastructure::http::camera::camera_words;
+use crate::infrastructure::http::response::left;
+use crate::util::secret::Secret;
+use crate::util::url;
+
+/// Redirects followed, on the same host.
+const MAX_REDIRECTS: u32 = 3;
+/// Sounds whose SETUP is tried: FFmpeg sets up all that are announced, and gives the whole stream up
+/// where one is refused.
+const MAX_SOUNDS: usize = 4;
+/// A source that has said all is left after so long, whether it has answered TEARDOWN or not.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What to ask.
+pub struct Question<'a> {
+    /// The addresses of the URL's host, the first one that can be connected to is taken.
+    pub at: &'a [IpAddr],
+    /// `rtsp://…`; user info in it is not used.
+    pub url: &'a Secret,
+    /// Sent where the source asks for one, and once; `None` = it is asked without.
+    pub login: Option<&'a Credentials>,
+    /// Without a login only how it wants to be logged in to is of interest, so a challenge is an
+    /// answer and no refusal.
+    pub as_stranger: bool,
+    /// It is answered by then.
+    pub until: Instant,
+}
+
+/// Asks. Ends by the question's deadline.
+pub fn look(question: &Question<'_>) -> SourceLook {
+    let mut asking = Asking {
+        question,
+        challenge: Challenge::None,
+        login_taken: false,
+    };
+    match asking.ask() {
+        Ok(facts) => SourceLook::Known(Box::new(facts)),
+        Err(Stop::Refused(cause, detail)) => SourceLook::Refused {
+            why: Diagnosis { cause, detail },
+            login_taken: asking.login_taken,
+        },
+        Err(Stop::Unclear(why)) => SourceLook::Unclear(why),
+    }
+}
+
+/// Why there are no facts.
+enum Stop {
+    Refused(Cause, String),
+    Unclear(String),
+}
+
+impl Stop {
+    fn refused(cause: Cause, words: impl Into<String>) -> Self {
+        Self::Refused(cause, words.into())
+    }
+}
+
+/// What comes back.
+type Asked<T> = Result<T, Stop>;
+
+struct Asking<'a> {
+    question: &'a Question<'a>,
+    challenge: Challenge,
+    login_taken: bool,
+}
+
+impl Asking<'_> {
+    fn ask(&mut self) -> Asked<SourceFacts> {
+        let start = request_url(self.question.url.expose())
+            .ok_or_else(|| Stop::Unclear("not an rtsp:// URL with a host".to_owned()))?;
+        let (mut line, mut at) = self.connect(port_of(&start))?;
+        let mut target = start.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = match self.describe(&mut line, &target) {
+                Ok(response) => response,
+                Err(Trouble::Talk(TalkError::LoginWanted)) if self.question.as_stranger => {
+                    return Ok(self.facts(&start, &target));
+                }
+                Err(trouble) => return Err(self.trouble(trouble)),
+            };
+            if !(300..400).contains(&response.status) {
+                return self.described(line, &response, &start, &target);
+            }
+            target = next(&response, &target, at.ip())?;
+            // Also on the same port: some servers close behind a redirect, and say nothing of it.
+            (line, at) = self.connect_to(SocketAddr::new(at.ip(), port_of(&target)))?;
+        }
+        Err(Stop::refused(
+            Cause::SourceStream,
+            "the camera sends from one URL to the next without end",
+        ))
+    }
+
+    fn describe(&mut self, line: &mut Line, target: &str) -> Result<Response, Trouble> {
+        let accept = [("Accept", "application/sdp".to_owned())];
+        let answer = line.ask("DESCRIBE", Secret::url(target), &accept);
+        self.challenge = line.talk.challenge();
+        self.login_taken |= answer.is_ok() && line.talk.is_logging_in();
+        answer
+    }
+
+    /// To the first address that takes a connection, each with its share of the time.
+    fn connect(&self, port: u16) -> Asked<(Line, SocketAddr)> {
+        let mut last = None;
+        for (done, ip) in self.question.at.iter().enumerate() {
+            let others = self.question.at.len().saturating_sub(done).max(1);
+            let share = self.left()? / u32::try_from(others).unwrap_or(u32::MAX);
+            let at = SocketAddr::new(*ip, port);
+            match self.open(at, share) {
+                Ok(line) => return Ok((line, at)),
+                Err(stop) => last = Some(stop),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let words = "the source's host name can't be resolved";
+            Stop::refused(Cause::SourceUnreachable, words)
+        }))
+    }
+
+    fn connect_to(&self, at: SocketAddr) -> Asked<(Line, SocketAddr)> {
+        Ok((self.open(at, self.left()?)?, at))
+    }
+
+    fn open(&self, at: SocketAddr, within: Duration) -> Asked<Line> {
+        let mut line = Line::open(at, within, self.question.login.cloned()).map_err(|fault| {
+            match fault.code {
+                ErrorCode::Unavailable => {
+                    let words = format!("the source can't be reached: {}", fault.message);
+                    Stop::refused(Cause::SourceUnreachable, words)
+                }
+                _ => Stop::Unclear(fault.message),
+            }
+        })?;
+        line.set_deadline(self.question.until);
+        Ok(line)
+    }
+
+    fn left(&self) -> Asked<Duration> {
+        left(self.question.until).ok_or_else(|| {
+            let words = "the source does not answer (timed out)";
+            Stop::refused(Cause::SourceUnreachable, words)
+        })
+    }
+
+    fn trouble(&self, trouble: Trouble) -> Stop {
+        match trouble {
+            Trouble::Late => Stop::refused(
+                Cause::SourceUnreachable,
+                "the source accepts connections and does not answer (timed out)",
+            ),
+            Trouble::Lost(words) => Stop::Unclear(words),
+            Trouble::Other(fault) if fault.code == ErrorCode::Unavailable => {
+                let words = format!("the source can't be reached: {}", fault.message);
+                Stop::refused(Cause::SourceUnreachable, words)
+            }
+            Trouble::Other(fault) => Stop::Unclear(fault.message),
+            Trouble::Talk(error) => match error {
+                TalkError::LoginWanted => Stop::refused(
+                    Cause::SourceLogin,
+                    "the camera asks for a login and the URL has none: put user and password \
+                     into sourceUrl",
+                ),
+                TalkError::LoginRefused => {
+                    Stop::refused(Cause::SourceAuth, "the camera refused the login (RTSP 401)")
+                }
+                TalkError::LoginUnknown if self.challenge == Challenge::DigestSha256 => {
+                    Stop::refused(
+                        Cause::SourceLogin,
+                        "the camera offers a kind of Digest login that neither lss nor FFmpeg \
+                         knows: set its RTSP authentication to Digest MD5",
+                    )
+                }
+                TalkError::Message(MessageError::NotRtsp(words)) => {
+                    Stop::refused(Cause::SourceStream, format!("no RTSP: {words}"))
+                }
+                other => Stop::Unclear(other.to_string()),
+            },
+        }
+    }
+
+    fn described(
+        &self,
+        mut line: Line,
+        response: &Response,
+        start: &str,
+        target: &str,
+    ) -> Asked<SourceFacts> {
+        self.judge(response)?;
+        let sdp = Sdp::parse(&response.body);
+        let Some(picture) = sdp.media.iter().find(|m| m.kind == "video") else {
+            let words = if sdp.media.is_empty() {
+                "the camera describes no media"
+            } else {
+                "the camera describes a stream without a picture"
+            };
+            return Err(Stop::refused(Cause::SourceStream, words));
+        };
+        let mut facts = self.facts(start, target);
+        facts.video = video(picture);
+        let sounds: Vec<&Media> = sdp.media.iter().filter(|m| m.kind == "audio").collect();
+        if let Some(first) = sounds.first() {
+            let base = base_of(response, target);
+            let mut sound = audio(first);
+            sound.refused = self.try_sounds(&mut line, &sdp, &base, picture, &sounds)?;
+            facts.audio = Some(sound);
+        }
+        Ok(facts)
+    }
+
+    fn facts(&self, start: &str, target: &str) -> SourceFacts {
+        SourceFacts {
+            challenge: self.challenge,
+            login_taken: self.login_taken,
+            moved_to: (start != target).then(|| Secret::url(as_asked(start, target))),
+            ..SourceFacts::default()
+        }
+    }
+
+    /// The answer to DESCRIBE, where it is none.
+    fn judge(&self, response: &Response) -> Asked<()> {
+        let denied = if self.login_taken {
+            Cause::SourceAuth
+        } else {
+            Cause::SourceStream
+        };
+        let (cause, words) = match response.status {
+            200..=299 => return Ok(()),
+            403 => (
+                denied,
+                "the camera denied this user the stream (RTSP 403)".to_owned(),
+            ),
+            404 => (
+                Cause::SourceStream,
+                "the camera has no such stream (RTSP 404): check the path of sourceUrl".to_owned(),
+            ),
+            453 => (Cause::SourceStream, no_place()),
+            other => (
+                Cause::SourceStream,
+                format!(
+                    "the camera answered DESCRIBE with RTSP {other} {}",
+                    camera_words(&response.reason)
+                )
+                .trim_end()
+                .to_owned(),
+            ),
+        };
+        Err(Stop::Refused(cause, words))
+    }
+
+    /// Sets picture and sounds up as FFmpeg would, in one session, and gives it back. The status by
+    /// which a sound is refused.
+    fn try_sounds(
+        &self,
+        line: &mut Line,
+        sdp: &Sdp,
+        base: &str,
+        picture: &Media,
+        sounds: &[&Media],
+    ) -> Asked<Option<u16>> {
+        let mut session = None;
+        let mut channel = 0;
+        let all = std::iter::once(&picture).chain(sounds.iter().take(MAX_SOUNDS));
+        for (number, media) in all.enumerate() {
+            let Some(url) = media.control().and_then(|control| join(base, control)) else {
+                // Nobody says where it is set up: FFmpeg has ways of its own.
+                break;
+            };
+            let mut headers = vec![(
+                "Transport",
+                format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1),
+            )];
+            if let Some(session) = &session {
+                headers.push(("Session", String::clone(session)));
+            }
+            // What can't be asked is not known: FFmpeg finds out.
+            let Ok(answer) = line.ask("SETUP", Secret::url(url), &headers) else {
+                return Ok(None);
+            };
+            if !answer.is_success() {
+                self.goodbye(line, sdp, base, session);
+                return if number == 0 {
+                    Err(Stop::refused(Cause::SourceStream, no_setup(&answer)))
+                } else {
+                    Ok(Some(answer.status))
+                };
+            }
+            if session.is_none() {
+                session = answer.header("session").map(|value| {
+                    let id = value.split(';').next().unwrap_or_default().trim();
+                    id.chars().filter(|c| !c.is_control()).collect()
+                });
+            }
+            channel += 2;
+        }
+        self.goodbye(line, sdp, base, session);
+        Ok(None)
+    }
+
+    /// Gives the session back, so that its place is free for whoever plays the stream.
+    fn goodbye(&self, line: &mut Line, sdp: &Sdp, base: &str, session: Option<String>) {
+        let Some(session) = session else { return };
+        let url = sdp
+            .control()
+            .and_then(|control| join(base, control))
+            .unwrap_or_else(|| base.to_owned());
+        line.set_deadline(self.question.until.min(Instant::now() + GOODBYE));
+        // Whatever it answers, and if it does not: the connection's end tells it, too.
+        let _ = line.ask("TEARDOWN", Secret::url(url), &[("Session", session)]);
+    }
+}
+
+/// Where a redirect leads, if that is the same host; the words name any other.
+fn next(response: &Response, from: &str, ip: IpAddr) -> Asked<String> {
+    let location = response.header("location").unwrap_or_default();
+    let elsewhere = |whither: &str| {
+        Stop::refused(
+            Cause::SourceStream,
+            format!(
+                "the camera sends elsewhere (RTSP {}): to {whither}, which is not its host and \
+                 is not followed: put that into sourceUrl if it is meant",
+                response.status
+            ),
+        )
+    };
+    let Some(target) = request_url(&location) else {
+        return Err(elsewhere(&camera_words(&url::mask(&location))));
+    };
+    let (Ok(old), Ok(new)) = (url::split(from), url::split(&target)) else {
+        return Err(elsewhere("no URL"));
+    };
+    let same = new.host.eq_ignore_ascii_case(old.host)
+        || url::literal_ip(new.host) == Some(ip.to_canonical());
+    if same {
+        Ok(target)
+    } else {
+        let port = new.port.map(|p| format!(":{p}")).unwrap_or_default();
+        Err(elsewhere(&camera_words(&format!("{}{port}", new.host))))
+    }
+}
+
+/// The place of `target` under the host as it was asked for, so that nobody is led to another name.
+fn as_asked(start: &str, target: &str) -> String {
+    match (url::split(start), url::split(target)) {
+        (Ok(old), Ok(new)) => {
+            let port = new.port.map(|p| format!(":{p}")).unwrap_or_default();
+            format!("rtsp://{}{port}{}", old.host_in_url(), new.path)
+        }
+        _ => target.to_owned(),
+    }
+}
+
+fn port_of(target: &str) -> u16 {
+    url::split(target)
+        .ok()
+        .and_then(|parts| parts.port)
+        .unwrap_or(554)
+}
+
+/// What the description's relative URLs are relative to.
+fn base_of(response: &Response, target: &str) -> String {
+    ["content-base", "content-location"]
+        .into_iter()
+        .filter_map(|name| request_url(&response.header(name)?))
+        .next()
+        .unwrap_or_else(|| target.to_owned())
+}
+
+/// A control URL, put together as FFmpeg and most clients do: appended, whatever the path looks like.
+fn join(base: &str, control: &str) -> Option<String> {
+    if control == "*" {
+        return Some(base.to_owned());
+    }
+    if control.contains("://") {
+        return request_url(control);
+    }
+    let gap = if base.ends_with('/') || control.starts_with('/') {
+        ""
+    } else {
+        "/"
+    };
+    request_url(&format!("{base}{gap}{control}"))
+}
+
+fn video(media: &Media) -> VideoFacts {
+    let track = media.track();
+    VideoFacts {
+        codec: track.codec,
+        h264_profile: track.h264_profile,
+        size: track.size,
+        fps: track.fps,
+        reorders: track.reorders,
+    }
+}
+
+fn audio(media: &Media) -> AudioFacts {
+    let track = media.track();
+    AudioFacts {
+        codec: track.codec,
+        clock_rate: track.clock_rate,
+        channels: track.channels,
+        refused: None,
+    }
+}
+
+fn no_place() -> String {
+    "the camera has no free viewer place (RTSP 453)".to_owned()
+}
+
+/// Why the picture itself can't be had.
+fn no_setup(answer: &Response) -> String {
+    match answer.status {
+        453 => no_place(),
+        461 => "the camera does not give its picture over TCP (RTSP 461)".to_owned(),
+        other => format!(
+            "the camera answered SETUP of its picture with RTSP {other} {}",
+            camera_words(&answer.reason)
+        )
+        .trim_end()
+        .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_are_joined_as_cameras_mean_them() {
+        for (base, control, url) in [
+            ("rtsp://h/live/", "trackID=1", "rtsp://h/live/trackID=1"),
+            ("rtsp://h/live", "trackID=1", "rtsp://h/live/trackID=1"),
+            ("rtsp://h/a?b=c", "track1", "rtsp://h/a?b=c/track1"),
+            ("rtsp://h/live", "*", "rtsp://h/live"),
+            ("rtsp://h/live", "rtsp://h:8/x y", "rtsp://h:8/x%20y"),
+        ] {
+            assert_eq!(join(base, control).as_deref(), Some(url));
+        }
+        assert_eq!(join("rtsp://h/live", "http://h/x"), None);
+    }
+
+    #[test]
+    fn a_place_that_was_sent_on_to_keeps_the_host_that_was_asked() {
+        for (start, target, url) in [
+            (
+                "rtsp://cam.local/a",
+                "rtsp://10.0.0.9:8554/b?c=d",
+                "rtsp://cam.local:8554/b?c=d",
+            ),
+            (
+                "rtsp://[fd00::1]:554/a",
+                "rtsp://[fd00::1]/b",
+                "rtsp://[fd00::1]/b",
+            ),
+        ] {
+            assert_eq!(as_asked(start, target), url);
+        }
+    }
+}
