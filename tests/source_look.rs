@@ -105,7 +105,7 @@ mod tests {
         let words = String::from_utf8(output.stderr).unwrap();
         assert!(words.contains("started by lss itself"), "{words}");
         assert!(output.stdout.is_empty());
-        for no_job in [b"".as_slice(), b"{}", b"[1", &[0xff; 100_000]] {
+        for no_job in [b"".as_slice(), b"{}", b"[1", &vec![0xff; 100_000]] {
             let output = relay(no_job, true);
             assert_eq!(output.status.code(), Some(1), "{output:?}");
             assert!(output.stdout.is_empty());

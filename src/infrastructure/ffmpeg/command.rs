@@ -111,6 +111,10 @@ pub(super) fn whip_args(args: &mut Args, settings: &FfmpegSettings, abilities: &
     }
 }
 
+/// How long the muxer may hold pictures back for a sound that does not come. Its own 10 s freeze the
+/// picture where the sound ends in mid-stream, and leave it 10 s late to the end (measured).
+pub(super) const INTERLEAVE: (&str, &str) = ("-max_interleave_delta", "500000");
+
 /// The task's command line.
 pub fn build(
     spec: &StreamSpec,
@@ -128,9 +132,11 @@ pub fn build(
         args.pair("-use_wallclock_as_timestamps", "1");
     }
     let file = input_args(&mut args, spec, settings, abilities)?;
-    args.plain(["-map", "0:v:0", "-map", "0:a?"]);
+    // One sound: WHIP takes no second, and a source may have several.
+    args.plain(["-map", "0:v:0", "-map", "0:a:0?"]);
     video.args(&mut args, &spec.video, clock)?;
     let sound = audio_args(&mut args, &spec.audio, abilities);
+    args.pair(INTERLEAVE.0, INTERLEAVE.1);
     whip_args(&mut args, settings, abilities);
     args.pair("-f", "whip");
     args.secret(network_url(spec.whip_url.expose()));
@@ -193,6 +199,11 @@ pub(super) fn network_input(
     abilities: &Abilities,
 ) {
     args.pair("-protocol_whitelist", protocols(scheme));
+    if matches!(scheme, "rtsp" | "rtsps") {
+        // FFmpeg sets up whatever is announced, and gives the stream up where one part of it is
+        // refused: also metadata, which nobody needs (measured).
+        args.pair("-allowed_media_types", "video+audio");
+    }
     network_args(args, scheme, timeout, abilities);
     args.plain(["-i"]);
     args.secret(network_url(url));

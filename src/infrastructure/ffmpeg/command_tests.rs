@@ -67,15 +67,15 @@ fn the_default_camera() {
         line(&spec(CAMERA)),
         "/opt/ffmpeg -hide_banner -nostdin -nostats -loglevel +level+verbose -progress pipe:1 \
          -stats_period 1 -use_wallclock_as_timestamps 1 -protocol_whitelist tcp \
-         -rtsp_transport tcp -timeout 5000000 \
+         -allowed_media_types video+audio -rtsp_transport tcp -timeout 5000000 \
          -analyzeduration 1000000 -probesize 1000000 -fpsprobesize 0 \
          -i rtsp://admin:p%40ss%3A1%23%25@10.0.0.9/Streaming/101 \
-         -map 0:v:0 -map 0:a? -c:v libx264 -preset veryfast -tune zerolatency \
+         -map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -tune zerolatency \
          -profile:v baseline -bf 0 -pix_fmt yuv420p -g 30 -keyint_min 30 \
          -b:v 2500000 -maxrate 2500000 -bufsize 5000000 \
          -vf select=lte(selected_n\\,(t-start_t)*30+3) -fps_mode vfr -enc_time_base 1:90000 \
          -x264-params force-cfr=0 \
-         -c:a libopus -b:a 128000 -ar 48000 -ac 2 -timeout 10 \
+         -c:a libopus -b:a 128000 -ar 48000 -ac 2 -max_interleave_delta 500000 -timeout 10 \
          -f whip https://whip.example/secret-path/publish"
     );
 }

@@ -378,8 +378,7 @@ fn port_of(target: &str) -> u16 {
 fn base_of(response: &Response, target: &str) -> String {
     ["content-base", "content-location"]
         .into_iter()
-        .filter_map(|name| request_url(&response.header(name)?))
-        .next()
+        .find_map(|name| request_url(&response.header(name)?))
         .unwrap_or_else(|| target.to_owned())
 }
 

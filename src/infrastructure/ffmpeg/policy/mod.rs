@@ -23,7 +23,7 @@ use crate::util::url;
 
 use self::options::{Kind, Place};
 use self::parts::{Command, File, Given, split};
-use super::command::{Args, FfmpegSettings, global_args, whip_args};
+use super::command::{Args, FfmpegSettings, INTERLEAVE, global_args, whip_args};
 use super::probe::Abilities;
 use super::query;
 use super::source::{
@@ -397,6 +397,9 @@ impl Judge<'_> {
         }
         if !output.has("an") && !copies_sound(output) {
             args.plain(["-ar", "48000", "-ac", "2"]);
+        }
+        if !output.has("max_interleave_delta") {
+            args.pair(INTERLEAVE.0, INTERLEAVE.1);
         }
         whip_args(args, self.settings, self.abilities);
         args.pair("-f", "whip");

@@ -63,7 +63,7 @@ fn the_specs_template_is_mended() {
          -i rtsp://admin:p%40ss@10.0.0.9/Streaming/101 -map 0:v:0 -map 0:a? \
          -c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline -level 3.1 \
          -pix_fmt yuv420p -g 30 -keyint_min 30 -b:v 2500k -maxrate 2500k -bufsize 5000k \
-         -c:a opus -strict -2 -b:a 128k -ar 48000 -ac 2 -timeout 10 \
+         -c:a opus -strict -2 -b:a 128k -ar 48000 -ac 2 -max_interleave_delta 500000 -timeout 10 \
          -f whip https://whip.example/canary-4f1c/publish"
     );
     assert_eq!(judged.launch.mode, TaskMode::Prebuilt);
