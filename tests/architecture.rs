@@ -32,6 +32,8 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("ffmpeg", "child"),
     // Is started as every child is.
     ("guard", "child"),
+    // Reads parameter sets, which descriptions hold, too.
+    ("media", "rtsp"),
     // Asks sources over RTSP.
     ("relay", "rtsp"),
     // What a child has cost, before it is reaped.
