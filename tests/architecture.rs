@@ -36,6 +36,9 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("media", "rtsp"),
     // Asks sources over RTSP.
     ("relay", "rtsp"),
+    // Chooses between what can carry a stream, and who reads what a run says.
+    ("engines", "child"),
+    ("engines", "ffmpeg"),
     // What a child has cost, before it is reaped.
     ("child", "process"),
     // Opens cameras by every protocol.

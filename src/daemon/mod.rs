@@ -36,6 +36,7 @@ use crate::config::{Config, Loaded, Mode};
 use crate::domain::gateway::{NodeSource, TaskObserver, Uplink};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::node::NodeIdentity;
+use crate::infrastructure::engines::Engines;
 use crate::infrastructure::guard::child::Guard;
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rcs::{
@@ -223,7 +224,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let streams = streams::Streams::start(
         config,
         streams::Parts {
-            engine: engine.clone(),
+            engine: Arc::new(Engines::new(engine.clone())),
             uplink,
             logins: Arc::new(cameras::Learner(cameras.clone())),
             observers,

@@ -11,11 +11,12 @@ use crate::application::stream::{
     Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table, prepare,
 };
 use crate::config::Config;
+use crate::domain::engine::Engine;
 use crate::domain::figures::QueueFigure;
-use crate::domain::gateway::{Engine, RunEvent, StreamLogins, TaskObserver, Uplink};
+use crate::domain::gateway::{RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::process::{Children, Tools};
-use crate::infrastructure::ffmpeg::judge::Judge;
+use crate::infrastructure::engines;
 use crate::infrastructure::ffmpeg::release::SessionCloser;
 use crate::infrastructure::http::tls::TrustStore;
 
@@ -35,7 +36,7 @@ pub struct Streams {
 
 /// What the owner is put together from.
 pub struct Parts {
-    /// Prepares command lines.
+    /// Prepares plans.
     pub engine: Arc<dyn Engine>,
     /// Tells whether the cloud can be reached.
     pub uplink: Arc<dyn Uplink>,
@@ -73,9 +74,8 @@ impl Streams {
         let launcher = super::startup::launcher(config);
         let closer = Arc::new(SessionCloser::new(Arc::new(TrustStore::new(None))));
         let asker = Arc::clone(&closer);
-        let whip_hosts: Arc<[String]> = config.ffmpeg.whip_hosts.clone().into();
         let tools = Tools {
-            judge: Arc::new(move |launch| Box::new(Judge::new(launch, Arc::clone(&whip_hosts)))),
+            judge: engines::readers(config.ffmpeg.whip_hosts.clone().into()),
             release: Arc::new(move |url, bearer| closer.close(url, bearer)),
             retry_after: Arc::new(move |url, bearer| asker.retry_after(url, bearer)),
         };

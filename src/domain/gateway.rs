@@ -5,16 +5,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::error::Fault;
+use super::engine::{HandOver, Launch};
 use super::health::{Part, PartStatus};
 use super::node::LssNode;
 use super::patrol::PatrolEvent;
 use super::ptz::PtzEvent;
-use super::stream::{Diagnosis, Progress, StreamSpec, TaskEvent, TaskMode};
+use super::stream::{Diagnosis, Progress, StreamSpec, TaskEvent};
 use crate::util::secret::Secret;
 use crate::util::time::Now;
 
@@ -26,42 +25,6 @@ pub struct RunId(pub u64);
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
-    }
-}
-
-/// A file that a run reads. It is found, judged and opened anew for each run, so that what is swapped
-/// on the disk meanwhile leads nobody outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFile {
-    /// It must lie below this directory.
-    pub root: PathBuf,
-    /// As it was named.
-    pub path: String,
-}
-
-/// A judged, complete command line for a task.
-#[derive(Clone, PartialEq)]
-pub struct Launch {
-    /// How the task is carried.
-    pub mode: TaskMode,
-    /// Why so, in words.
-    pub mode_reason: String,
-    /// Program and arguments; arguments carry secrets.
-    pub argv: Vec<Secret>,
-    /// What the child gets as its standard input, to read from; nothing if none.
-    pub file: Option<SourceFile>,
-    /// A source that ends by nature (FILE without loop): exit code 0 is its end.
-    pub ends_by_nature: bool,
-    /// Sent with the DELETE of a WHIP session that its publisher left behind.
-    pub whip_bearer: Option<Secret>,
-}
-
-impl fmt::Debug for Launch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Launch")
-            .field("mode", &self.mode)
-            .field("args", &self.argv.len())
-            .finish_non_exhaustive()
     }
 }
 
@@ -92,6 +55,11 @@ pub enum ChildEvent {
     Spoke,
     /// The engine has said that it has failed, but the process may not end by itself.
     Failing(Diagnosis),
+    /// The source has taken the login that it was sent, whatever becomes of the run.
+    LoginTaken,
+    /// It does not go on, and nothing has failed: another way is to carry the task. The process ends
+    /// by itself.
+    HandOver(Box<HandOver>),
     /// The process has ended, its output is read to the end; it waits to be reaped.
     Exited(ChildExit),
 }
@@ -118,13 +86,6 @@ pub struct StartedRun {
     pub pid: u32,
     /// Its log, readable while it runs and after.
     pub log: Arc<dyn RunLog>,
-}
-
-/// Turns a task into a command line. Called before a task is accepted and never again, on a thread
-/// that nobody else waits for: it may ask the engine first, which takes seconds where that hangs.
-pub trait Engine: Send + Sync {
-    /// The command line, or why this task can't be carried (20005, 40101, …).
-    fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault>;
 }
 
 /// Runs children. Only the stream owner holds one, so only one thread spawns, signals and reaps.

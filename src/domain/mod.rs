@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod checkup;
 pub mod discovery;
+pub mod engine;
 pub mod error;
 pub mod figures;
 pub mod gateway;

@@ -6,6 +6,7 @@ pub mod camera_gateway;
 pub mod camera_names;
 pub mod child;
 pub mod discovery;
+pub mod engines;
 pub mod ffmpeg;
 pub mod guard;
 pub mod http;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::prepare::Ticket;
+use crate::domain::engine::Launch;
 use crate::domain::error::Fault;
-use crate::domain::gateway::{Launch, RunId};
-use crate::domain::stream::{Cause, StreamSpec, TaskEvent, TaskId};
+use crate::domain::gateway::RunId;
+use crate::domain::stream::{Cause, SourceFacts, StreamSpec, TaskEvent, TaskId};
 
 /// A try that has failed and is followed by another.
 #[derive(Debug)]
@@ -25,8 +26,9 @@ pub struct FailedTry {
 /// What the owner's thread has to do, in this order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Prepare a command line, and report by [`Table::prepared`](super::Table::prepared).
-    Prepare(Ticket, Box<StreamSpec>),
+    /// Prepare a plan, with what the source has said of itself if it has been asked, and report by
+    /// [`Table::prepared`](super::Table::prepared).
+    Prepare(Ticket, Box<StreamSpec>, Option<Box<SourceFacts>>),
     /// Start a child, and report by [`Table::started`](super::Table::started).
     Start(RunId, Launch),
     /// SIGTERM to its group.

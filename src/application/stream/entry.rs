@@ -9,11 +9,13 @@ use crossbeam_channel::Sender;
 
 use super::effect::Effect;
 use super::policy::Policy;
+use super::prepare::Ticket;
 use super::retry::{Account, HEALTHY};
 use super::run::{EndWhy, Run, Signal};
 use super::service::FirstTryEnd;
+use crate::domain::engine::{EngineKind, Launch, Plan};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Launch, RunId, RunLog};
+use crate::domain::gateway::{RunId, RunLog};
 use crate::domain::stream::{
     Cause, Diagnosis, ExitRecord, StreamSpec, StreamStatus, StreamTask, TaskEvent, TaskEventKind,
     TaskId,
@@ -25,16 +27,30 @@ const KEPT_EXITS: usize = 5;
 /// A START that waits until the child before it is reaped.
 pub struct Waiting {
     pub spec: StreamSpec,
-    pub launch: Launch,
+    pub plan: Plan,
     pub first_try: Option<Sender<FirstTryEnd>>,
+}
+
+/// A plan that is being prepared from what the source has said.
+pub struct Awaited {
+    pub ticket: Ticket,
+    pub give_up_at: Instant,
 }
 
 /// One task.
 pub struct Entry {
     /// As it is shown.
     pub task: StreamTask,
-    /// Its command line, the same for every try.
-    pub launch: Launch,
+    /// The ways to carry it, as its START was prepared. One that has handed over by itself is not
+    /// taken again before the next START.
+    pub plan: Plan,
+    /// The ways that follow from what the source has said of itself: for this try alone, the next
+    /// one asks again.
+    pub informed: Option<Plan>,
+    /// Between two ways: the plan that is being prepared.
+    pub awaits: Option<Awaited>,
+    /// Nobody has been told that it begins, or how it is carried now.
+    pub untold: bool,
     /// Its process, until that is reaped.
     pub run: Option<Run>,
     /// While RECONNECTING without a process.
@@ -73,6 +89,37 @@ impl Entry {
             .is_some_and(|r| r.ending() == Some(&EndWhy::Stop))
     }
 
+    /// What it is started with now.
+    pub fn way(&self) -> &Launch {
+        self.informed.as_ref().unwrap_or(&self.plan).current()
+    }
+
+    /// Shows how the current way carries it, and why that way: the words of the one before it come
+    /// last. A look carries nothing, so it changes nothing that is shown.
+    pub fn show_way(&mut self, why: &str) {
+        let way = self.way();
+        if way.engine == EngineKind::Look {
+            return;
+        }
+        let mode = way.mode;
+        let mut reason = way.mode_reason.clone();
+        if !why.is_empty() {
+            reason = format!("{reason}; {why}");
+        }
+        if (mode, &reason) != (self.task.mode, &self.task.mode_reason) {
+            (self.task.mode, self.task.mode_reason) = (mode, reason);
+            self.untold = true;
+        }
+    }
+
+    /// A look that has done its work is none of the task's runs.
+    pub fn forget_look(&mut self) {
+        if self.way().engine == EngineKind::Look {
+            self.logs.retain(|(number, _)| *number != self.runs);
+            self.runs = self.runs.saturating_sub(1);
+        }
+    }
+
     /// One that is being stopped for another START of its own id keeps its place for it.
     pub fn takes_a_place(&self) -> bool {
         self.task.status.is_active()
@@ -94,7 +141,8 @@ impl Entry {
     /// The next moment at which it must be looked at.
     pub fn deadline(&self, policy: &Policy) -> Option<Instant> {
         let run = self.run.as_ref().map(|run| run.deadline(policy));
-        [run, self.retry_at].into_iter().flatten().min()
+        let awaits = self.awaits.as_ref().map(|a| a.give_up_at);
+        [run, self.retry_at, awaits].into_iter().flatten().min()
     }
 
     /// Media leaves.
@@ -130,12 +178,18 @@ impl Entry {
     }
 
     /// Says what has changed.
-    pub fn tell(&self, kind: TaskEventKind, at: SystemTime, out: &mut Vec<Effect>) {
+    pub fn tell(&mut self, kind: TaskEventKind, at: SystemTime, out: &mut Vec<Effect>) {
+        self.untold = false;
         out.push(Effect::Event(Box::new(TaskEvent {
             kind,
             at,
             task: self.task.clone(),
         })));
+    }
+
+    /// Counts a failure for metrics.
+    pub fn count_failure(&mut self, cause: Cause) {
+        *self.task.tally.failures.entry(cause).or_default() += 1;
     }
 
     /// Notes an ended run.
@@ -147,7 +201,7 @@ impl Entry {
         at: SystemTime,
     ) {
         if let Some(diagnosis) = diagnosis {
-            *self.task.tally.failures.entry(diagnosis.cause).or_default() += 1;
+            self.count_failure(diagnosis.cause);
         }
         let history = &mut self.task.exit_history;
         history.push(ExitRecord {
@@ -194,6 +248,25 @@ pub fn crash() -> Diagnosis {
     Diagnosis {
         cause: Cause::EngineCrash,
         detail: "the process ended and nothing says why; the task's log may tell more".to_owned(),
+    }
+}
+
+/// Why there is no way to carry a task that has been accepted.
+pub fn no_way(fault: Fault) -> Diagnosis {
+    let cause = match fault.code {
+        ErrorCode::RtspConnFailed => Cause::SourceUnreachable,
+        // Nobody logs in while a plan is made: none was refused.
+        ErrorCode::RtspAuthFailed => Cause::SourceLogin,
+        ErrorCode::RtspStreamError => Cause::SourceStream,
+        ErrorCode::FfmpegNotFound => Cause::EngineMissing,
+        ErrorCode::FfmpegTimeout => Cause::EngineTimeout,
+        ErrorCode::TaskStartFailed => Cause::StreamRefused,
+        ErrorCode::ValidationFailed => Cause::BadCommand,
+        _ => Cause::EngineStart,
+    };
+    Diagnosis {
+        cause,
+        detail: fault.message,
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Owner {
     /// What it runs children with. The parent-death signal of a child follows the thread that
     /// spawned it: this one, which lives as long as there are children.
     pub gateway: Box<dyn ProcessGateway>,
-    /// Who prepares command lines; the answers come to [`run`](Self::run).
+    /// Who prepares plans; the answers come to [`run`](Self::run).
     pub prepare: Sender<Order>,
     /// Told of every change.
     pub observers: Vec<Box<dyn TaskObserver>>,
@@ -90,7 +90,7 @@ impl Owner {
                 },
                 recv(timer) -> _ => self.table.tick(Now::read()),
                 recv(prepared) -> done => match done {
-                    Ok((ticket, launch)) => self.table.prepared(ticket, launch, Now::read()),
+                    Ok((ticket, plan)) => self.table.prepared(ticket, plan, Now::read()),
                     // Its thread is gone: what waits for it is given up by the table's deadline.
                     Err(_) => {
                         prepared = never();
@@ -117,8 +117,8 @@ impl Owner {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Prepare(ticket, spec) => {
-                    if let Err(refused) = self.prepare.try_send((ticket, spec)) {
+                Effect::Prepare(ticket, spec, facts) => {
+                    if let Err(refused) = self.prepare.try_send((ticket, spec, facts)) {
                         let fault = not_prepared(&refused);
                         queue.extend(self.table.prepared(ticket, Err(fault), Now::read()));
                     }
@@ -150,7 +150,7 @@ fn not_prepared(refused: &TrySendError<Order>) -> Fault {
         ),
         TrySendError::Disconnected(_) => Fault::new(
             ErrorCode::InternalError,
-            "nobody prepares command lines any more; the log says more",
+            "nobody prepares plans any more; the log says more",
         ),
     }
 }

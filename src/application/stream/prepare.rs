@@ -1,5 +1,5 @@
-//! Command lines are prepared on a thread of their own: an FFmpeg that hangs when it is asked what
-//! it can do, or a disk that does, holds up the STARTs that need it and nobody else.
+//! Plans are prepared on a thread of their own: an FFmpeg that hangs when it is asked what
+//! it can do, or a disk that does, holds up the tasks that need it and nobody else.
 //!
 //! The table says what is to be prepared and until when that is waited for; this only does it.
 
@@ -9,21 +9,21 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::domain::engine::{Engine, Plan};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Engine, Launch};
-use crate::domain::stream::StreamSpec;
+use crate::domain::stream::{SourceFacts, StreamSpec};
 
-/// STARTs that wait for their command line; one more is answered with 30302.
+/// Tasks that wait for their plan; one more is answered with 30302.
 pub const MAX_PREPARING: usize = 32;
 
-/// Names one START while its command line is prepared.
+/// Names one task while a plan is prepared for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// What to prepare.
-pub type Order = (Ticket, Box<StreamSpec>);
+/// What to prepare: a task, and what its source has said of itself if it has been asked.
+pub type Order = (Ticket, Box<StreamSpec>, Option<Box<SourceFacts>>);
 /// What came of it.
-pub type Prepared = (Ticket, Result<Launch, Fault>);
+pub type Prepared = (Ticket, Result<Plan, Fault>);
 
 /// Starts the thread `stream-prepare`; it ends when the sender of its orders is gone.
 pub fn start(engine: Arc<dyn Engine>) -> io::Result<(Sender<Order>, Receiver<Prepared>)> {
@@ -32,10 +32,10 @@ pub fn start(engine: Arc<dyn Engine>) -> io::Result<(Sender<Order>, Receiver<Pre
     std::thread::Builder::new()
         .name("stream-prepare".to_owned())
         .spawn(move || {
-            for (ticket, spec) in incoming {
-                let launch = prepare(engine.as_ref(), &spec);
+            for (ticket, spec, facts) in incoming {
+                let plan = prepare(engine.as_ref(), &spec, facts.as_deref());
                 // The owner waits for nothing but its queues, so there is room soon, or nobody.
-                if done.send((ticket, launch)).is_err() {
+                if done.send((ticket, plan)).is_err() {
                     break;
                 }
             }
@@ -43,9 +43,13 @@ pub fn start(engine: Arc<dyn Engine>) -> io::Result<(Sender<Order>, Receiver<Pre
     Ok((orders, prepared))
 }
 
-fn prepare(engine: &dyn Engine, spec: &StreamSpec) -> Result<Launch, Fault> {
-    catch_unwind(AssertUnwindSafe(|| engine.prepare(spec))).unwrap_or_else(|_| {
-        log::error!(task = spec.task_id.as_str(); "preparing a command line panicked");
+fn prepare(
+    engine: &dyn Engine,
+    spec: &StreamSpec,
+    facts: Option<&SourceFacts>,
+) -> Result<Plan, Fault> {
+    catch_unwind(AssertUnwindSafe(|| engine.prepare(spec, facts))).unwrap_or_else(|_| {
+        log::error!(task = spec.task_id.as_str(); "preparing a plan panicked");
         Err(Fault::new(
             ErrorCode::InternalError,
             "a fault of lss itself; its log says more",
@@ -61,7 +65,7 @@ mod tests {
 
     struct Panics;
     impl Engine for Panics {
-        fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
+        fn prepare(&self, spec: &StreamSpec, _: Option<&SourceFacts>) -> Result<Plan, Fault> {
             assert_ne!(spec.task_id.as_str(), "panic", "as the test asked");
             Err(Fault::new(ErrorCode::FfmpegNotFound, "none"))
         }
@@ -81,10 +85,10 @@ mod tests {
                 ..StartCommand::default()
             };
             let spec = command.validate(&StreamRules::default()).unwrap();
-            orders.send((Ticket(number), Box::new(spec))).unwrap();
-            let (ticket, launch) = prepared.recv().unwrap();
+            orders.send((Ticket(number), Box::new(spec), None)).unwrap();
+            let (ticket, plan) = prepared.recv().unwrap();
             assert_eq!(ticket, Ticket(number));
-            assert_eq!(launch.unwrap_err().code, code);
+            assert_eq!(plan.unwrap_err().code, code);
         }
     }
 }

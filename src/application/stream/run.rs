@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use super::policy::Policy;
+use crate::domain::engine::HandOver;
 use crate::domain::gateway::RunId;
 use crate::domain::stream::{Diagnosis, Progress, StartSplit};
 
@@ -31,6 +32,8 @@ pub enum EndWhy {
     Stall,
     /// It said it has failed, but did not end.
     Failing,
+    /// It said it does not go on, but did not end.
+    HandOver,
 }
 
 /// What to do to the process now.
@@ -69,6 +72,10 @@ pub struct Run {
     pub id: RunId,
     /// What the engine has said of its failure.
     pub failing: Option<Diagnosis>,
+    /// It has said that another way is to carry the task.
+    pub hand_over: Option<HandOver>,
+    /// The source has taken its login.
+    login_taken: bool,
     started: Instant,
     session_up_at: Option<Instant>,
     /// How long the session's handshake took.
@@ -108,6 +115,8 @@ impl Run {
         Self {
             id,
             failing: None,
+            hand_over: None,
+            login_taken: false,
             started: now,
             session_up_at: None,
             handshake: None,
@@ -130,9 +139,14 @@ impl Run {
         }
     }
 
-    /// Whether there has been a WHIP session.
-    pub fn has_session(&self) -> bool {
-        self.session_up_at.is_some()
+    /// The source has taken the login; `true` the first time.
+    pub fn take_login(&mut self) -> bool {
+        !std::mem::replace(&mut self.login_taken, true)
+    }
+
+    /// Whether the source has taken the login.
+    pub fn has_login(&self) -> bool {
+        self.login_taken
     }
 
     /// A progress block.
@@ -174,10 +188,24 @@ impl Run {
 
     /// The engine said it has failed. The first such word counts.
     pub fn failing(&mut self, diagnosis: Diagnosis, now: Instant) {
-        if self.failing.is_none() {
+        if self.failing.is_none() && self.hand_over.is_none() {
             self.failing = Some(diagnosis);
             self.give_up_at = Some(now + FAILING_GRACE);
         }
+    }
+
+    /// The engine said that another way is to carry the task. Not heard of one that has failed or
+    /// is being ended: then that is what has happened.
+    pub fn hand_over(&mut self, hand_over: HandOver, now: Instant) {
+        if self.failing.is_none() && self.hand_over.is_none() && self.ending.is_none() {
+            self.hand_over = Some(hand_over);
+            self.give_up_at = Some(now + FAILING_GRACE);
+        }
+    }
+
+    /// Whether it goes on, as far as it has said.
+    fn goes_on(&self) -> bool {
+        self.failing.is_none() && self.hand_over.is_none()
     }
 
     /// How long it took to stream; `None` while it does not.
@@ -268,7 +296,7 @@ impl Run {
         let mut at = match self.streaming_since {
             None => {
                 let timeout = self.started + policy.start_timeout;
-                if self.media_leaves() && self.failing.is_none() {
+                if self.media_leaves() && self.goes_on() {
                     timeout.min(self.started + policy.start_confirm)
                 } else {
                     timeout
@@ -310,10 +338,13 @@ impl Run {
             return Verdict::Send(Signal::Kill);
         }
         if self.give_up_at.is_some_and(|at| now >= at) {
-            return Verdict::End(EndWhy::Failing);
+            return Verdict::End(match self.hand_over {
+                Some(_) => EndWhy::HandOver,
+                None => EndWhy::Failing,
+            });
         }
         match self.streaming_since {
-            None if self.failing.is_none()
+            None if self.goes_on()
                 && self.media_leaves()
                 && now >= self.started + policy.start_confirm =>
             {

@@ -2,10 +2,11 @@
 //!
 //! Requests, child events and the time go in; [`Effect`]s and the next deadline come out. It
 //! knows no process, no thread, no clock. Replies go straight to their channels: they have room
-//! for one and never block. `starts` is how tasks begin, `endings` how they end, `views` what is
-//! told of them.
+//! for one and never block. `starts` is how tasks begin, `hand_overs` how one way to carry a task
+//! follows another, `endings` how they end, `views` what is told of them.
 
 mod endings;
+mod hand_overs;
 mod starts;
 mod views;
 
@@ -15,17 +16,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
-use self::starts::{Asker, Preparing};
+use self::starts::{Asker, Preparing, never_prepared};
 use super::consent::ConsentWatch;
 use super::effect::Effect;
-use super::entry::{Entry, reply, signal_effect};
+use super::entry::{Entry, no_way, reply, signal_effect};
 use super::policy::Policy;
 use super::retry::Account;
 use super::run::{Run, Verdict};
 use super::service::{FirstTryEnd, StreamRequest};
+use crate::domain::engine::{EngineKind, Plan};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
-    ChildEvent, Launch, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
+    ChildEvent, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
 };
 use crate::domain::stream::{
     Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId, TaskMode,
@@ -155,12 +157,13 @@ impl Table {
     fn begin(
         &mut self,
         spec: StreamSpec,
-        launch: Launch,
+        plan: Plan,
         first_try: Option<Sender<FirstTryEnd>>,
         now: Now,
         out: &mut Vec<Effect>,
     ) -> StreamTask {
-        let mut task = self.new_task(spec, launch.mode, &launch.mode_reason, now.wall);
+        let way = plan.current();
+        let mut task = self.new_task(spec, way.mode, &way.mode_reason, now.wall);
         let id = task.spec.task_id.clone();
         if let Some(before) = self.tasks.get(&id) {
             task.tally = before.task.tally.carried_on();
@@ -169,7 +172,10 @@ impl Table {
         self.next_number += 1;
         let mut entry = Entry {
             task,
-            launch,
+            plan,
+            informed: None,
+            awaits: None,
+            untold: true,
             run: None,
             retry_at: None,
             retry_for: None,
@@ -223,7 +229,7 @@ impl Table {
         }
         entry.task.progress = None;
         entry.run = Some(Run::new(id, now.mono));
-        out.push(Effect::Start(id, entry.launch.clone()));
+        out.push(Effect::Start(id, entry.way().clone()));
         None
     }
 
@@ -243,13 +249,15 @@ impl Table {
         };
         match outcome {
             Ok(started) => {
-                entry.task.tally.runs += 1;
+                if entry.way().engine != EngineKind::Look {
+                    entry.task.tally.runs += 1;
+                }
                 entry.task.process_id = Some(started.pid);
                 entry.logs.push_back((entry.runs, started.log));
                 if entry.logs.len() > KEPT_LOGS {
                     entry.logs.pop_front();
                 }
-                if entry.task.status == StreamStatus::Starting {
+                if entry.untold {
                     entry.tell(TaskEventKind::StatusUpdate, now.wall, &mut out);
                 }
             }
@@ -257,7 +265,7 @@ impl Table {
                 entry.run = None;
                 self.logins.ended(&entry.task.spec, LoginEnd::Unknown);
                 entry.book_exit(None, None, Some(&diagnosis), now.wall);
-                self.failed(&id, diagnosis, Duration::ZERO, now, &mut out);
+                self.way_failed(&id, diagnosis, Duration::ZERO, now, &mut out);
             }
         }
         out
@@ -280,10 +288,15 @@ impl Table {
             ChildEvent::Spoke => {}
             ChildEvent::SessionUp(took) => {
                 // FFmpeg opens its inputs before its output: the camera has let it in.
-                if !run.has_session() {
+                if run.take_login() {
                     self.logins.ended(&entry.task.spec, LoginEnd::Taken);
                 }
                 run.session_up(took, now.mono);
+            }
+            ChildEvent::LoginTaken => {
+                if run.take_login() {
+                    self.logins.ended(&entry.task.spec, LoginEnd::Taken);
+                }
             }
             ChildEvent::Progress(progress) => {
                 run.progress(&progress, now.mono);
@@ -292,6 +305,7 @@ impl Table {
                 entry.task.last_heartbeat = Some(now.wall);
             }
             ChildEvent::Failing(diagnosis) => run.failing(diagnosis, now.mono),
+            ChildEvent::HandOver(hand_over) => run.hand_over(*hand_over, now.mono),
             ChildEvent::Exited(exit) => {
                 self.exited(&id, &exit, now, &mut out);
                 return out;
@@ -338,6 +352,16 @@ impl Table {
             self.failed(id, diagnosis, Duration::ZERO, now, out);
             return;
         }
+        if entry
+            .awaits
+            .as_ref()
+            .is_some_and(|a| now.mono >= a.give_up_at)
+        {
+            entry.awaits = None;
+            self.tasks.insert(id.clone(), entry);
+            self.has_no_way(id, no_way(never_prepared()), now, out);
+            return;
+        }
         if let Some(run) = &mut entry.run {
             let run_id = run.id;
             match run.judge(&self.policy, now.mono) {
@@ -352,15 +376,14 @@ impl Table {
                     }
                     // The picture is gone now, not when the process is.
                     if entry.task.status == StreamStatus::Streaming {
-                        entry.task.error = Some(run.failing.as_ref().map_or_else(
-                            || {
-                                Fault::new(
-                                    ErrorCode::RtspStreamError,
-                                    "no progress: the process is being ended",
-                                )
-                            },
-                            |d| Fault::new(d.cause.code(), d.detail.clone()),
-                        ));
+                        entry.task.error = Some(match (&run.failing, &run.hand_over) {
+                            (Some(d), _) => Fault::new(d.cause.code(), d.detail.clone()),
+                            (None, Some(h)) => hand_overs::interrupted(h),
+                            (None, None) => Fault::new(
+                                ErrorCode::RtspStreamError,
+                                "no progress: the process is being ended",
+                            ),
+                        });
                         entry.become_(StreamStatus::Reconnecting, now.wall, out);
                     }
                 }

@@ -15,14 +15,15 @@ use super::prepare::Ticket;
 use super::service::{FirstTryEnd, StreamRequest};
 use super::table::Table;
 use super::validate::{StartCommand, StreamRules};
+use crate::domain::engine::{EngineKind, HandOver, Launch, Plan, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
-    ChildEvent, ChildExit, Launch, Leave, LoginEnd, RunEvent, RunId, RunLog, StartedRun,
-    StreamLogins, Uplink,
+    ChildEvent, ChildExit, Leave, LoginEnd, RunEvent, RunId, RunLog, StartedRun, StreamLogins,
+    Uplink,
 };
 use crate::domain::stream::{
-    Cause, Diagnosis, Progress, StopReason, StreamSpec, StreamStatus, StreamTask, TaskEvent,
-    TaskEventKind, TaskId, TaskMode,
+    Cause, Diagnosis, Progress, SourceFacts, StopReason, StreamSpec, StreamStatus, StreamTask,
+    TaskEvent, TaskEventKind, TaskId, TaskMode,
 };
 use crate::util::secret::Secret;
 use crate::util::time::Now;
@@ -46,6 +47,8 @@ impl Uplink for Up {
 struct Door {
     answers: Mutex<VecDeque<Leave>>,
     asked: AtomicUsize,
+    /// How often it has let somebody go.
+    went: AtomicUsize,
     heard: Mutex<Vec<LoginEnd>>,
     /// The camera has taken this login before, from somebody.
     has_worked: AtomicBool,
@@ -68,11 +71,12 @@ impl Door {
 impl StreamLogins for Door {
     fn leave(&self, _: &StreamSpec) -> Leave {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        self.answers
-            .lock()
-            .unwrap()
-            .pop_front()
-            .unwrap_or(Leave::Go)
+        let answer = self.answers.lock().unwrap().pop_front();
+        let answer = answer.unwrap_or(Leave::Go);
+        if answer == Leave::Go {
+            self.went.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 
     fn has_worked(&self, _: &StreamSpec) -> bool {
@@ -112,7 +116,12 @@ struct Sim {
     retry_after: Option<Duration>,
     /// Command lines are prepared later, by [`Sim::prepare`].
     hold_prepared: bool,
-    held: VecDeque<Ticket>,
+    /// With whether it follows from what a source has said.
+    held: VecDeque<(Ticket, bool)>,
+    /// Plans to come begin with a look.
+    looks: bool,
+    /// What has been started, in this order.
+    engines: Vec<EngineKind>,
     events: Vec<TaskEvent>,
     failed_tries: Vec<FailedTry>,
     launches: u64,
@@ -139,6 +148,8 @@ impl Sim {
             retry_after: None,
             hold_prepared: false,
             held: VecDeque::new(),
+            looks: false,
+            engines: Vec::new(),
             events: Vec::new(),
             failed_tries: Vec::new(),
             launches: 0,
@@ -183,22 +194,45 @@ impl Sim {
         (answer, first)
     }
 
-    fn launch(&self) -> Launch {
+    /// What the engine answers: where it looks first, FFmpeg without a look comes second; what
+    /// follows from a look is a copy, and behind it a transcode.
+    fn plan(&self, informed: bool) -> Plan {
+        let launch = |engine, mode, reason: &str| self.launch(engine, mode, reason);
+        let blind = launch(EngineKind::Ffmpeg, TaskMode::Transcode, "");
+        match (informed, self.looks) {
+            (true, _) => Plan::new(
+                launch(EngineKind::Ffmpeg, TaskMode::Copy, "it fits"),
+                [Ok(launch(
+                    EngineKind::Ffmpeg,
+                    TaskMode::Transcode,
+                    "encoded",
+                ))],
+            ),
+            (false, true) => Plan::new(
+                launch(EngineKind::Look, TaskMode::Transcode, "it is asked"),
+                [Ok(blind)],
+            ),
+            (false, false) => Plan::only(blind),
+        }
+    }
+
+    fn launch(&self, engine: EngineKind, mode: TaskMode, reason: &str) -> Launch {
         Launch {
-            mode: TaskMode::Transcode,
-            mode_reason: String::new(),
+            engine,
+            mode,
+            mode_reason: reason.to_owned(),
             argv: Vec::new(),
-            file: None,
+            stdin: Stdin::Empty,
             ends_by_nature: self.ends_by_nature,
             whip_bearer: None,
         }
     }
 
-    /// The oldest command line that is held is there.
-    fn prepare(&mut self, launch: Result<(), Fault>) {
-        let ticket = self.held.pop_front().expect("nothing is being prepared");
-        let launch = launch.map(|()| self.launch());
-        let effects = self.table.prepared(ticket, launch, self.now);
+    /// The oldest plan that is held is there.
+    fn prepare(&mut self, plan: Result<(), Fault>) {
+        let (ticket, informed) = self.held.pop_front().expect("nothing is being prepared");
+        let plan = plan.map(|()| self.plan(informed));
+        let effects = self.table.prepared(ticket, plan, self.now);
         self.perform(effects);
     }
 
@@ -226,13 +260,16 @@ impl Sim {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Prepare(ticket, _) if self.hold_prepared => self.held.push_back(ticket),
-                Effect::Prepare(ticket, _) => {
-                    let launch = Ok(self.launch());
-                    queue.extend(self.table.prepared(ticket, launch, self.now));
+                Effect::Prepare(ticket, _, facts) if self.hold_prepared => {
+                    self.held.push_back((ticket, facts.is_some()));
                 }
-                Effect::Start(run, _) => {
+                Effect::Prepare(ticket, _, facts) => {
+                    let plan = Ok(self.plan(facts.is_some()));
+                    queue.extend(self.table.prepared(ticket, plan, self.now));
+                }
+                Effect::Start(run, launch) => {
                     self.launches += 1;
+                    self.engines.push(launch.engine);
                     let outcome = match self.spawn_fails {
                         Some(cause) => Err(Diagnosis {
                             cause,
@@ -323,6 +360,12 @@ impl Sim {
         self.perform(effects);
     }
 
+    /// The child says that another way is to carry the task, and ends.
+    fn hand_over(&mut self, run: RunId, facts: bool, why: &str) {
+        self.child_event(run, hand_over(facts, why));
+        self.exit(run, 0, None);
+    }
+
     /// Lets time pass, deadline by deadline.
     fn pass(&mut self, by: Duration) {
         let end = self.now.after(by);
@@ -386,6 +429,13 @@ impl Sim {
             .map(|e| (e.kind, e.task.status))
             .collect()
     }
+}
+
+fn hand_over(facts: bool, why: &str) -> ChildEvent {
+    ChildEvent::HandOver(Box::new(HandOver {
+        facts: facts.then(SourceFacts::default),
+        why: why.to_owned(),
+    }))
 }
 
 #[test]
@@ -1234,6 +1284,9 @@ enum Step {
     Up(u8),
     Media(u8, u64),
     Failing(u8),
+    LoginTaken(u8),
+    HandOver(u8, bool),
+    Looks(bool),
     Manners(u8),
     SpawnFails(bool),
     HoldPrepared(bool),
@@ -1249,11 +1302,344 @@ fn step() -> impl Strategy<Value = Step> {
         (0..4u8).prop_map(Step::Up),
         (0..4u8, 0..100_000u64).prop_map(|(n, t)| Step::Media(n, t)),
         (0..4u8).prop_map(Step::Failing),
+        (0..4u8).prop_map(Step::LoginTaken),
+        (0..4u8, any::<bool>()).prop_map(|(n, facts)| Step::HandOver(n, facts)),
+        any::<bool>().prop_map(Step::Looks),
         (0..3u8).prop_map(Step::Manners),
         any::<bool>().prop_map(Step::SpawnFails),
         any::<bool>().prop_map(Step::HoldPrepared),
         any::<bool>().prop_map(Step::Prepare),
     ]
+}
+
+/// A node whose tasks begin with a look.
+fn looking() -> Sim {
+    let mut sim = Sim::new();
+    sim.looks = true;
+    sim
+}
+
+#[test]
+fn what_the_source_says_decides_what_comes_next() {
+    let mut sim = looking();
+    let (accepted, first) = sim.start("t");
+    assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+    let look = sim.live();
+    sim.child_event(look, ChildEvent::LoginTaken);
+    sim.hand_over(look, true, "");
+    sim.stream();
+    assert_eq!(sim.engines, [EngineKind::Look, EngineKind::Ffmpeg]);
+    let task = first.try_recv().unwrap().unwrap();
+    assert_eq!(
+        (task.mode, task.mode_reason.as_str()),
+        (TaskMode::Copy, "it fits")
+    );
+    assert_eq!((task.retry_count, task.tally.runs), (0, 1));
+    assert!(task.exit_history.is_empty() && sim.failed_tries.is_empty());
+    assert_eq!(
+        sim.kinds(),
+        [
+            (TaskEventKind::StatusUpdate, StreamStatus::Starting),
+            (TaskEventKind::StatusUpdate, StreamStatus::Starting),
+            (TaskEventKind::Started, StreamStatus::Streaming),
+        ]
+    );
+    assert_eq!(sim.events[1].task.mode, TaskMode::Copy);
+    // Each child that logs in has asked, and the guard has heard of each.
+    assert_eq!(sim.door.asked(), 2);
+    assert_eq!(sim.door.heard(), [LoginEnd::Taken, LoginEnd::Taken]);
+    // Its log is none of the task's.
+    let (reply, answer) = bounded(1);
+    let task = TaskId::parse("taskId", "t").unwrap();
+    let ask = StreamRequest::Log {
+        task,
+        run: None,
+        reply,
+    };
+    sim.table.request(ask, sim.now);
+    assert_eq!(answer.try_recv().unwrap().unwrap().runs, [1]);
+}
+
+#[test]
+fn every_try_asks_the_source_again() {
+    let mut sim = looking();
+    sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let run = sim.stream();
+    sim.exit(run, 1, Some(Cause::SourceStream));
+    sim.until_launch();
+    let told = sim.events.len();
+    let look = sim.live();
+    assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
+    sim.hand_over(look, true, "");
+    assert_eq!(sim.events.len(), told, "nothing has changed for anybody");
+    sim.stream();
+    use EngineKind::{Ffmpeg, Look};
+    assert_eq!(sim.engines, [Look, Ffmpeg, Look, Ffmpeg]);
+    let task = sim.get("t");
+    assert_eq!((task.retry_count, task.tally.runs), (1, 2));
+    assert_eq!(task.tally.restarts.get(&Cause::SourceStream), Some(&1));
+}
+
+#[test]
+fn a_look_that_fails_by_itself_costs_no_stream() {
+    for cause in [Cause::EngineCrash, Cause::EngineTimeout] {
+        let mut sim = looking();
+        let (_, first) = sim.start("t");
+        let look = sim.live();
+        sim.exit(look, 101, Some(cause));
+        sim.stream();
+        let task = first.try_recv().unwrap().unwrap();
+        assert_eq!(task.mode, TaskMode::Transcode);
+        assert_eq!(task.mode_reason, format!("; {}", cause.name()));
+        assert_eq!(task.retry_count, 0);
+        // It is not asked again before the next START.
+        let run = sim.live();
+        sim.exit(run, 1, Some(Cause::SourceStream));
+        sim.until_launch();
+        assert_eq!(sim.engines.last(), Some(&EngineKind::Ffmpeg), "{cause:?}");
+    }
+    // One that hangs, and one that can't even be started.
+    let mut sim = looking();
+    sim.manners = Manners::OnlyKill;
+    sim.start("t");
+    sim.until_launch();
+    sim.stream();
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
+    let mut sim = looking();
+    sim.spawn_fails = Some(Cause::EngineMissing);
+    sim.start("t");
+    assert_eq!(sim.engines, [EngineKind::Look, EngineKind::Ffmpeg]);
+    assert_eq!(sim.door.heard(), [LoginEnd::Unknown, LoginEnd::Unknown]);
+    assert_eq!(sim.get("t").status, StreamStatus::Error);
+}
+
+#[test]
+fn what_the_source_refuses_is_no_hand_over() {
+    for (cause, status) in [
+        (Cause::SourceUnreachable, StreamStatus::Reconnecting),
+        (Cause::SourceStream, StreamStatus::Reconnecting),
+        (Cause::SourceAuth, StreamStatus::Error),
+        (Cause::SourceLogin, StreamStatus::Error),
+    ] {
+        let mut sim = looking();
+        let (_, first) = sim.start("t");
+        let look = sim.live();
+        sim.exit(look, 1, Some(cause));
+        assert_eq!(sim.get("t").status, status, "{cause:?}");
+        let (fault, _) = first.try_recv().unwrap().unwrap_err();
+        assert_eq!(fault.code, cause.code());
+        assert_eq!(sim.launches, 1);
+    }
+}
+
+#[test]
+fn a_hand_over_moves_along_the_plan_and_ends_where_it_ends() {
+    let mut sim = looking();
+    let (_, first) = sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let copy = sim.live();
+    sim.hand_over(copy, false, "it has B-frames");
+    assert_eq!(sim.get("t").mode, TaskMode::Transcode);
+    assert_eq!(sim.get("t").mode_reason, "encoded; it has B-frames");
+    // What says once more what the source is does not begin anew.
+    let transcode = sim.live();
+    sim.hand_over(transcode, true, "nothing fits");
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!(task.retry_count, 1, "that is a failure");
+    let (fault, _) = first.try_recv().unwrap().unwrap_err();
+    assert!(fault.message.contains("nothing fits"), "{}", fault.message);
+    assert_eq!(sim.launches, 3);
+}
+
+#[test]
+fn nothing_that_can_carry_what_the_source_is_is_an_error_with_words() {
+    let mut sim = looking();
+    let (_, first) = sim.start("t");
+    sim.hold_prepared = true;
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    assert_eq!(sim.get("t").status, StreamStatus::Starting);
+    sim.prepare(Err(Fault::new(ErrorCode::FfmpegNotFound, "no encoder")));
+    let (fault, task) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(
+        (fault.code, fault.message.as_str()),
+        (ErrorCode::FfmpegNotFound, "no encoder")
+    );
+    assert_eq!(task.unwrap().status, StreamStatus::Error);
+    assert_eq!(sim.table.next_deadline(), None);
+}
+
+/// Where a task stands in a hand-over.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// The look runs.
+    Looking,
+    /// It has said it hands over, and is not gone yet.
+    Said,
+    /// It is gone, and what comes next is prepared.
+    Preparing,
+    /// What comes next waits for a login.
+    Waiting,
+}
+
+fn in_hand_over(moment: Moment) -> (Sim, Receiver<FirstTryEnd>) {
+    let policy = Policy {
+        max_tasks: 1,
+        ..Policy::default()
+    };
+    let mut sim = Sim::with(policy, true);
+    sim.looks = true;
+    let (_, first) = sim.start("t");
+    let look = sim.live();
+    match moment {
+        Moment::Looking => {}
+        Moment::Said => sim.child_event(look, hand_over(true, "")),
+        Moment::Preparing => {
+            sim.hold_prepared = true;
+            sim.hand_over(look, true, "");
+        }
+        Moment::Waiting => {
+            sim.door.says([Leave::Later]);
+            sim.hand_over(look, true, "");
+        }
+    }
+    (sim, first)
+}
+
+#[test]
+fn a_hand_over_is_a_start_to_everybody_else() {
+    for moment in [
+        Moment::Looking,
+        Moment::Said,
+        Moment::Preparing,
+        Moment::Waiting,
+    ] {
+        // Its place and its id are taken, in maintenance too, and nothing is answered yet.
+        let (mut sim, first) = in_hand_over(moment);
+        assert_eq!(sim.get("t").status, StreamStatus::Starting, "{moment:?}");
+        assert!(first.try_recv().is_err());
+        let code = |sim: &mut Sim, id| sim.start(id).0.unwrap_err().code;
+        assert_eq!(code(&mut sim, "t"), ErrorCode::TaskAlreadyExist);
+        assert_eq!(code(&mut sim, "other"), ErrorCode::TaskLimitReached);
+        let (reply, _answer) = bounded(1);
+        let enabled = true;
+        let maintenance = StreamRequest::Maintenance { enabled, reply };
+        sim.table.request(maintenance, sim.now);
+        match moment {
+            Moment::Looking => {
+                let look = sim.live();
+                sim.hand_over(look, true, "");
+            }
+            // It says so and hangs: it is ended.
+            Moment::Said => sim.pass(Duration::from_secs(2)),
+            Moment::Preparing => sim.prepare(Ok(())),
+            Moment::Waiting => sim.until_launch(),
+        }
+        sim.stream();
+        let task = first.try_recv().unwrap().unwrap();
+        assert_eq!((task.mode, task.retry_count), (TaskMode::Copy, 0));
+
+        // Stopped, by grace or by force.
+        for force in [false, true] {
+            let (mut sim, first) = in_hand_over(moment);
+            let done = sim.stop("t", force);
+            let task = done.try_recv().unwrap().unwrap();
+            assert_eq!(task.status, StreamStatus::Stopped, "{moment:?}");
+            assert_eq!(task.stop_reason, Some(StopReason::Command));
+            let (fault, _) = first.try_recv().unwrap().unwrap_err();
+            assert_eq!(fault.code, ErrorCode::TaskInvalidState);
+            while !sim.held.is_empty() {
+                sim.prepare(Ok(()));
+            }
+            sim.pass(Duration::from_secs(100));
+            assert_eq!(sim.launches, 1, "{moment:?}: it went on all the same");
+            let went = sim.door.went.load(Ordering::Relaxed);
+            assert_eq!(sim.door.heard().len(), went, "{moment:?}");
+        }
+
+        // Shut down.
+        let (mut sim, first) = in_hand_over(moment);
+        let effects = sim.table.shut_down(sim.now);
+        sim.perform(effects);
+        assert!(sim.table.is_idle());
+        let task = sim.get("t");
+        assert_eq!(task.status, StreamStatus::Stopped);
+        assert_eq!(task.stop_reason, Some(StopReason::NodeShutdown));
+        assert!(first.try_recv().unwrap().is_err());
+        assert_eq!(sim.table.next_deadline(), None, "{moment:?}");
+    }
+}
+
+#[test]
+fn a_plan_that_never_comes_is_a_failed_try() {
+    let (mut sim, first) = in_hand_over(Moment::Preparing);
+    sim.pass(Duration::from_secs(31));
+    let (fault, _) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::FfmpegTimeout);
+    assert_eq!(sim.get("t").retry_count, 1);
+    // Late, it is not taken for the one that comes next.
+    sim.prepare(Ok(()));
+    sim.until_launch();
+    assert_eq!(sim.engines, [EngineKind::Look, EngineKind::Look]);
+}
+
+#[test]
+fn a_stream_that_ran_is_away_while_another_way_takes_over() {
+    let mut sim = looking();
+    sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let run = sim.stream();
+    sim.hand_over(run, false, "the camera sends H.265 now");
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert!(task.error.unwrap().message.contains("H.265"));
+    assert_eq!(task.retry_count, 0);
+    sim.stream();
+    assert_eq!(sim.get("t").status, StreamStatus::Streaming);
+    let started = |e: &&TaskEvent| e.kind == TaskEventKind::Started;
+    assert_eq!(sim.events.iter().filter(started).count(), 1);
+    // Told twice: that it is away, and how it is carried now.
+    let told = &sim.events[sim.events.len() - 3..];
+    assert_eq!(told[0].task.mode, TaskMode::Copy);
+    assert_eq!(told[1].task.mode, TaskMode::Transcode);
+    assert_eq!(told[2].task.status, StreamStatus::Streaming);
+}
+
+#[test]
+fn the_first_word_of_a_child_counts() {
+    let failing = || {
+        ChildEvent::Failing(Diagnosis {
+            cause: Cause::WhipStream,
+            detail: "the peer is gone".into(),
+        })
+    };
+    let mut sim = looking();
+    sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let run = sim.live();
+    sim.child_event(run, failing());
+    sim.child_event(run, hand_over(false, "too late"));
+    sim.pass(Duration::from_secs(2));
+    assert_eq!(sim.get("t").retry_count, 1);
+    sim.until_launch();
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let run = sim.live();
+    sim.child_event(run, hand_over(false, "it does not fit"));
+    sim.child_event(run, failing());
+    // What it says of a session and of media counts no more.
+    sim.child_event(run, ChildEvent::SessionUp(None));
+    sim.send_media(run, 500);
+    sim.pass(Duration::from_secs(3));
+    assert_eq!(sim.get("t").status, StreamStatus::Reconnecting);
+    assert_eq!(sim.get("t").retry_count, 1);
+    assert_eq!(sim.engines.len(), 5, "{:?}", sim.engines);
 }
 
 proptest! {
@@ -1267,6 +1653,7 @@ proptest! {
         let mut sim = Sim::new();
         let mut firsts = Vec::new();
         let mut stops = Vec::new();
+        let mut refusals = 0;
         for step in steps {
             let nth = |sim: &Sim, n: u8| sim.children.keys().nth(usize::from(n)).copied();
             match step {
@@ -1283,7 +1670,9 @@ proptest! {
                 Step::Pass(ms) => sim.pass(Duration::from_millis(ms)),
                 Step::Exit(n, code, cause) => {
                     if let Some(run) = nth(&sim, n) {
-                        sim.exit(run, code, cause.and_then(|c| Cause::ALL.get(usize::from(c)).copied()));
+                        let cause = cause.and_then(|c| Cause::ALL.get(usize::from(c)).copied());
+                        refusals += usize::from(cause == Some(Cause::SourceAuth));
+                        sim.exit(run, code, cause);
                     }
                 }
                 Step::Up(n) => if let Some(run) = nth(&sim, n) {
@@ -1298,6 +1687,13 @@ proptest! {
                         detail: String::new(),
                     }));
                 },
+                Step::LoginTaken(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::LoginTaken);
+                },
+                Step::HandOver(n, facts) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, hand_over(facts, "it does not fit"));
+                },
+                Step::Looks(on) => sim.looks = on,
                 Step::Manners(m) => {
                     sim.manners = [Manners::Willing, Manners::NeedsTwoTerminates, Manners::OnlyKill]
                         [usize::from(m)];
@@ -1317,6 +1713,14 @@ proptest! {
         sim.pass(Duration::from_secs(30));
         prop_assert!(sim.children.is_empty() && sim.table.is_idle());
         prop_assert!(sim.table.active().is_empty());
+        prop_assert!(sim.table.next_deadline().is_none(), "something is still waited for");
+        // Each time somebody was let go, the guard heard of it: once, and once more where a login
+        // that was taken is refused.
+        let went = sim.door.went.load(Ordering::Relaxed);
+        let heard = sim.door.heard();
+        prop_assert!((went..=went + refusals).contains(&heard.len()), "{went} {heard:?}");
+        let taken = heard.iter().filter(|end| **end == LoginEnd::Taken).count();
+        prop_assert!(taken <= went, "taken twice");
         for first in &firsts {
             prop_assert!(first.try_recv().is_ok(), "a START was never answered");
             prop_assert!(first.try_recv().is_err(), "a START was answered twice");
@@ -1326,13 +1730,18 @@ proptest! {
         }
         // Statuses per life of a task, as the events tell them.
         let mut last: BTreeMap<String, StreamStatus> = BTreeMap::new();
+        let mut ways = BTreeMap::new();
         let mut started: BTreeSet<(String, std::time::SystemTime)> = BTreeSet::new();
         let mut counted: BTreeMap<String, [u64; 5]> = BTreeMap::new();
         for event in &sim.events {
             let id = event.task.spec.task_id.to_string();
             let before = last.get(&id).copied().filter(|s| !s.is_terminal())
                 .unwrap_or(StreamStatus::Idle);
+            let way = (event.task.mode, event.task.mode_reason.clone());
+            let handed_over = ways.insert(id.clone(), way.clone()) != Some(way);
             let allowed = before.may_become(event.task.status)
+                // Another way, and so far nothing has come of it.
+                || (before == event.task.status && handed_over)
                 // A spawn that failed at once never showed STARTING.
                 || (before == StreamStatus::Idle && event.task.status == StreamStatus::Reconnecting);
             prop_assert!(allowed, "{before:?} -> {:?}", event.task.status);
@@ -1351,6 +1760,7 @@ proptest! {
             let before = counted.insert(id.clone(), sums).unwrap_or_default();
             let back = before.iter().zip(sums).any(|(before, now)| *before > now);
             prop_assert!(!back, "a counter goes back: {before:?} -> {sums:?}");
+            prop_assert!(tally.runs <= sim.launches);
             prop_assert!(sums[3] <= sums[2], "more restarts than failures");
             last.insert(id, event.task.status);
         }

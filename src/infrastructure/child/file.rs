@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use nix::fcntl::OFlag;
 
-use crate::domain::gateway::SourceFile;
+use crate::domain::engine::SourceFile;
 use crate::domain::stream::{Cause, Diagnosis};
 
 /// A disk that takes longer is not waited for: the owner of all streams waits here.

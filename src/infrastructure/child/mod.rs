@@ -3,6 +3,7 @@
 
 pub mod env;
 pub mod file;
+mod job;
 pub mod launch;
 pub mod leftovers;
 pub mod log_tail;

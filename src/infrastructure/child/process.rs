@@ -6,7 +6,8 @@
 //! and leaves the zombie in place. Until the owner reaps it, pid and group can't be given to
 //! anybody else, so no signal ever reaches a stranger.
 //!
-//! Knows no task, no retry, no engine: what output means is an [`OutputJudge`]'s.
+//! Knows no task, no retry, no engine: what output means is an [`OutputJudge`]'s. What a child is
+//! to read is there before it starts, so nobody waits for it to be read.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,14 +29,13 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::file::Opener;
+use super::job;
 use super::launch::{Launcher, RunMark};
 use super::leftovers::end_strays;
 use super::log_tail::{LineSplitter, LogTail};
-use super::progress::ProgressParser;
-use crate::domain::gateway::{
-    ChildEvent, ChildExit, Launch, ProcessGateway, RunEvent, RunId, StartedRun,
-};
-use crate::domain::stream::{Cause, Diagnosis};
+use crate::domain::engine::{HandOver, Launch, Stdin};
+use crate::domain::gateway::{ChildEvent, ChildExit, ProcessGateway, RunEvent, RunId, StartedRun};
+use crate::domain::stream::{Cause, Diagnosis, Progress};
 use crate::infrastructure::process;
 use crate::util::secret::Secret;
 
@@ -51,17 +51,26 @@ const EACH: usize = 3;
 /// stop to a camera. More than starting one takes for a moment.
 const LEFT_TO_OTHERS: usize = 12;
 
-/// What one line of output said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What output said.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// The WHIP session is up; how long its handshake took.
     SessionUp(Option<Duration>),
+    /// The source has taken the login that it was sent.
+    LoginTaken,
+    /// How far it is.
+    Progress(Progress),
     /// The engine has failed, though it may not end.
     Failing(Diagnosis),
+    /// It does not go on, and nothing has failed; it ends by itself.
+    HandOver(Box<HandOver>),
 }
 
 /// Makes sense of one run's output while it is read. Raw lines: masking comes after.
 pub trait OutputJudge: Send {
+    /// The next bytes of stdout, in pieces of any size: what the engine says to lss alone. No word of
+    /// a camera or a server comes here, so it is what may be believed.
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said));
     /// One whole line of stderr.
     fn line(&mut self, line: &str) -> Option<Said>;
     /// We have told it to end: what it says from now on is our doing.
@@ -193,9 +202,10 @@ impl Children {
 impl ProcessGateway for Children {
     fn start(&mut self, run: RunId, launch: &Launch) -> Result<StartedRun, Diagnosis> {
         self.watchers.retain(|w| !w.is_finished());
-        let input = match &launch.file {
-            Some(file) => Stdio::from(self.opener.open(file)?),
-            None => Stdio::null(),
+        let input = match &launch.stdin {
+            Stdin::Empty => Stdio::null(),
+            Stdin::File(file) => Stdio::from(self.opener.open(file)?),
+            Stdin::Job(words) => Stdio::from(job::readable(words.expose())?),
         };
         self.spawn(run, launch, input).map_err(|why| Diagnosis {
             cause: if why.kind() == std::io::ErrorKind::NotFound
@@ -334,21 +344,20 @@ impl Watcher {
 
     fn run(&mut self) {
         let mut lines = LineSplitter::new();
-        let mut progress = ProgressParser::new();
         for pipe in [&self.stdout, &self.stderr].into_iter().flatten() {
             set_nonblocking(pipe.as_fd());
         }
         let status = loop {
             self.wait();
             self.drain_stderr(&mut lines);
-            self.drain_stdout(&mut progress);
+            self.drain_stdout();
             if let Some(status) = self.exited() {
                 break status;
             }
         };
         // Everything it wrote before it ended is in the pipes now.
         self.drain_stderr(&mut lines);
-        self.drain_stdout(&mut progress);
+        self.drain_stdout();
         let mut rest = None;
         lines.finish(|line| rest = Some(line.to_owned()));
         if let Some(rest) = rest {
@@ -433,40 +442,45 @@ impl Watcher {
         }
     }
 
-    fn drain_stdout(&mut self, progress: &mut ProgressParser) {
+    fn drain_stdout(&mut self) {
         let Some(pipe) = self.stdout.take() else {
             return;
         };
-        let mut last = None;
+        self.heed_asked();
+        let mut said: Vec<Said> = Vec::new();
+        let judge = &mut self.judge;
         let open = drain(
             &pipe,
-            |bytes| progress.feed(bytes, |block| last = Some(block)),
+            |bytes| {
+                judge.stdout(bytes, &mut |next| {
+                    // Of many blocks at once, the last says it all.
+                    if matches!(next, Said::Progress(_)) {
+                        said.pop_if(|before| matches!(before, Said::Progress(_)));
+                    }
+                    said.push(next);
+                });
+            },
             16,
         );
-        if let Some(block) = last {
-            // The next one says the same a second later: a full queue may lose it.
-            let event = RunEvent {
-                run: self.run,
-                event: ChildEvent::Progress(block),
-            };
-            if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
-                log::debug!(run = self.run.0; "a progress block was dropped: queue full");
-            }
+        for next in said {
+            self.tell(next);
         }
         if open {
             self.stdout = Some(pipe);
         }
     }
 
-    fn line(&mut self, line: &str) {
+    fn heed_asked(&mut self) {
         if self.asked.load(Ordering::Relaxed) {
             self.judge.asked_to_end();
             self.tell_spoke();
         }
-        match self.judge.line(line) {
-            Some(Said::SessionUp(took)) => self.send(ChildEvent::SessionUp(took)),
-            Some(Said::Failing(diagnosis)) => self.send(ChildEvent::Failing(diagnosis)),
-            None => {}
+    }
+
+    fn line(&mut self, line: &str) {
+        self.heed_asked();
+        if let Some(said) = self.judge.line(line) {
+            self.tell(said);
         }
         self.log.push(line);
     }
@@ -483,6 +497,25 @@ impl Watcher {
             run: self.run,
             event: ChildEvent::Spoke,
         });
+    }
+
+    fn tell(&self, said: Said) {
+        match said {
+            Said::SessionUp(took) => self.send(ChildEvent::SessionUp(took)),
+            Said::LoginTaken => self.send(ChildEvent::LoginTaken),
+            Said::Failing(diagnosis) => self.send(ChildEvent::Failing(diagnosis)),
+            Said::HandOver(hand_over) => self.send(ChildEvent::HandOver(hand_over)),
+            Said::Progress(block) => {
+                // The next one says the same a second later: a full queue may lose it.
+                let event = RunEvent {
+                    run: self.run,
+                    event: ChildEvent::Progress(block),
+                };
+                if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+                    log::debug!(run = self.run.0; "a progress block was dropped: queue full");
+                }
+            }
+        }
     }
 
     /// Must arrive, so it waits for a place: the owner waits for nothing but its queues. A closed

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
-use crate::domain::gateway::SourceFile;
+use crate::domain::engine::{EngineKind, MAX_JOB, SourceFile, Stdin};
 use crate::domain::stream::TaskMode;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -17,6 +17,11 @@ struct Echo {
 }
 
 impl OutputJudge for Echo {
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let why = text.trim_end().to_owned();
+        tell(Said::HandOver(Box::new(HandOver { facts: None, why })));
+    }
     fn line(&mut self, line: &str) -> Option<Said> {
         assert!(line != "bug", "a bug of ours");
         (line == "up").then_some(Said::SessionUp(None))
@@ -67,10 +72,11 @@ fn bench() -> Bench {
 
 fn sh(script: &str) -> Launch {
     Launch {
+        engine: EngineKind::Ffmpeg,
         mode: TaskMode::Transcode,
         mode_reason: String::new(),
         argv: ["/bin/sh", "-c", script].map(Secret::new).to_vec(),
-        file: None,
+        stdin: Stdin::Empty,
         ends_by_nature: false,
         whip_bearer: None,
     }
@@ -85,7 +91,7 @@ fn a_file_is_handed_over_open_and_judged_for_each_run() {
     std::fs::write(dir.path().join("secret"), "outside\n").unwrap();
     std::os::unix::fs::symlink("a.mp4", root.join("link")).unwrap();
     let launch = Launch {
-        file: Some(SourceFile {
+        stdin: Stdin::File(SourceFile {
             root: root.clone(),
             path: "link".to_owned(),
         }),
@@ -142,6 +148,40 @@ fn output_comes_before_the_exit_and_the_zombie_stays_until_reaped() {
     assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
     let url = bench.released.recv_timeout(Duration::from_secs(5)).unwrap();
     assert_eq!(url, "http://127.0.0.1/session");
+}
+
+#[test]
+fn a_job_is_read_from_standard_input_and_stands_nowhere_else() {
+    let mut bench = bench();
+    let job = |words: &str, script: &str| Launch {
+        stdin: Stdin::Job(Secret::unlisted(words)),
+        ..sh(script)
+    };
+    let look = r#"cat; for f in cmdline environ; do
+        echo "$f $(tr '\0' ' ' < /proc/self/$f | grep -c g[e]heim)" >&2; done"#;
+    let started = bench
+        .children
+        .start(RunId(1), &job("a geheim job", look))
+        .unwrap();
+    let ChildEvent::HandOver(heard) = bench.next() else {
+        panic!("nothing on stdout");
+    };
+    assert_eq!(heard.why, "a geheim job", "whole, and then the end");
+    bench.exit();
+    bench.children.reap(RunId(1));
+    assert_eq!(started.log.lines(), ["cmdline 0", "environ 0"]);
+    // One that does not read holds up nobody, whatever it is told.
+    let long = "x".repeat(MAX_JOB);
+    bench
+        .children
+        .start(RunId(2), &job(&long, "exit 3"))
+        .unwrap();
+    assert_eq!(bench.exit().code, Some(3));
+    bench.children.reap(RunId(2));
+    let Err(refused) = bench.children.start(RunId(3), &job(&(long + "x"), "")) else {
+        panic!("it was started");
+    };
+    assert_eq!(refused.cause, Cause::EngineStart);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Launch, SourceFile};
 use crate::domain::stream::{AudioConfig, InputType, Source, StreamSpec, TaskMode, VideoConfig};
 use crate::util::secret::Secret;
 
@@ -146,13 +146,14 @@ pub fn build(
         mode_reason.push_str(note);
     }
     Ok(Launch {
+        engine: EngineKind::Ffmpeg,
         mode: match video {
             Video::Copy => TaskMode::Copy,
             Video::Encode { .. } => TaskMode::Transcode,
         },
         mode_reason,
         argv: args.done(),
-        file,
+        stdin: file.map_or(Stdin::Empty, Stdin::File),
         ends_by_nature: spec.input == InputType::File && !spec.looped,
         whip_bearer: None,
     })

@@ -149,7 +149,9 @@ fn files_are_paths_and_nothing_else() {
     let mut task = spec("a%03d.mp4");
     let once = line_with(&task, &settings, &full());
     assert!(has(&once, "-re -i file:/proc/self/fd/0"), "{once}");
-    let file = build(&task, &settings, &full()).unwrap().file.unwrap();
+    let Stdin::File(file) = build(&task, &settings, &full()).unwrap().stdin else {
+        panic!("no file");
+    };
     assert_eq!(file.path, "a%03d.mp4");
     assert_eq!(file.root, dir.path());
     assert!(has(&once, "-protocol_whitelist file"), "{once}");

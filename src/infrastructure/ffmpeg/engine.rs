@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::domain::engine::Launch;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Engine, Launch};
 use crate::domain::stream::StreamSpec;
 use crate::infrastructure::child::launch::Launcher;
 
@@ -210,32 +210,8 @@ impl FfmpegEngine {
         }
     }
 
-    fn settings(&self) -> Arc<FfmpegSettings> {
-        Arc::clone(&self.lock().settings)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Puts a result in place of [`Found::Probing`], also when the probe panics.
-struct Restore<'a> {
-    engine: &'a FfmpegEngine,
-    found: Option<Found>,
-}
-
-impl Drop for Restore<'_> {
-    fn drop(&mut self) {
-        if let Some(found) = self.found.take() {
-            self.engine.lock().found = found;
-            self.engine.changed.notify_all();
-        }
-    }
-}
-
-impl Engine for FfmpegEngine {
-    fn prepare(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
+    /// The command line of a task, or why there is none (20005, 40101).
+    pub fn launch(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
         let settings = self.settings();
         let found = self.fresh().ok_or_else(|| {
             Fault::new(
@@ -268,6 +244,29 @@ impl Engine for FfmpegEngine {
                 }
                 Ok(judged.launch)
             }
+        }
+    }
+
+    fn settings(&self) -> Arc<FfmpegSettings> {
+        Arc::clone(&self.lock().settings)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a result in place of [`Found::Probing`], also when the probe panics.
+struct Restore<'a> {
+    engine: &'a FfmpegEngine,
+    found: Option<Found>,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        if let Some(found) = self.found.take() {
+            self.engine.lock().found = found;
+            self.engine.changed.notify_all();
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The classifier as a child's judge.
+//! FFmpeg's output as a child's: the classifier reads its words, its progress comes on stdout.
 
 use std::sync::Arc;
 
 use super::diagnosis::{Classifier, End, Signal};
-use crate::domain::gateway::Launch;
+use crate::domain::engine::Launch;
 use crate::domain::stream::Diagnosis;
 use crate::infrastructure::child::process::{OutputJudge, Said};
+use crate::infrastructure::child::progress::ProgressParser;
 use crate::util::foreign::shown;
 use crate::util::secret::Secret;
 
@@ -16,6 +17,7 @@ const MAX_HOST: usize = 100;
 #[derive(Debug)]
 pub struct Judge {
     classifier: Classifier,
+    progress: ProgressParser,
     ends_by_nature: bool,
     whip_hosts: Arc<[String]>,
     /// The WHIP URL: the last argument.
@@ -28,6 +30,7 @@ impl Judge {
     pub fn new(launch: &Launch, whip_hosts: Arc<[String]>) -> Self {
         Self {
             classifier: Classifier::for_argv(&launch.argv),
+            progress: ProgressParser::new(),
             ends_by_nature: launch.ends_by_nature,
             whip_hosts,
             endpoint: launch.argv.last().cloned(),
@@ -36,6 +39,11 @@ impl Judge {
 }
 
 impl OutputJudge for Judge {
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
+        self.progress
+            .feed(bytes, |block| tell(Said::Progress(block)));
+    }
+
     fn line(&mut self, line: &str) -> Option<Said> {
         self.classifier.line(line).map(|signal| match signal {
             Signal::SessionUp(took) => Said::SessionUp(took),
@@ -84,14 +92,16 @@ impl OutputJudge for Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::engine::{EngineKind, Stdin};
     use crate::domain::stream::TaskMode;
 
     fn left(location: &str, hosts: &[&str]) -> Option<String> {
         let launch = Launch {
+            engine: EngineKind::Ffmpeg,
             mode: TaskMode::Copy,
             mode_reason: String::new(),
             argv: vec![Secret::new("https://whip.example/whip/canary-4f1c")],
-            file: None,
+            stdin: Stdin::Empty,
             ends_by_nature: false,
             whip_bearer: None,
         };

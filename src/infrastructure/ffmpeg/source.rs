@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
+use crate::domain::engine::SourceFile;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::SourceFile;
 use crate::domain::stream::InputType;
 use crate::infrastructure::child::file::open_below;
 use crate::util::secret::Secret;

@@ -46,7 +46,18 @@ impl Table {
             entry.task.tally.stalls += 1;
         }
         entry.task.process_id = None;
-        let diagnosis = why_ended(&run, exit, entry.launch.ends_by_nature, &self.policy);
+        let hand_over = match run.ending() {
+            Some(EndWhy::Stop | EndWhy::Shutdown) => None,
+            _ => run.hand_over.clone(),
+        };
+        if let Some(hand_over) = hand_over {
+            if !run.has_login() {
+                self.logins.ended(&entry.task.spec, LoginEnd::Unknown);
+            }
+            self.handed_over(id, hand_over, now, out);
+            return;
+        }
+        let diagnosis = why_ended(&run, exit, entry.way().ends_by_nature, &self.policy);
         let host = entry.task.spec.whip_url.host();
         let diagnosis = diagnosis.map(|why| self.consent.judge(host, run.session_lived(), why));
         entry.wait_for = exit.retry_after;
@@ -54,12 +65,12 @@ impl Table {
             Some(why) if why.cause == Cause::SourceAuth => {
                 self.logins.ended(&entry.task.spec, LoginEnd::Refused);
             }
-            _ if run.has_session() => {}
+            _ if run.has_login() => {}
             _ => self.logins.ended(&entry.task.spec, LoginEnd::Unknown),
         }
         entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
         match diagnosis {
-            Some(diagnosis) => self.failed(id, diagnosis, run.streamed_for(), now, out),
+            Some(diagnosis) => self.way_failed(id, diagnosis, run.streamed_for(), now, out),
             None => {
                 let reason = match run.ending() {
                     Some(EndWhy::Shutdown) => StopReason::NodeShutdown,
@@ -109,6 +120,7 @@ impl Table {
         let asked = entry.wait_for.take().unwrap_or_default();
         if let Next::Again(delay) = next {
             let delay = delay.max(asked.min(LONGEST_ASKED));
+            entry.informed = None;
             entry.retry_at = Some(now.mono + delay);
             // A try that may not even begin says nothing new of why the last one ended.
             entry.retry_for.get_or_insert(diagnosis.cause);
@@ -142,6 +154,7 @@ impl Table {
             return;
         };
         entry.retry_at = None;
+        entry.awaits = None;
         entry.task.process_id = None;
         entry.task.error = None;
         entry.task.stopped_at = Some(now.wall);
@@ -165,7 +178,7 @@ impl Table {
             if self.stopping {
                 refuse_waiting(id, waiting.first_try);
             } else {
-                self.begin(waiting.spec, waiting.launch, waiting.first_try, now, out);
+                self.begin(waiting.spec, waiting.plan, waiting.first_try, now, out);
             }
         }
         let mut ended: Vec<(u64, TaskId)> = self
@@ -310,7 +323,9 @@ fn why_ended(
                 policy.start_timeout.as_secs()
             ),
         })),
-        Some(EndWhy::Failing) => Some(run.failing.clone().or(said).unwrap_or_else(crash)),
+        Some(EndWhy::Failing | EndWhy::HandOver) => {
+            Some(run.failing.clone().or(said).unwrap_or_else(crash))
+        }
         None if said.is_none() && ends_by_nature && exit.code == Some(0) => None,
         None => Some(said.unwrap_or_else(crash)),
     }

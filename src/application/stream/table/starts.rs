@@ -1,4 +1,4 @@
-//! How tasks begin: asked for, while the command line is prepared, and once it is there.
+//! How tasks begin: asked for, while the plan is prepared, and once it is there.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use crate::application::stream::effect::Effect;
 use crate::application::stream::entry::{Waiting, ended_by_stop, reply};
 use crate::application::stream::prepare::Ticket;
 use crate::application::stream::service::FirstTryEnd;
+use crate::domain::engine::Plan;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::Launch;
 use crate::domain::stream::{StopReason, StreamSpec, StreamStatus, StreamTask, TaskId, TaskMode};
 use crate::util::time::Now;
 
-/// So long a command line may take: longer than an FFmpeg that hangs is asked.
-const PREPARE_WITHIN: Duration = Duration::from_secs(30);
+/// So long a plan may take: longer than an FFmpeg that hangs is asked.
+pub(super) const PREPARE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who waits for a START.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Asker {
     }
 }
 
-/// A START whose command line is not there yet.
+/// A START whose plan is not there yet.
 pub(super) struct Preparing {
     ticket: Ticket,
     spec: StreamSpec,
@@ -60,7 +60,7 @@ impl Preparing {
 }
 
 impl Table {
-    /// A START: refused, or its command line is to be prepared.
+    /// A START: refused, or its plan is to be prepared.
     pub(super) fn start(
         &mut self,
         spec: StreamSpec,
@@ -72,8 +72,7 @@ impl Table {
             asker.refuse(&fault, None);
             return;
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        let ticket = self.new_ticket();
         // Which way it goes is not known yet.
         let mode = match spec.ffmpeg_command {
             Some(_) => TaskMode::Prebuilt,
@@ -81,7 +80,7 @@ impl Table {
         };
         let mut task = self.new_task(spec.clone(), mode, "", now.wall);
         task.status = StreamStatus::Starting;
-        out.push(Effect::Prepare(ticket, Box::new(spec.clone())));
+        out.push(Effect::Prepare(ticket, Box::new(spec.clone()), None));
         self.preparing.insert(
             spec.task_id.clone(),
             Preparing {
@@ -138,14 +137,19 @@ impl Table {
         Ok(())
     }
 
-    /// The command line is there, or why there is none. What nobody waits for any more is dropped.
-    pub fn prepared(
-        &mut self,
-        ticket: Ticket,
-        launch: Result<Launch, Fault>,
-        now: Now,
-    ) -> Vec<Effect> {
+    pub(super) fn new_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    /// The plan is there, or why there is none. What nobody waits for any more is dropped.
+    pub fn prepared(&mut self, ticket: Ticket, plan: Result<Plan, Fault>, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
+        if let Some(id) = self.awaiting(ticket) {
+            self.next_ways(&id, plan, now, &mut out);
+            return out;
+        }
         let id = self
             .preparing
             .iter()
@@ -155,8 +159,8 @@ impl Table {
         else {
             return out;
         };
-        let launch = match launch {
-            Ok(launch) => launch,
+        let plan = match plan {
+            Ok(plan) => plan,
             Err(fault) => {
                 asker.refuse(&fault, None);
                 return out;
@@ -167,27 +171,27 @@ impl Table {
             .get(&spec.task_id)
             .is_some_and(super::Entry::is_being_stopped);
         if being_stopped {
-            let reason = launch.mode_reason.clone();
-            let mut task = self.new_task(spec.clone(), launch.mode, &reason, now.wall);
+            let way = plan.current();
+            let mut task = self.new_task(spec.clone(), way.mode, &way.mode_reason, now.wall);
             // Its first try is under way as soon as the stop is done.
             task.status = StreamStatus::Starting;
             let first_try = asker.first_try.clone();
             if let Some(entry) = self.tasks.get_mut(&spec.task_id) {
                 entry.behind = Some(Box::new(Waiting {
                     spec,
-                    launch,
+                    plan,
                     first_try,
                 }));
             }
             asker.accept(task);
         } else {
-            let task = self.begin(spec, launch, asker.first_try.clone(), now, &mut out);
+            let task = self.begin(spec, plan, asker.first_try.clone(), now, &mut out);
             asker.accept(task);
         }
         out
     }
 
-    /// Takes a START back whose command line is not there yet; the task as it was then, STOPPED.
+    /// Takes a START back whose plan is not there yet; the task as it was then, STOPPED.
     pub(super) fn stop_preparing(&mut self, id: &TaskId, now: Now) -> Option<StreamTask> {
         let preparing = self.preparing.remove(id)?;
         let mut task = preparing.task;
@@ -220,17 +224,20 @@ impl Table {
             .collect();
         for id in overdue {
             if let Some(preparing) = self.preparing.remove(&id) {
-                let fault = Fault::new(
-                    ErrorCode::FfmpegTimeout,
-                    format!(
-                        "the command line could not be prepared within {} s: FFmpeg or a disk hangs",
-                        PREPARE_WITHIN.as_secs()
-                    ),
-                );
-                preparing.asker.refuse(&fault, None);
+                preparing.asker.refuse(&never_prepared(), None);
             }
         }
     }
+}
+
+pub(super) fn never_prepared() -> Fault {
+    Fault::new(
+        ErrorCode::FfmpegTimeout,
+        format!(
+            "the command line could not be prepared within {} s: FFmpeg or a disk hangs",
+            PREPARE_WITHIN.as_secs()
+        ),
+    )
 }
 
 fn stopping() -> Fault {

@@ -15,8 +15,8 @@ mod parts;
 mod sizes;
 mod values;
 
+use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Launch, SourceFile};
 use crate::domain::stream::{InputType, StreamSpec, TaskMode};
 use crate::util::secret::Secret;
 use crate::util::url;
@@ -134,10 +134,11 @@ impl Judge<'_> {
         let has_bearer = self.bearer.is_some();
         Ok(Judged {
             launch: Launch {
+                engine: EngineKind::Ffmpeg,
                 mode: TaskMode::Prebuilt,
                 mode_reason,
                 argv: args.done(),
-                file: self.file.take(),
+                stdin: self.file.take().map_or(Stdin::Empty, Stdin::File),
                 ends_by_nature: limited || files,
                 whip_bearer: self.bearer.take(),
             },

@@ -282,7 +282,9 @@ fn files_only_where_the_task_is_one() {
         words_once.contains("-re -i file:/proc/self/fd/0"),
         "{words_once}"
     );
-    let file = once.launch.file.as_ref().unwrap();
+    let Stdin::File(file) = &once.launch.stdin else {
+        panic!("no file");
+    };
     assert_eq!(
         (file.root.as_path(), file.path.as_str()),
         (dir.path(), "a.mp4")

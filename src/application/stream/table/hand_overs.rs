@@ -1,0 +1,173 @@
+//! How one way to carry a task follows another. That is no failure: no retry is counted, nothing is
+//! waited for, the status stays as it is while nothing has streamed, and one STATUS_UPDATE tells of
+//! the way that carries it now.
+
+use std::time::Duration;
+
+use super::Table;
+use super::starts::PREPARE_WITHIN;
+use crate::application::stream::effect::Effect;
+use crate::application::stream::entry::{Awaited, no_way};
+use crate::application::stream::prepare::Ticket;
+use crate::domain::engine::{EngineKind, HandOver, Plan};
+use crate::domain::error::{ErrorCode, Fault};
+use crate::domain::stream::{Cause, Diagnosis, StreamStatus, TaskId};
+use crate::util::time::Now;
+
+impl Table {
+    /// A child has handed over, and its process is gone.
+    pub(super) fn handed_over(
+        &mut self,
+        id: &TaskId,
+        hand_over: HandOver,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let ticket = self.new_ticket();
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if entry.task.status == StreamStatus::Streaming {
+            entry.task.error = Some(interrupted(&hand_over));
+            entry.become_(StreamStatus::Reconnecting, now.wall, out);
+        }
+        entry.forget_look();
+        match hand_over.facts {
+            // What has been asked for this try is not asked again.
+            Some(facts) if entry.informed.is_none() => {
+                entry.awaits = Some(Awaited {
+                    ticket,
+                    give_up_at: now.mono + PREPARE_WITHIN,
+                });
+                let spec = Box::new(entry.task.spec.clone());
+                out.push(Effect::Prepare(ticket, spec, Some(Box::new(facts))));
+            }
+            _ => self.move_on(id, hand_over.why, now, out),
+        }
+    }
+
+    /// A run has failed, or could not be started. A look that fails by itself says nothing of the
+    /// source: then the task is carried as if nobody had looked.
+    pub(super) fn way_failed(
+        &mut self,
+        id: &TaskId,
+        diagnosis: Diagnosis,
+        streamed_for: Duration,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let looks = self
+            .tasks
+            .get(id)
+            .is_some_and(|entry| entry.way().engine == EngineKind::Look);
+        if looks && !self.stopping && !is_the_sources(diagnosis.cause) {
+            self.move_on(id, diagnosis.detail, now, out);
+        } else {
+            self.failed(id, diagnosis, streamed_for, now, out);
+        }
+    }
+
+    /// The next way of the plan is taken at once; without one, the try has failed.
+    fn move_on(&mut self, id: &TaskId, why: String, now: Now, out: &mut Vec<Effect>) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let plan = entry.informed.as_mut().unwrap_or(&mut entry.plan);
+        match plan.move_on() {
+            Ok(()) => {
+                entry.show_way(&why);
+                self.take_way(id, now, out);
+            }
+            Err(fault) => {
+                let diagnosis = fault.map_or_else(
+                    || Diagnosis {
+                        cause: Cause::StreamRefused,
+                        detail: format!("{why}; no other way can carry it"),
+                    },
+                    no_way,
+                );
+                self.has_no_way(id, diagnosis, now, out);
+            }
+        }
+    }
+
+    /// The try has failed between two runs.
+    pub(super) fn has_no_way(
+        &mut self,
+        id: &TaskId,
+        why: Diagnosis,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(entry) = self.tasks.get_mut(id) {
+            entry.count_failure(why.cause);
+        }
+        self.failed(id, why, Duration::ZERO, now, out);
+    }
+
+    /// The task that waits for this plan.
+    pub(super) fn awaiting(&self, ticket: Ticket) -> Option<TaskId> {
+        self.tasks
+            .iter()
+            .find(|(_, e)| e.awaits.as_ref().is_some_and(|a| a.ticket == ticket))
+            .map(|(id, _)| id.clone())
+    }
+
+    /// What follows from what the source has said is there, or why nothing does.
+    pub(super) fn next_ways(
+        &mut self,
+        id: &TaskId,
+        plan: Result<Plan, Fault>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        entry.awaits = None;
+        match plan {
+            Ok(plan) => {
+                entry.informed = Some(plan);
+                entry.show_way("");
+                self.take_way(id, now, out);
+            }
+            Err(fault) => self.has_no_way(id, no_way(fault), now, out),
+        }
+    }
+
+    /// Starts what carries the task now, without any pause.
+    fn take_way(&mut self, id: &TaskId, now: Now, out: &mut Vec<Effect>) {
+        let Some(mut entry) = self.tasks.remove(id) else {
+            return;
+        };
+        let guarded = self.launch(&mut entry, now, out);
+        self.tasks.insert(id.clone(), entry);
+        if let Some(diagnosis) = guarded {
+            self.failed(id, diagnosis, Duration::ZERO, now, out);
+        }
+    }
+}
+
+/// Why a stream that ran is away for a moment.
+pub(super) fn interrupted(hand_over: &HandOver) -> Fault {
+    let why = match hand_over.why.as_str() {
+        "" => "the source is not what it was",
+        why => why,
+    };
+    Fault::new(
+        ErrorCode::RtspStreamError,
+        format!("{why}; another way takes over"),
+    )
+}
+
+/// Whether whatever carries the task would meet with the same.
+fn is_the_sources(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::SourceUnreachable
+            | Cause::SourceAuth
+            | Cause::SourceLogin
+            | Cause::SourceStream
+            | Cause::SourceRefused
+    )
+}
