@@ -42,7 +42,7 @@ impl Table {
                 let spec = Box::new(entry.task.spec.clone());
                 out.push(Effect::Prepare(ticket, spec, Some(Box::new(facts))));
             }
-            _ => self.move_on(id, hand_over.why, now, out),
+            _ => self.move_on(id, &hand_over.why, now, out),
         }
     }
 
@@ -61,21 +61,21 @@ impl Table {
             .get(id)
             .is_some_and(|entry| entry.way().engine == EngineKind::Look);
         if looks && !self.stopping && !is_the_sources(diagnosis.cause) {
-            self.move_on(id, diagnosis.detail, now, out);
+            self.move_on(id, &diagnosis.detail, now, out);
         } else {
             self.failed(id, diagnosis, streamed_for, now, out);
         }
     }
 
     /// The next way of the plan is taken at once; without one, the try has failed.
-    fn move_on(&mut self, id: &TaskId, why: String, now: Now, out: &mut Vec<Effect>) {
+    fn move_on(&mut self, id: &TaskId, why: &str, now: Now, out: &mut Vec<Effect>) {
         let Some(entry) = self.tasks.get_mut(id) else {
             return;
         };
         let plan = entry.informed.as_mut().unwrap_or(&mut entry.plan);
         match plan.move_on() {
             Ok(()) => {
-                entry.show_way(&why);
+                entry.show_way(why);
                 self.take_way(id, now, out);
             }
             Err(fault) => {
