@@ -14,15 +14,14 @@
 )]
 #![allow(clippy::cast_possible_truncation, missing_docs)]
 
-#[path = "../tests/support/daemon.rs"]
-#[allow(dead_code)]
-mod daemon;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use daemon::{Daemon, Setup, fake_ffmpeg, wait_for};
+use support::daemon::{Daemon, Setup, fake_ffmpeg, wait_for};
 
 fn main() {
     println!("| what | measured | target |\n|---|---|---|");

@@ -9,21 +9,21 @@
 )]
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs, dead_code)]
 
-#[path = "../tests/support/daemon.rs"]
-mod daemon;
 #[path = "../tests/e2e/lab.rs"]
 mod lab;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daemon::{Daemon, Setup};
 use lab::{Camera, Receiver, Tools};
 use lss::application::stream::{StartCommand, StreamRules};
 use lss::infrastructure::child::launch::Launcher;
 use lss::infrastructure::ffmpeg::command::{FfmpegSettings, build};
 use lss::infrastructure::ffmpeg::probe::probe;
 use lss::util::secret::Secret;
+use support::daemon::{self, Daemon, Setup};
 
 const RUNS: usize = 7;
 
@@ -58,7 +58,7 @@ fn main() {
             ..StartCommand::default()
         };
         let spec = command.validate(&StreamRules::default()).unwrap();
-        let launch = build(&spec, &settings, &abilities).unwrap();
+        let launch = build(&spec, &settings, &abilities, None).unwrap();
         let begin = Instant::now();
         let mut child = Command::new(launch.argv[0].expose())
             .args(launch.argv.iter().skip(1).map(Secret::expose))

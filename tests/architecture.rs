@@ -36,9 +36,12 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("media", "rtsp"),
     // Asks sources over RTSP.
     ("relay", "rtsp"),
+    // Its daemon's end implements the child's OutputJudge.
+    ("relay", "child"),
     // Chooses between what can carry a stream, and who reads what a run says.
     ("engines", "child"),
     ("engines", "ffmpeg"),
+    ("engines", "relay"),
     // What a child has cost, before it is reaped.
     ("child", "process"),
     // Opens cameras by every protocol.

@@ -19,7 +19,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use support::ably::{Standin, frames};
 use support::camera_http::{HttpServer, Incoming, Outgoing, Site};
-use support::daemon::{Daemon, Setup, fake_ffmpeg, raw_request, wait_for};
+use support::daemon::{Daemon, Setup, fake_ffmpeg, raw_request, source_url, wait_for};
 use support::rcs::{Door, Mode, Rcs};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -194,7 +194,7 @@ fn no_spelling_of_a_secret_comes_back_out() {
     for n in 0..ways.len() {
         let body = json!({
             "taskId": format!("t{n}"), "requestId": format!("start {n}"),
-            "sourceUrl": format!("rtsp://admin:{}@127.0.0.1:1/m{n}", ways[0]),
+            "sourceUrl": source_url(&format!("m{n}")).replace("camera-canary-1", &ways[0]),
             "whipUrl": "http://127.0.0.1:1/some/where", "inputType": "RTSP",
         });
         if n % 2 == 0 {

@@ -173,6 +173,7 @@ fn event(task: &str, kind: TaskEventKind, playback: &str, error: Option<Fault>) 
             last_heartbeat: None,
             mode: TaskMode::Transcode,
             mode_reason: String::new(),
+            audio: lss::domain::stream::TaskAudio::Encoded,
             progress: None,
             exit_history: Vec::new(),
             stop_reason: (kind == TaskEventKind::Stopped).then_some(StopReason::Command),

@@ -125,6 +125,7 @@ mod tests {
             clock_rate: Some(8000),
             channels: Some(1),
             refused: None,
+            silent: false,
         };
         assert_eq!(facts.audio, Some(sound));
         assert_eq!(

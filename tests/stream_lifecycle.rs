@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use support::daemon::{Daemon, Setup, children_of, fake_ffmpeg, raw_request, start_body, wait_for};
+use support::daemon::{
+    Daemon, Setup, children_of, fake_ffmpeg, raw_request, source_url, start_body, wait_for,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -302,7 +304,8 @@ fn a_refused_login_is_not_tried_again_by_any_task() {
     }
     // Another login is another matter.
     let mut body = start_body("other", "ok");
-    body["sourceUrl"] = json!("rtsp://admin:camera-canary-9@127.0.0.1:1/ok");
+    let source = source_url("ok").replace("camera-canary-1", "camera-canary-9");
+    body["sourceUrl"] = json!(source);
     daemon.request("POST", "/api/stream/start", Some(&body));
     daemon.wait_status("other", "STREAMING");
     assert_no_canary("the log", &daemon.log());
@@ -332,6 +335,14 @@ fn many_streams_of_one_new_login_wait_for_the_first() {
     let daemon = Daemon::start(&Setup::default());
     for n in 0..3 {
         daemon.start_task(&format!("mute-{n}"), "mute");
+    }
+    // Behind its look, each has its FFmpeg.
+    for n in 0..3 {
+        wait_for("FFmpeg", Duration::from_secs(20), || {
+            let pid = daemon.task(&format!("mute-{n}"))["processId"].as_u64()?;
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            line.windows(4).any(|part| part == b"\0-i\0").then_some(())
+        });
     }
     let late: Vec<String> = (0..5).map(|n| format!("late-{n}")).collect();
     for id in &late {

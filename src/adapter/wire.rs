@@ -52,6 +52,7 @@ pub struct TaskJson {
     ffmpeg_command: Option<String>,
     mode: &'static str,
     mode_reason: String,
+    audio: &'static str,
     progress: Option<ProgressJson>,
     exit_history: Vec<ExitJson>,
     stop_reason: Option<&'static str>,
@@ -76,6 +77,7 @@ struct VideoJson {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AudioJson {
+    mode: &'static str,
     codec: Option<String>,
     bitrate: Option<String>,
     sample_rate: Option<u32>,
@@ -138,6 +140,7 @@ impl TaskJson {
             ffmpeg_command: spec.ffmpeg_command.as_ref().map(shown_command),
             mode: task.mode.name(),
             mode_reason: task.mode_reason.clone(),
+            audio: task.audio.name(),
             progress: task.progress.as_ref().map(ProgressJson::new),
             exit_history: task.exit_history.iter().map(ExitJson::new).collect(),
             stop_reason: task.stop_reason.map(StopReason::name),
@@ -188,6 +191,7 @@ impl AudioJson {
             }
         };
         Self {
+            mode: audio.mode.name(),
             codec: audio
                 .codec
                 .clone()
@@ -271,6 +275,7 @@ pub fn start_command(fields: &Fields<'_>) -> Result<StartCommand, Fault> {
             keyframe_interval: video.integer("keyframeInterval")?,
         },
         audio: AudioAsk {
+            mode: audio.text("mode")?.map(str::to_owned),
             codec: audio.text("codec")?.map(str::to_owned),
             bitrate: rate(&audio)?,
             sample_rate: audio.integer("sampleRate")?,
@@ -312,6 +317,7 @@ mod tests {
             last_heartbeat: None,
             mode: TaskMode::Transcode,
             mode_reason: "as asked".into(),
+            audio: crate::domain::stream::TaskAudio::Encoded,
             progress: None,
             exit_history: Vec::new(),
             stop_reason: None,

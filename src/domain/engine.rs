@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::Fault;
-use super::stream::{SourceFacts, StreamSpec, TaskMode};
+use super::stream::{SourceFacts, StreamSpec, TaskAudio, TaskMode};
 use crate::util::secret::Secret;
 
 /// What runs, and so how its output is read.
@@ -52,6 +52,8 @@ pub struct Launch {
     pub mode: TaskMode,
     /// Why so, in words.
     pub mode_reason: String,
+    /// What of the sound goes out.
+    pub audio: TaskAudio,
     /// Program and arguments; arguments may carry secrets.
     pub argv: Vec<Secret>,
     /// What it reads on its standard input.
@@ -146,6 +148,7 @@ mod tests {
             engine: EngineKind::Ffmpeg,
             mode: TaskMode::Copy,
             mode_reason: reason.to_owned(),
+            audio: TaskAudio::Encoded,
             argv: Vec::new(),
             stdin: Stdin::Empty,
             ends_by_nature: false,

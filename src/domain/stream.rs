@@ -195,6 +195,8 @@ pub struct VideoConfig {
 /// What the task asks of the sound.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AudioConfig {
+    /// Whether it has to be there.
+    pub mode: AudioMode,
     /// Default `opus`.
     pub codec: Option<String>,
     /// Bits per second; default 128,000.
@@ -421,6 +423,8 @@ pub struct StreamTask {
     pub mode: TaskMode,
     /// Why so.
     pub mode_reason: String,
+    /// What of the sound goes out.
+    pub audio: TaskAudio,
     /// The last progress block of the current run.
     pub progress: Option<Progress>,
     /// The last five ended runs, oldest first.

@@ -5,6 +5,7 @@ use lss_test::daemon::Setup;
 use lss_test::digest_server::GateRules;
 use lss_test::isapi_camera::{self, IsapiStandIn, Model};
 use lss_test::onvif_camera::{self, OnvifModel};
+use lss_test::rtsp_server::{BASELINE_SDP, RtspServer, Rules};
 use serde_json::{Value, json};
 
 use super::{Bench, lss_test, stands, with};
@@ -73,7 +74,15 @@ fn look_as_viewer(bench: &Bench, camera: &IsapiStandIn, id: &str) {
 
 /// A stream of the camera with the viewing account; its FFmpeg says that it was let in.
 fn stream_as_viewer(bench: &Bench, camera: &IsapiStandIn, id: &str) {
-    let source = format!("rtsp://viewer:looks-1@{}:554/ok", camera.addr.ip());
+    let rtsp = RtspServer::start_on(
+        (camera.addr.ip(), 0).into(),
+        Rules {
+            any: Some(BASELINE_SDP.to_owned()),
+            ..Rules::default()
+        },
+    );
+    let rtsp = rtsp.unwrap();
+    let source = rtsp.url("/ok").replace("//", "//viewer:looks-1@");
     let body = json!({
         "taskId": format!("stream-{id}"), "cameraId": id, "sourceUrl": source,
         "whipUrl": "https://127.0.0.1:1/whip",

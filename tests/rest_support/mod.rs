@@ -68,6 +68,7 @@ pub fn task(spec: StreamSpec) -> StreamTask {
         last_heartbeat: None,
         mode: TaskMode::Transcode,
         mode_reason: "as asked".into(),
+        audio: lss::domain::stream::TaskAudio::Encoded,
         progress: Some(Progress::default()),
         exit_history: vec![ExitRecord {
             at: SystemTime::now(),

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::rtsp_server::{BASELINE_SDP, RtspServer, Rules};
+
 /// Looks again every 10 ms until `check` gives something, or panics with `what`.
 pub fn wait_for<T>(what: &str, within: Duration, mut check: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
@@ -279,12 +281,29 @@ impl Drop for Daemon {
     }
 }
 
+/// A camera that describes a picture under every path and wants no login, for all tests of one
+/// process: lss asks it before the stand-in of FFmpeg is started, which reads nothing of it.
+fn any_camera() -> SocketAddr {
+    static CAMERA: std::sync::OnceLock<RtspServer> = std::sync::OnceLock::new();
+    let (picture, _) = BASELINE_SDP.split_once("m=audio").expect("a sound");
+    let rules = || Rules {
+        any: Some(picture.to_owned()),
+        ..Rules::default()
+    };
+    CAMERA.get_or_init(|| RtspServer::start(rules())).addr
+}
+
+/// The source that makes the stand-in behave like that.
+pub fn source_url(mode: &str) -> String {
+    format!("rtsp://admin:camera-canary-1@{}/{mode}", any_camera())
+}
+
 /// A START body for the stand-in.
 pub fn start_body(id: &str, mode: &str) -> Value {
     serde_json::json!({
         "taskId": id,
         "cameraId": "cam_001",
-        "sourceUrl": format!("rtsp://admin:camera-canary-1@127.0.0.1:1/{mode}"),
+        "sourceUrl": source_url(mode),
         "whipUrl": "http://127.0.0.1:1/whip-canary-path-2/publish",
         "playbackUrl": "https://play.example/playback-canary-3/whep",
         "inputType": "RTSP"

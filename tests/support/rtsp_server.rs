@@ -60,6 +60,8 @@ pub struct Rules {
     pub public: String,
     /// Path with query → description.
     pub streams: BTreeMap<String, String>,
+    /// The description of every other path.
+    pub any: Option<String>,
     /// Status of every DESCRIBE that gets through.
     pub status: u16,
     /// End of a URL → status of its SETUP; 200 for all others.
@@ -76,6 +78,7 @@ impl Default for Rules {
             server: Some("Rtsp Server/3.0".to_owned()),
             public: "OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY, GET_PARAMETER".to_owned(),
             streams: BTreeMap::from([("/main".to_owned(), BASELINE_SDP.to_owned())]),
+            any: None,
             status: 200,
             setups: BTreeMap::new(),
             quirk: Quirk::None,
@@ -332,7 +335,7 @@ impl Reply {
 fn answer(request: &Incoming, shared: &Shared) -> Reply {
     let rules = &shared.rules;
     let path = path_of(&request.target);
-    let known = rules.streams.get(path);
+    let known = rules.streams.get(path).or(rules.any.as_ref());
     if request.method == "DESCRIBE" && rules.path_before_login && known.is_none() {
         return Reply::new(404);
     }

@@ -177,6 +177,7 @@ fn task_of(spec: StreamSpec, status: StreamStatus) -> StreamTask {
         last_heartbeat: None,
         mode: TaskMode::Transcode,
         mode_reason: String::new(),
+        audio: crate::domain::stream::TaskAudio::Encoded,
         progress: None,
         exit_history: Vec::new(),
         stop_reason: None,

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 
 use super::effect::Effect;
 use super::policy::Policy;
-use super::prepare::Ticket;
+use super::prepare::{PREPARE_WITHIN, Ticket};
 use super::retry::{Account, HEALTHY};
 use super::run::{EndWhy, Run, Signal};
 use super::service::FirstTryEnd;
@@ -17,8 +17,8 @@ use crate::domain::engine::{EngineKind, Launch, Plan};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{RunId, RunLog};
 use crate::domain::stream::{
-    Cause, Diagnosis, ExitRecord, StreamSpec, StreamStatus, StreamTask, TaskEvent, TaskEventKind,
-    TaskId,
+    AudioMode, Cause, Diagnosis, ExitRecord, SourceFacts, StreamSpec, StreamStatus, StreamTask,
+    TaskAudio, TaskEvent, TaskEventKind, TaskId, TaskMode,
 };
 
 /// Ended runs in `exitHistory`.
@@ -47,6 +47,10 @@ pub struct Entry {
     /// The ways that follow from what the source has said of itself: for this try alone, the next
     /// one asks again.
     pub informed: Option<Plan>,
+    /// What the source has said, where `informed` follows from it.
+    pub facts: Option<Box<SourceFacts>>,
+    /// A start has waited for a sound in vain, and without it none has shown pictures either.
+    pub sound_blamed: bool,
     /// Between two ways: the plan that is being prepared.
     pub awaits: Option<Awaited>,
     /// Nobody has been told that it begins, or how it is carried now.
@@ -106,10 +110,47 @@ impl Entry {
         if !why.is_empty() {
             reason = format!("{reason}; {why}");
         }
-        if (mode, &reason) != (self.task.mode, &self.task.mode_reason) {
-            (self.task.mode, self.task.mode_reason) = (mode, reason);
+        let audio = way.audio;
+        let shown = &mut self.task;
+        if (mode, &reason, audio) != (shown.mode, &shown.mode_reason, shown.audio) {
+            (shown.mode, shown.mode_reason, shown.audio) = (mode, reason, audio);
             self.untold = true;
         }
+    }
+
+    /// Has the ways prepared that follow from what the source has said.
+    pub fn await_ways(
+        &mut self,
+        ticket: Ticket,
+        facts: Box<SourceFacts>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.facts = Some(facts.clone());
+        self.awaits = Some(Awaited {
+            ticket,
+            give_up_at: now + PREPARE_WITHIN,
+        });
+        let spec = Box::new(self.task.spec.clone());
+        out.push(Effect::Prepare(ticket, spec, Some(facts)));
+    }
+
+    /// What the source is, less its sound, where a start has waited for that in vain: no session was
+    /// made, no media of any kind has left, and nothing else says why. Once, unless it helps.
+    pub fn without_its_sound(&self, run: &Run, why: &Diagnosis) -> Option<Box<SourceFacts>> {
+        let way = self.way();
+        let facts = self.facts.as_ref()?;
+        let blamed = run.got_nowhere()
+            && why.cause == Cause::EngineTimeout
+            && way.engine == EngineKind::Ffmpeg
+            && way.mode != TaskMode::Prebuilt
+            && way.audio == TaskAudio::Encoded
+            && self.task.spec.audio.mode == AudioMode::Wanted
+            && facts.audio.is_some()
+            && !self.sound_blamed;
+        let mut facts = facts.clone();
+        facts.audio.as_mut()?.silent = true;
+        blamed.then_some(facts)
     }
 
     /// A look that has done its work is none of the task's runs.

@@ -8,6 +8,7 @@
 mod consent;
 mod effect;
 mod entry;
+mod known;
 mod owner;
 mod pace;
 mod policy;

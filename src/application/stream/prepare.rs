@@ -6,6 +6,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -15,6 +16,9 @@ use crate::domain::stream::{SourceFacts, StreamSpec};
 
 /// Tasks that wait for their plan; one more is answered with 30302.
 pub const MAX_PREPARING: usize = 32;
+
+/// So long a plan may take: longer than an FFmpeg that hangs is asked.
+pub const PREPARE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Names one task while a plan is prepared for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

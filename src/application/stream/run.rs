@@ -93,6 +93,8 @@ pub struct Run {
     /// When it began to count as streaming.
     pub streaming_since: Option<Instant>,
     give_up_at: Option<Instant>,
+    /// What an engine makes up for while it is being ended is no sign of life.
+    got_nowhere: bool,
     ending: Option<Ending>,
 }
 
@@ -127,6 +129,7 @@ impl Run {
             pace: Pace::default(),
             streaming_since: None,
             give_up_at: None,
+            got_nowhere: false,
             ending: None,
         }
     }
@@ -174,6 +177,11 @@ impl Run {
     pub fn session_lived(&self) -> Option<Duration> {
         let up = self.session_up_at?;
         Some(self.advanced_at?.saturating_duration_since(up))
+    }
+
+    /// Whether it was ended because no session had been made and nothing had left until then.
+    pub fn got_nowhere(&self) -> bool {
+        self.got_nowhere
     }
 
     /// Sound goes out, and pictures do not (any more).
@@ -352,6 +360,7 @@ impl Run {
                 Verdict::Streaming
             }
             None if now >= self.started + policy.start_timeout => {
+                self.got_nowhere = self.session_up_at.is_none() && self.any_media_at.is_none();
                 Verdict::End(EndWhy::StartTimeout)
             }
             Some(_) if self.pace.runs_away() => Verdict::End(EndWhy::Stall),

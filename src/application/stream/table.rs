@@ -20,6 +20,7 @@ use self::starts::{Asker, Preparing, never_prepared};
 use super::consent::ConsentWatch;
 use super::effect::Effect;
 use super::entry::{Entry, no_way, reply, signal_effect};
+use super::known::KnownSources;
 use super::policy::Policy;
 use super::retry::Account;
 use super::run::{Run, Verdict};
@@ -30,7 +31,8 @@ use crate::domain::gateway::{
     ChildEvent, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
 };
 use crate::domain::stream::{
-    Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskEventKind, TaskId, TaskMode,
+    AudioMode, Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskAudio, TaskEventKind,
+    TaskId, TaskMode,
 };
 use crate::util::time::Now;
 
@@ -48,6 +50,7 @@ pub struct Table {
     jitter: fastrand::Rng,
     consent: ConsentWatch,
     tasks: BTreeMap<TaskId, Entry>,
+    known: KnownSources,
     /// Accepted as far as the table goes; what the engine says to them is not known yet.
     preparing: BTreeMap<TaskId, Preparing>,
     next_ticket: u64,
@@ -73,6 +76,7 @@ impl Table {
             jitter: fastrand::Rng::with_seed(seed),
             consent: ConsentWatch::default(),
             tasks: BTreeMap::new(),
+            known: KnownSources::default(),
             preparing: BTreeMap::new(),
             next_ticket: 1,
             next_run: 1,
@@ -145,6 +149,10 @@ impl Table {
             last_heartbeat: None,
             mode,
             mode_reason: mode_reason.to_owned(),
+            audio: match spec.audio.mode {
+                AudioMode::Off => TaskAudio::None,
+                AudioMode::Wanted | AudioMode::Required => TaskAudio::Encoded,
+            },
             progress: None,
             exit_history: Vec::new(),
             stop_reason: None,
@@ -164,6 +172,7 @@ impl Table {
     ) -> StreamTask {
         let way = plan.current();
         let mut task = self.new_task(spec, way.mode, &way.mode_reason, now.wall);
+        task.audio = way.audio;
         let id = task.spec.task_id.clone();
         if let Some(before) = self.tasks.get(&id) {
             task.tally = before.task.tally.carried_on();
@@ -174,6 +183,8 @@ impl Table {
             task,
             plan,
             informed: None,
+            facts: None,
+            sound_blamed: false,
             awaits: None,
             untold: true,
             run: None,
@@ -205,6 +216,16 @@ impl Table {
     /// Starts a try, or puts it off; or tells why there may be none.
     fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
         entry.worked_before |= self.logins.has_worked(&entry.task.spec);
+        if entry.way().engine == EngineKind::Look
+            && let Some(facts) = self.known.get(&entry.task.spec.source, now.mono)
+        {
+            // What it would say is known.
+            let facts = Box::new(facts.clone());
+            entry.retry_at = None;
+            let ticket = self.new_ticket();
+            entry.await_ways(ticket, facts, now.mono, out);
+            return None;
+        }
         match self.logins.leave(&entry.task.spec) {
             Leave::Go => {}
             Leave::Later => {
@@ -368,6 +389,10 @@ impl Table {
                 Verdict::Wait => {}
                 Verdict::Streaming => {
                     entry.task.tally.start = run.start_split();
+                    entry.sound_blamed = false;
+                    if let Some(facts) = &entry.facts {
+                        self.known.keep(&entry.task.spec.source, facts, now.mono);
+                    }
                     entry.streaming(now.wall, out);
                 }
                 Verdict::End(why) => {

@@ -22,8 +22,8 @@ use crate::domain::gateway::{
     Uplink,
 };
 use crate::domain::stream::{
-    Cause, Diagnosis, Progress, SourceFacts, StopReason, StreamSpec, StreamStatus, StreamTask,
-    TaskEvent, TaskEventKind, TaskId, TaskMode,
+    AudioFacts, Cause, Diagnosis, Progress, SourceFacts, StopReason, StreamSpec, StreamStatus,
+    StreamTask, TaskAudio, TaskEvent, TaskEventKind, TaskId, TaskMode,
 };
 use crate::util::secret::Secret;
 use crate::util::time::Now;
@@ -221,6 +221,7 @@ impl Sim {
             engine,
             mode,
             mode_reason: reason.to_owned(),
+            audio: TaskAudio::Encoded,
             argv: Vec::new(),
             stdin: Stdin::Empty,
             ends_by_nature: self.ends_by_nature,
@@ -264,7 +265,15 @@ impl Sim {
                     self.held.push_back((ticket, facts.is_some()));
                 }
                 Effect::Prepare(ticket, _, facts) => {
-                    let plan = Ok(self.plan(facts.is_some()));
+                    let sound = facts.as_ref().and_then(|facts| facts.audio.as_ref());
+                    let plan = Ok(if sound.is_some_and(|sound| sound.silent) {
+                        Plan::only(Launch {
+                            audio: TaskAudio::Dropped,
+                            ..self.launch(EngineKind::Ffmpeg, TaskMode::Copy, "without sound")
+                        })
+                    } else {
+                        self.plan(facts.is_some())
+                    });
                     queue.extend(self.table.prepared(ticket, plan, self.now));
                 }
                 Effect::Start(run, launch) => {
@@ -1319,6 +1328,114 @@ fn looking() -> Sim {
     sim
 }
 
+/// A source that announces a sound.
+fn with_sound() -> ChildEvent {
+    ChildEvent::HandOver(Box::new(HandOver {
+        facts: Some(SourceFacts {
+            audio: Some(AudioFacts::default()),
+            ..SourceFacts::default()
+        }),
+        why: String::new(),
+    }))
+}
+
+#[test]
+fn a_source_that_has_shown_pictures_is_not_asked_again_until_it_shows_none() {
+    use EngineKind::{Ffmpeg, Look};
+    let mut sim = looking();
+    let _ = sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let run = sim.stream();
+    sim.exit(run, 0, Some(Cause::SourceStream));
+    sim.until_launch();
+    assert_eq!(sim.engines, [Look, Ffmpeg, Ffmpeg], "it is known");
+    // Another task of the same source does not ask either.
+    let (accepted, _) = sim.start("u");
+    assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
+    assert_eq!(sim.engines, [Look, Ffmpeg, Ffmpeg, Ffmpeg]);
+    let _ = sim.stop("u", false);
+    // A run that shows nothing: what was known is not believed any more.
+    let run = sim.live();
+    sim.exit(run, 1, Some(Cause::SourceStream));
+    sim.until_launch();
+    assert_eq!(sim.engines, [Look, Ffmpeg, Ffmpeg, Ffmpeg, Look]);
+}
+
+#[test]
+fn a_start_that_waits_for_a_sound_in_vain_is_tried_without_it() {
+    let mut sim = looking();
+    let (_, first) = sim.start("t");
+    let look = sim.live();
+    sim.child_event(look, with_sound());
+    sim.exit(look, 0, None);
+    assert_eq!(sim.get("t").audio, TaskAudio::Encoded);
+    // Nothing leaves.
+    sim.pass(Policy::default().start_timeout);
+    assert_eq!(sim.launches, 3, "at once");
+    let run = sim.stream();
+    let task = first.try_recv().unwrap().unwrap();
+    assert_eq!(
+        (task.status, task.audio),
+        (StreamStatus::Streaming, TaskAudio::Dropped)
+    );
+    assert_eq!(task.mode_reason, "without sound");
+    assert_eq!((task.retry_count, sim.failed_tries.len()), (0, 0));
+    // It is known now.
+    sim.exit(run, 0, Some(Cause::SourceStream));
+    sim.until_launch();
+    sim.stream();
+    assert_eq!(sim.get("t").audio, TaskAudio::Dropped);
+    assert_eq!(sim.launches, 4);
+}
+
+#[test]
+fn a_sound_is_blamed_once_and_only_where_there_may_be_one() {
+    // It did not help: then it is a failed try like any other, and is not tried again.
+    let mut sim = looking();
+    let _ = sim.start("t");
+    let look = sim.live();
+    sim.child_event(look, with_sound());
+    sim.exit(look, 0, None);
+    sim.pass(Policy::default().start_timeout);
+    assert_eq!((sim.launches, sim.failed_tries.len()), (3, 0));
+    sim.pass(Policy::default().start_timeout);
+    assert_eq!(sim.failed_tries.len(), 1);
+    assert_eq!(sim.failed_tries[0].cause, Cause::EngineTimeout);
+    sim.until_launch();
+    let look = sim.live();
+    sim.child_event(look, with_sound());
+    sim.exit(look, 0, None);
+    assert_eq!(sim.launches, 5);
+    sim.pass(Policy::default().start_timeout);
+    assert_eq!((sim.launches, sim.failed_tries.len()), (5, 2));
+
+    // No sound announced; one that has to be there; a session that was made.
+    for case in ["none", "required", "session"] {
+        let mut sim = looking();
+        let _ = sim.start_with(
+            "t",
+            |command| {
+                if case == "required" {
+                    command.audio.mode = Some("required".to_owned());
+                }
+            },
+            false,
+        );
+        let look = sim.live();
+        match case {
+            "none" => sim.child_event(look, hand_over(true, "")),
+            _ => sim.child_event(look, with_sound()),
+        }
+        sim.exit(look, 0, None);
+        if case == "session" {
+            sim.child_event(sim.live(), ChildEvent::SessionUp(None));
+        }
+        sim.pass(Policy::default().start_timeout);
+        assert_eq!(sim.failed_tries.len(), 1, "{case}");
+    }
+}
+
 #[test]
 fn what_the_source_says_decides_what_comes_next() {
     let mut sim = looking();
@@ -1361,12 +1478,12 @@ fn what_the_source_says_decides_what_comes_next() {
 }
 
 #[test]
-fn every_try_asks_the_source_again() {
+fn every_try_after_one_that_showed_nothing_asks_the_source_again() {
     let mut sim = looking();
     sim.start("t");
     let look = sim.live();
     sim.hand_over(look, true, "");
-    let run = sim.stream();
+    let run = sim.live();
     sim.exit(run, 1, Some(Cause::SourceStream));
     sim.until_launch();
     let told = sim.events.len();

@@ -2,7 +2,7 @@
 
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{
-    AudioConfig, Id, InputType, MediaUrl, RetryLimit, Source, StreamSpec, VideoConfig,
+    AudioConfig, AudioMode, Id, InputType, MediaUrl, RetryLimit, Source, StreamSpec, VideoConfig,
 };
 use crate::util::secret::Secret;
 use crate::util::url;
@@ -69,6 +69,8 @@ pub struct VideoAsk {
 /// Wire: `audioConfig`.
 #[derive(Debug, Clone, Default)]
 pub struct AudioAsk {
+    /// Wire: `mode`: `wanted`, `required` or `off`.
+    pub mode: Option<String>,
     /// Wire: `codec`.
     pub codec: Option<String>,
     /// Wire: `bitrate`.
@@ -248,7 +250,17 @@ impl VideoAsk {
 
 impl AudioAsk {
     fn validate(&self) -> Result<AudioConfig, Fault> {
+        let mode = match self.mode.as_deref().filter(|mode| !mode.is_empty()) {
+            None => AudioMode::default(),
+            Some(mode) => AudioMode::parse(mode).ok_or_else(|| {
+                Fault::new(
+                    ErrorCode::ParamInvalid,
+                    "audioConfig.mode must be wanted, required or off",
+                )
+            })?,
+        };
         Ok(AudioConfig {
+            mode,
             codec: word("audioConfig.codec", self.codec.as_deref())?,
             bitrate: bitrate(
                 "audioConfig.bitrate",

@@ -64,6 +64,8 @@ pub struct AudioFacts {
     /// The status by which the source refused to set it up (SETUP): 461, 404, …; `None` = it can be
     /// had, as far as anybody has asked.
     pub refused: Option<u16>,
+    /// A start has waited for it in vain: it is announced and does not come.
+    pub silent: bool,
 }
 
 /// How a source wants to be logged in to.

@@ -75,6 +75,7 @@ fn sh(script: &str) -> Launch {
         engine: EngineKind::Ffmpeg,
         mode: TaskMode::Transcode,
         mode_reason: String::new(),
+        audio: crate::domain::stream::TaskAudio::Encoded,
         argv: ["/bin/sh", "-c", script].map(Secret::new).to_vec(),
         stdin: Stdin::Empty,
         ends_by_nature: false,

@@ -8,13 +8,18 @@ use std::time::Duration;
 
 use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{AudioConfig, InputType, Source, StreamSpec, TaskMode, VideoConfig};
+use crate::domain::stream::{
+    AudioConfig, AudioMode, InputType, Source, SourceFacts, StreamSpec, TaskAudio, TaskMode,
+    VideoConfig,
+};
 use crate::util::secret::Secret;
 
 use super::level::Level;
 use super::probe::{Abilities, H264_ENCODERS};
 use super::query;
-use super::source::{FILE_FORMATS, FILE_INPUT, file_below, network_url, protocols};
+use super::source::{
+    FILE_FORMATS, FILE_INPUT, decodes_sound, file_below, moved, network_url, protocols,
+};
 
 /// The descriptor on which FFmpeg writes its progress: stdout, which the whip muxer leaves alone.
 pub const PROGRESS_FD: i32 = 1;
@@ -115,12 +120,14 @@ pub(super) fn whip_args(args: &mut Args, settings: &FfmpegSettings, abilities: &
 /// picture where the sound ends in mid-stream, and leave it 10 s late to the end (measured).
 pub(super) const INTERLEAVE: (&str, &str) = ("-max_interleave_delta", "500000");
 
-/// The task's command line.
+/// The task's command line, by what its source has said of itself if it has been asked.
 pub fn build(
     spec: &StreamSpec,
     settings: &FfmpegSettings,
     abilities: &Abilities,
+    facts: Option<&SourceFacts>,
 ) -> Result<Launch, Fault> {
+    let sound = Sound::choose(&spec.audio, abilities, facts)?;
     let mut args = Args::new(&settings.path);
     global_args(&mut args);
     let video = Video::choose(&spec.video, abilities)?;
@@ -131,19 +138,22 @@ pub fn build(
     if clock == Clock::Arrival {
         args.pair("-use_wallclock_as_timestamps", "1");
     }
-    let file = input_args(&mut args, spec, settings, abilities)?;
-    // One sound: WHIP takes no second, and a source may have several.
-    args.plain(["-map", "0:v:0", "-map", "0:a:0?"]);
+    let file = input_args(&mut args, spec, settings, abilities, facts, &sound)?;
+    args.plain(["-map", "0:v:0"]);
+    if sound.is_read() {
+        // One: WHIP takes no second, and a source may have several.
+        args.plain(["-map", "0:a:0?"]);
+    }
     video.args(&mut args, &spec.video, clock)?;
-    let sound = audio_args(&mut args, &spec.audio, abilities);
+    let note = sound.args(&mut args, &spec.audio, abilities);
     args.pair(INTERLEAVE.0, INTERLEAVE.1);
     whip_args(&mut args, settings, abilities);
     args.pair("-f", "whip");
     args.secret(network_url(spec.whip_url.expose()));
     let mut mode_reason = video.reason(&spec.video);
-    if let Some(note) = sound {
+    if let Some(note) = note {
         mode_reason.push_str("; ");
-        mode_reason.push_str(note);
+        mode_reason.push_str(&note);
     }
     Ok(Launch {
         engine: EngineKind::Ffmpeg,
@@ -152,6 +162,7 @@ pub fn build(
             Video::Encode { .. } => TaskMode::Transcode,
         },
         mode_reason,
+        audio: sound.shown(),
         argv: args.done(),
         stdin: file.map_or(Stdin::Empty, Stdin::File),
         ends_by_nature: spec.input == InputType::File && !spec.looped,
@@ -164,17 +175,24 @@ fn input_args(
     spec: &StreamSpec,
     settings: &FfmpegSettings,
     abilities: &Abilities,
+    facts: Option<&SourceFacts>,
+    sound: &Sound,
 ) -> Result<Option<SourceFile>, Fault> {
     match &spec.source {
         Source::Network(url) => {
             query::check("sourceUrl", url.expose())?;
-            network_input(
-                args,
-                url.scheme(),
-                url.expose(),
-                settings.input_timeout,
-                abilities,
-            );
+            let moved_to = facts.and_then(|facts| facts.moved_to.as_ref());
+            let target = moved_to.and_then(|to| moved(url.expose(), to.expose()));
+            if let Some(target) = &target {
+                query::check("the URL that the source sends on to", target.expose())?;
+            }
+            let input = NetworkInput {
+                scheme: url.scheme(),
+                url: target.as_ref().map_or(url.expose(), Secret::expose),
+                timeout: settings.input_timeout,
+                sound: sound.is_read(),
+            };
+            network_input(args, &input, abilities);
             Ok(None)
         }
         Source::File(path) => {
@@ -191,23 +209,27 @@ fn input_args(
     }
 }
 
+/// What is read from the network.
+pub(super) struct NetworkInput<'a> {
+    pub scheme: &'a str,
+    pub url: &'a str,
+    pub timeout: Duration,
+    /// Whether its sound is read, too.
+    pub sound: bool,
+}
+
 /// A network input, the one way that all command lines of ours have it: streams and frames.
-pub(super) fn network_input(
-    args: &mut Args,
-    scheme: &str,
-    url: &str,
-    timeout: Duration,
-    abilities: &Abilities,
-) {
-    args.pair("-protocol_whitelist", protocols(scheme));
-    if matches!(scheme, "rtsp" | "rtsps") {
+pub(super) fn network_input(args: &mut Args, input: &NetworkInput<'_>, abilities: &Abilities) {
+    args.pair("-protocol_whitelist", protocols(input.scheme));
+    if matches!(input.scheme, "rtsp" | "rtsps") {
         // FFmpeg sets up whatever is announced, and gives the stream up where one part of it is
-        // refused: also metadata, which nobody needs (measured).
-        args.pair("-allowed_media_types", "video+audio");
+        // refused: metadata, which nobody needs, or a sound (measured).
+        let media = if input.sound { "video+audio" } else { "video" };
+        args.pair("-allowed_media_types", media);
     }
-    network_args(args, scheme, timeout, abilities);
+    network_args(args, input.scheme, input.timeout, abilities);
     args.plain(["-i"]);
-    args.secret(network_url(url));
+    args.secret(network_url(input.url));
 }
 
 /// Time-outs and probing of a network input. The probe ends as soon as the codecs are known
@@ -487,31 +509,108 @@ fn scale(config: &VideoConfig) -> Option<String> {
     }
 }
 
-/// Opus at 48 kHz in stereo, which is all that WHIP takes, whatever is asked. A note where that
-/// matters.
-fn audio_args(
-    args: &mut Args,
-    config: &AudioConfig,
-    abilities: &Abilities,
-) -> Option<&'static str> {
-    if abilities.has_encoder("libopus") {
-        args.pair("-c:a", "libopus");
-    } else if abilities.has_encoder("opus") {
-        // FFmpeg's own is marked experimental.
-        args.plain(["-c:a", "opus", "-strict", "-2"]);
-    } else {
-        args.plain(["-an"]);
-        return Some("without sound: this FFmpeg has no Opus encoder");
+/// What becomes of the sound.
+enum Sound {
+    /// As Opus, where there is any.
+    Encode,
+    /// The task wants none.
+    Off,
+    /// The source has none.
+    Missing,
+    /// It can't be had or converted, in words.
+    Dropped(String),
+}
+
+impl Sound {
+    fn choose(
+        config: &AudioConfig,
+        abilities: &Abilities,
+        facts: Option<&SourceFacts>,
+    ) -> Result<Self, Fault> {
+        if config.mode == AudioMode::Off {
+            return Ok(Self::Off);
+        }
+        let required =
+            |code, why: &str| Fault::new(code, format!("audioConfig.mode is required, and {why}"));
+        let must = config.mode == AudioMode::Required;
+        if let Some(facts) = facts {
+            let Some(sound) = &facts.audio else {
+                return if must {
+                    let why = "the source announces no sound";
+                    Err(required(ErrorCode::RtspStreamError, why))
+                } else {
+                    Ok(Self::Missing)
+                };
+            };
+            let codec = sound.codec.as_deref();
+            let why = if let Some(status) = sound.refused {
+                Some(format!("the source refuses its sound (RTSP {status})"))
+            } else if sound.silent {
+                Some("the source announces a sound and sends none".to_owned())
+            } else {
+                codec
+                    .filter(|codec| !decodes_sound(codec))
+                    .map(|codec| format!("FFmpeg can't decode the source's sound ({codec})"))
+            };
+            if let Some(why) = why {
+                return if must {
+                    Err(required(ErrorCode::RtspStreamError, &why))
+                } else {
+                    Ok(Self::Dropped(why))
+                };
+            }
+        }
+        if !abilities.has_encoder("libopus") && !abilities.has_encoder("opus") {
+            let why = "this FFmpeg has no Opus encoder";
+            return if must {
+                Err(required(ErrorCode::FfmpegNotFound, why))
+            } else {
+                Ok(Self::Dropped(why.to_owned()))
+            };
+        }
+        Ok(Self::Encode)
     }
-    args.number("-b:a", config.bitrate.unwrap_or(AUDIO_BITRATE));
-    args.plain(["-ar", "48000", "-ac", "2"]);
-    let other = config
-        .codec
-        .as_deref()
-        .is_some_and(|c| !matches!(c.to_ascii_lowercase().as_str(), "opus" | "libopus"))
-        || config.sample_rate.is_some_and(|r| r != 48_000)
-        || config.channels.is_some_and(|c| c != 2);
-    other.then_some("sound as Opus, 48 kHz, stereo: WHIP takes nothing else")
+
+    /// Whether it is read from the source.
+    fn is_read(&self) -> bool {
+        matches!(self, Self::Encode)
+    }
+
+    fn shown(&self) -> TaskAudio {
+        match self {
+            Self::Encode => TaskAudio::Encoded,
+            Self::Off | Self::Missing => TaskAudio::None,
+            Self::Dropped(_) => TaskAudio::Dropped,
+        }
+    }
+
+    /// Opus at 48 kHz in stereo, which is all that WHIP takes, whatever is asked. A note where that
+    /// matters.
+    fn args(&self, args: &mut Args, config: &AudioConfig, abilities: &Abilities) -> Option<String> {
+        if !self.is_read() {
+            args.plain(["-an"]);
+            return match self {
+                Self::Dropped(why) => Some(format!("without sound: {why}")),
+                Self::Off => Some("without sound: audioConfig.mode is off".to_owned()),
+                Self::Missing | Self::Encode => None,
+            };
+        }
+        if abilities.has_encoder("libopus") {
+            args.pair("-c:a", "libopus");
+        } else {
+            // FFmpeg's own is marked experimental.
+            args.plain(["-c:a", "opus", "-strict", "-2"]);
+        }
+        args.number("-b:a", config.bitrate.unwrap_or(AUDIO_BITRATE));
+        args.plain(["-ar", "48000", "-ac", "2"]);
+        let other = config
+            .codec
+            .as_deref()
+            .is_some_and(|c| !matches!(c.to_ascii_lowercase().as_str(), "opus" | "libopus"))
+            || config.sample_rate.is_some_and(|r| r != 48_000)
+            || config.channels.is_some_and(|c| c != 2);
+        other.then(|| "sound as Opus, 48 kHz, stereo: WHIP takes nothing else".to_owned())
+    }
 }
 
 #[cfg(test)]

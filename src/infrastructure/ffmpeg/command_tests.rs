@@ -52,7 +52,7 @@ fn line(spec: &StreamSpec) -> String {
 }
 
 fn line_with(spec: &StreamSpec, settings: &FfmpegSettings, abilities: &Abilities) -> String {
-    let launch = build(spec, settings, abilities).unwrap();
+    let launch = build(spec, settings, abilities, None).unwrap();
     let args: Vec<&str> = launch.argv.iter().map(Secret::expose).collect();
     args.join(" ")
 }
@@ -149,7 +149,7 @@ fn files_are_paths_and_nothing_else() {
     let mut task = spec("a%03d.mp4");
     let once = line_with(&task, &settings, &full());
     assert!(has(&once, "-re -i file:/proc/self/fd/0"), "{once}");
-    let Stdin::File(file) = build(&task, &settings, &full()).unwrap().stdin else {
+    let Stdin::File(file) = build(&task, &settings, &full(), None).unwrap().stdin else {
         panic!("no file");
     };
     assert_eq!(file.path, "a%03d.mp4");
@@ -161,12 +161,20 @@ fn files_are_paths_and_nothing_else() {
     );
     assert!(once.contains("-format_whitelist mov,"), "{once}");
     assert!(!has(&once, "-timeout 5000000"), "{once}");
-    assert!(build(&task, &settings, &full()).unwrap().ends_by_nature);
+    assert!(
+        build(&task, &settings, &full(), None)
+            .unwrap()
+            .ends_by_nature
+    );
     task.looped = true;
     let looped = line_with(&task, &settings, &full());
     assert!(has(&looped, "-re -stream_loop -1 -i"), "{looped}");
-    assert!(!build(&task, &settings, &full()).unwrap().ends_by_nature);
-    let fault = build(&spec("../etc/passwd"), &settings, &full()).unwrap_err();
+    assert!(
+        !build(&task, &settings, &full(), None)
+            .unwrap()
+            .ends_by_nature
+    );
+    let fault = build(&spec("../etc/passwd"), &settings, &full(), None).unwrap_err();
     assert_eq!(fault.code, ErrorCode::ValidationFailed);
 }
 
@@ -263,7 +271,7 @@ fn copy_leaves_the_picture_alone_and_encodes_the_sound() {
     let mut task = spec(CAMERA);
     task.video.codec = Some("Copy".into());
     task.video.fps = Some(15);
-    let launch = build(&task, &FfmpegSettings::new("ffmpeg"), &full()).unwrap();
+    let launch = build(&task, &FfmpegSettings::new("ffmpeg"), &full(), None).unwrap();
     assert_eq!(launch.mode, TaskMode::Copy);
     assert!(launch.mode_reason.contains("fps"), "{}", launch.mode_reason);
     let line = line(&task);
@@ -305,12 +313,12 @@ fn refusals_name_the_field() {
     for (field, change) in cases {
         let mut task = spec(CAMERA);
         change(&mut task.video);
-        let fault = build(&task, &FfmpegSettings::new("ffmpeg"), &full()).unwrap_err();
+        let fault = build(&task, &FfmpegSettings::new("ffmpeg"), &full(), None).unwrap_err();
         assert_eq!(fault.code, ErrorCode::ValidationFailed);
         assert!(fault.message.contains(field), "{}", fault.message);
     }
     let none = abilities(&[], &["opus"]);
-    let fault = build(&spec(CAMERA), &FfmpegSettings::new("ffmpeg"), &none).unwrap_err();
+    let fault = build(&spec(CAMERA), &FfmpegSettings::new("ffmpeg"), &none, None).unwrap_err();
     assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
 }
 
@@ -318,12 +326,13 @@ fn refusals_name_the_field() {
 fn sound_is_clamped_and_said() {
     let mut task = spec(CAMERA);
     task.audio = AudioConfig {
+        mode: AudioMode::Wanted,
         codec: Some("aac".into()),
         bitrate: Some(64_000),
         sample_rate: Some(16_000),
         channels: Some(1),
     };
-    let launch = build(&task, &FfmpegSettings::new("ffmpeg"), &full()).unwrap();
+    let launch = build(&task, &FfmpegSettings::new("ffmpeg"), &full(), None).unwrap();
     assert!(
         launch.mode_reason.contains("Opus"),
         "{}",
@@ -331,7 +340,7 @@ fn sound_is_clamped_and_said() {
     );
     assert!(has(&line(&task), "-c:a libopus -b:a 64000 -ar 48000 -ac 2"));
     let mute = abilities(&[], &["libx264"]);
-    let launch = build(&task, &FfmpegSettings::new("ffmpeg"), &mute).unwrap();
+    let launch = build(&task, &FfmpegSettings::new("ffmpeg"), &mute, None).unwrap();
     assert!(
         launch.mode_reason.contains("without sound"),
         "{}",
@@ -342,7 +351,7 @@ fn sound_is_clamped_and_said() {
 
 #[test]
 fn while_a_command_line_lives_its_secrets_are_masked_and_its_options_are_not() {
-    let launch = build(&spec(CAMERA), &FfmpegSettings::new("ffmpeg"), &full()).unwrap();
+    let launch = build(&spec(CAMERA), &FfmpegSettings::new("ffmpeg"), &full(), None).unwrap();
     let said = mask(
         "opening rtsp://admin:p%40ss%3A1%23%25@10.0.0.9/Streaming/101 with libx264 -tune zerolatency, \
          password p%40ss%3A1%23%25, to https://whip.example/secret-path/publish",
@@ -353,4 +362,108 @@ fn while_a_command_line_lives_its_secrets_are_masked_and_its_options_are_not() {
     );
     assert!(said.contains("libx264 -tune zerolatency"), "{said}");
     drop(launch);
+}
+
+fn sound(codec: &str) -> SourceFacts {
+    SourceFacts {
+        audio: Some(crate::domain::stream::AudioFacts {
+            codec: Some(codec.to_owned()),
+            ..crate::domain::stream::AudioFacts::default()
+        }),
+        ..SourceFacts::default()
+    }
+}
+
+#[test]
+fn a_sound_that_can_not_be_had_or_converted_never_costs_the_picture() {
+    let settings = FfmpegSettings::new("ffmpeg");
+    let refused = |status| {
+        let mut facts = sound("PCMA");
+        facts.audio.as_mut().unwrap().refused = Some(status);
+        facts
+    };
+    let mut silent = sound("PCMA");
+    silent.audio.as_mut().unwrap().silent = true;
+    for (facts, words) in [
+        (refused(461), "refuses its sound (RTSP 461)"),
+        (refused(404), "refuses its sound (RTSP 404)"),
+        (silent, "announces a sound and sends none"),
+        (
+            sound("X-VENDOR-VOICE"),
+            "can't decode the source's sound (X-VENDOR-VOICE)",
+        ),
+    ] {
+        for codec in [None, Some("copy".to_owned())] {
+            let mut task = spec(CAMERA);
+            task.video.codec = codec;
+            let launch = build(&task, &settings, &full(), Some(&facts)).unwrap();
+            let args: Vec<&str> = launch.argv.iter().map(Secret::expose).collect();
+            let args = args.join(" ");
+            assert_eq!(launch.audio, TaskAudio::Dropped);
+            assert!(
+                launch.mode_reason.contains("without sound: "),
+                "{}",
+                launch.mode_reason
+            );
+            assert!(launch.mode_reason.contains(words), "{}", launch.mode_reason);
+            // It is not even asked for: FFmpeg would wait for it, or give the stream up.
+            assert!(has(&args, "-allowed_media_types video"), "{args}");
+            assert!(has(&args, "-an") && !args.contains("-map 0:a"), "{args}");
+
+            task.audio.mode = AudioMode::Required;
+            let fault = build(&task, &settings, &full(), Some(&facts)).unwrap_err();
+            assert_eq!(fault.code, ErrorCode::RtspStreamError);
+            assert!(
+                fault.message.contains("audioConfig.mode is required"),
+                "{fault}"
+            );
+            assert!(fault.message.contains(words), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn sound_goes_out_where_it_can_and_is_wanted() {
+    let settings = FfmpegSettings::new("ffmpeg");
+    for codec in ["PCMA", "PCMU", "MPEG4-GENERIC", "G726-32", "opus"] {
+        let launch = build(&spec(CAMERA), &settings, &full(), Some(&sound(codec))).unwrap();
+        assert_eq!(launch.audio, TaskAudio::Encoded, "{codec}");
+    }
+    let quiet = SourceFacts::default();
+    let launch = build(&spec(CAMERA), &settings, &full(), Some(&quiet)).unwrap();
+    assert_eq!(launch.audio, TaskAudio::None);
+    assert!(!launch.mode_reason.contains("sound"), "nothing is left out");
+    let mut task = spec(CAMERA);
+    task.audio.mode = AudioMode::Required;
+    let fault = build(&task, &settings, &full(), Some(&quiet)).unwrap_err();
+    assert!(fault.message.contains("announces no sound"), "{fault}");
+    assert!(build(&task, &settings, &full(), Some(&sound("PCMA"))).is_ok());
+    let mute = abilities(&[], &["libx264"]);
+    let fault = build(&task, &settings, &mute, None).unwrap_err();
+    assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
+    task.audio.mode = AudioMode::Off;
+    for source in [CAMERA, "srt://h:9000", "rtmp://h/live"] {
+        task.source = spec(source).source;
+        let launch = build(&task, &settings, &full(), Some(&sound("PCMA"))).unwrap();
+        assert_eq!(launch.audio, TaskAudio::None);
+        assert!(launch.mode_reason.contains("audioConfig.mode is off"));
+        assert!(launch.argv.iter().any(|a| a.expose() == "-an"));
+    }
+}
+
+#[test]
+fn a_source_that_sends_on_is_read_where_it_was_found() {
+    let mut facts = SourceFacts {
+        moved_to: Some(Secret::url("rtsp://10.0.0.9:8554/other?x=1")),
+        ..SourceFacts::default()
+    };
+    let settings = FfmpegSettings::new("ffmpeg");
+    let launch = build(&spec(CAMERA), &settings, &full(), Some(&facts)).unwrap();
+    let args: Vec<&str> = launch.argv.iter().map(Secret::expose).collect();
+    let url = "rtsp://admin:p%40ss%3A1%23%25@10.0.0.9:8554/other?x=1";
+    assert!(has(&args.join(" "), &format!("-i {url}")), "{args:?}");
+    assert!(!mask(&args.join(" ")).contains("p%40ss"));
+    // What FFmpeg would read as options is not taken from a camera.
+    facts.moved_to = Some(Secret::url("rtsp://10.0.0.9/x?listen"));
+    assert!(build(&spec(CAMERA), &settings, &full(), Some(&facts)).is_err());
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::engine::Launch;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::StreamSpec;
+use crate::domain::stream::{SourceFacts, StreamSpec};
 use crate::infrastructure::child::launch::Launcher;
 
 use super::command::{self, FfmpegSettings};
@@ -210,8 +210,9 @@ impl FfmpegEngine {
         }
     }
 
-    /// The command line of a task, or why there is none (20005, 40101).
-    pub fn launch(&self, spec: &StreamSpec) -> Result<Launch, Fault> {
+    /// The command line of a task, by what its source has said of itself if it has been asked, or
+    /// why there is none (20005, 40101, 30203).
+    pub fn launch(&self, spec: &StreamSpec, facts: Option<&SourceFacts>) -> Result<Launch, Fault> {
         let settings = self.settings();
         let found = self.fresh().ok_or_else(|| {
             Fault::new(
@@ -233,7 +234,7 @@ impl FfmpegEngine {
             }
         };
         match &spec.ffmpeg_command {
-            None => command::build(spec, &settings, abilities),
+            None => command::build(spec, &settings, abilities, facts),
             Some(command) => {
                 let judged = policy::judge(command.expose(), spec, &settings, abilities)?;
                 for note in &judged.notes {

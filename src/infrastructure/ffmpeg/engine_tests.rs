@@ -53,17 +53,17 @@ fn missing_now_and_installed_later_needs_no_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ffmpeg");
     let (engine, probes) = engine(&path);
-    let fault = engine.launch(&spec(CAMERA)).unwrap_err();
+    let fault = engine.launch(&spec(CAMERA), None).unwrap_err();
     assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
     for word in ["8.1", "whip", "FFMPEG_PATH", path.to_str().unwrap()] {
         assert!(fault.message.contains(word), "{}", fault.message);
     }
     install(&path, "no such muxer");
-    let fault = engine.launch(&spec(CAMERA)).unwrap_err();
+    let fault = engine.launch(&spec(CAMERA), None).unwrap_err();
     assert!(fault.message.contains("no whip muxer"), "{}", fault.message);
     assert!(problem(&engine).unwrap().contains("no whip muxer"));
     install(&path, "Muxer whip [WHIP]:");
-    let launch = engine.launch(&spec(CAMERA)).unwrap();
+    let launch = engine.launch(&spec(CAMERA), None).unwrap();
     assert_eq!(launch.mode, TaskMode::Transcode);
     assert_eq!(launch.argv[0].expose(), path.to_str().unwrap());
     assert_eq!(problem(&engine), None);
@@ -77,11 +77,11 @@ fn a_usable_one_is_asked_once_until_it_is_replaced() {
     install(&path, "Muxer whip [WHIP]:");
     let (engine, probes) = engine(&path);
     for _ in 0..3 {
-        engine.launch(&spec(CAMERA)).unwrap();
+        engine.launch(&spec(CAMERA), None).unwrap();
     }
     assert_eq!(probes.load(Ordering::SeqCst), 1);
     install(&path, "Muxer whip [WHIP]:\n  -timeout <duration>");
-    let launch = engine.launch(&spec(CAMERA)).unwrap();
+    let launch = engine.launch(&spec(CAMERA), None).unwrap();
     assert_eq!(probes.load(Ordering::SeqCst), 2);
     assert!(launch.argv.iter().any(|a| a.expose() == "-timeout"));
 }
@@ -134,7 +134,7 @@ fn many_tasks_at_once_share_one_probe() {
     let (engine, probes) = engine(&path);
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| engine.launch(&spec(CAMERA)).unwrap());
+            scope.spawn(|| engine.launch(&spec(CAMERA), None).unwrap());
         }
     });
     assert_eq!(probes.load(Ordering::SeqCst), 1);

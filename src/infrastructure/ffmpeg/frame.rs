@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::command::{Args, network_input};
+use super::command::{Args, NetworkInput, network_input};
 use super::probe::{Abilities, run_bounded};
 use crate::domain::camera::CameraError;
 use crate::infrastructure::child::launch::Launcher;
@@ -26,7 +26,13 @@ pub fn take(
     let left = deadline.saturating_duration_since(Instant::now());
     let mut args = Args::new(ffmpeg);
     args.plain(["-nostdin", "-hide_banner", "-loglevel", "error"]);
-    network_input(&mut args, "rtsp", url.expose(), left, &Abilities::default());
+    let input = NetworkInput {
+        scheme: "rtsp",
+        url: url.expose(),
+        timeout: left,
+        sound: false,
+    };
+    network_input(&mut args, &input, &Abilities::default());
     args.plain(["-an", "-frames:v", "1", "-c:v", "mjpeg", "-q:v", "3"]);
     args.plain(["-f", "image2pipe", "pipe:1"]);
     let args = args.done();

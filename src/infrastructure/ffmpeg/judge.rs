@@ -100,6 +100,7 @@ mod tests {
             engine: EngineKind::Ffmpeg,
             mode: TaskMode::Copy,
             mode_reason: String::new(),
+            audio: crate::domain::stream::TaskAudio::Encoded,
             argv: vec![Secret::new("https://whip.example/whip/canary-4f1c")],
             stdin: Stdin::Empty,
             ends_by_nature: false,

@@ -153,6 +153,8 @@ fn facts_of(facts: Facts) -> SourceFacts {
             clock_rate: sound.clock_rate,
             channels: sound.channels,
             refused: sound.refused,
+            // Nobody has listened.
+            silent: false,
         }),
         challenge: match facts.challenge {
             Login::None => Challenge::None,
@@ -221,6 +223,7 @@ mod tests {
                 clock_rate: Some(8000),
                 channels: Some(1),
                 refused: Some(461),
+                silent: false,
             }),
             challenge: Challenge::DigestSha256,
             login_taken: true,

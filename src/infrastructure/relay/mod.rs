@@ -7,4 +7,5 @@
 
 pub mod event;
 pub mod job;
+pub mod judge;
 pub mod look;

@@ -416,6 +416,7 @@ fn audio(media: &Media) -> AudioFacts {
         clock_rate: track.clock_rate,
         channels: track.channels,
         refused: None,
+        silent: false,
     }
 }
 

@@ -69,6 +69,17 @@ impl Table {
             _ => self.logins.ended(&entry.task.spec, LoginEnd::Unknown),
         }
         entry.book_exit(exit.code, exit.signal, diagnosis.as_ref(), now.wall);
+        if diagnosis.is_some() && run.streaming_since.is_none() {
+            self.known.forget(&entry.task.spec.source);
+        }
+        let without = diagnosis
+            .as_ref()
+            .filter(|_| !self.stopping)
+            .and_then(|why| entry.without_its_sound(&run, why));
+        if let Some(facts) = without {
+            self.leave_sound_out(id, facts, now, out);
+            return;
+        }
         match diagnosis {
             Some(diagnosis) => self.way_failed(id, diagnosis, run.streamed_for(), now, out),
             None => {
@@ -121,6 +132,7 @@ impl Table {
         if let Next::Again(delay) = next {
             let delay = delay.max(asked.min(LONGEST_ASKED));
             entry.informed = None;
+            entry.facts = None;
             entry.retry_at = Some(now.mono + delay);
             // A try that may not even begin says nothing new of why the last one ended.
             entry.retry_for.get_or_insert(diagnosis.cause);

@@ -5,13 +5,12 @@
 use std::time::Duration;
 
 use super::Table;
-use super::starts::PREPARE_WITHIN;
 use crate::application::stream::effect::Effect;
-use crate::application::stream::entry::{Awaited, no_way};
+use crate::application::stream::entry::no_way;
 use crate::application::stream::prepare::Ticket;
 use crate::domain::engine::{EngineKind, HandOver, Plan};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{Cause, Diagnosis, StreamStatus, TaskId};
+use crate::domain::stream::{Cause, Diagnosis, SourceFacts, StreamStatus, TaskId};
 use crate::util::time::Now;
 
 impl Table {
@@ -35,14 +34,24 @@ impl Table {
         match hand_over.facts {
             // What has been asked for this try is not asked again.
             Some(facts) if entry.informed.is_none() => {
-                entry.awaits = Some(Awaited {
-                    ticket,
-                    give_up_at: now.mono + PREPARE_WITHIN,
-                });
-                let spec = Box::new(entry.task.spec.clone());
-                out.push(Effect::Prepare(ticket, spec, Some(Box::new(facts))));
+                entry.await_ways(ticket, Box::new(facts), now.mono, out);
             }
             _ => self.move_on(id, &hand_over.why, now, out),
+        }
+    }
+
+    /// A start has waited for a sound that does not come: the picture is tried without it.
+    pub(super) fn leave_sound_out(
+        &mut self,
+        id: &TaskId,
+        facts: Box<SourceFacts>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let ticket = self.new_ticket();
+        if let Some(entry) = self.tasks.get_mut(id) {
+            entry.sound_blamed = true;
+            entry.await_ways(ticket, facts, now.mono, out);
         }
     }
 

@@ -1,21 +1,18 @@
 //! How tasks begin: asked for, while the plan is prepared, and once it is there.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
 use super::Table;
 use crate::application::stream::effect::Effect;
 use crate::application::stream::entry::{Waiting, ended_by_stop, reply};
-use crate::application::stream::prepare::Ticket;
+use crate::application::stream::prepare::{PREPARE_WITHIN, Ticket};
 use crate::application::stream::service::FirstTryEnd;
 use crate::domain::engine::Plan;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{StopReason, StreamSpec, StreamStatus, StreamTask, TaskId, TaskMode};
 use crate::util::time::Now;
-
-/// So long a plan may take: longer than an FFmpeg that hangs is asked.
-pub(super) const PREPARE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who waits for a START.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ mod values;
 
 use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{InputType, StreamSpec, TaskMode};
+use crate::domain::stream::{InputType, StreamSpec, TaskAudio, TaskMode};
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -137,6 +137,11 @@ impl Judge<'_> {
                 engine: EngineKind::Ffmpeg,
                 mode: TaskMode::Prebuilt,
                 mode_reason,
+                audio: if command.output.has("an") {
+                    TaskAudio::None
+                } else {
+                    TaskAudio::Encoded
+                },
                 argv: args.done(),
                 stdin: self.file.take().map_or(Stdin::Empty, Stdin::File),
                 ends_by_nature: limited || files,
