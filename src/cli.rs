@@ -17,7 +17,7 @@ usage:
   lss check-config [--config FILE] [--standalone]
   lss scan [--subnet CIDR]... [--json] [--config FILE]
   lss doctor [--config FILE] [--standalone] [--stun HOST:PORT|off] [--camera IP[:PORT]]… [--json]
-  lss probe IP[:PORT] [--user U] [--json]
+  lss probe IP[:PORT] [--user U] [--vendor V] [--json]
   lss version
 
 commands:
@@ -40,6 +40,7 @@ options:
                  the port of one of those; may be given several times
   --subnet CIDR  where to look, like 192.168.1.0/24; auto: the networks of this machine
   --user U       the camera's user; without one it is asked without a login
+  --vendor V     whose make the camera is, like HIKVISION or AXIS; without it that is found out
   --json         for programs
   -h, --help     print this
   -V, --version  as `lss version`
@@ -83,13 +84,14 @@ pub enum Command {
 /// Commands as they are typed.
 const COMMANDS: [&str; 6] = ["run", "check-config", "doctor", "scan", "probe", "version"];
 /// Options as they are typed.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "--config",
     "--standalone",
     "--stun",
     "--camera",
     "--subnet",
     "--user",
+    "--vendor",
     "--json",
     "--help",
     "--version",
@@ -107,6 +109,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut standalone = false;
     let mut address: Option<String> = None;
     let mut user: Option<String> = None;
+    let mut vendor: Option<String> = None;
     let mut json = false;
     let mut subnets: Vec<String> = Vec::new();
     let mut stun: Option<Stun> = None;
@@ -133,6 +136,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("camera") => {
                 let value = parser.value().map_err(|e| e.to_string())?;
                 cameras.push(CameraAt::parse(&value.to_string_lossy())?);
+            }
+            Long("vendor") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                vendor = Some(value.to_string_lossy().into_owned());
             }
             Long("user") => {
                 let value = parser.value().map_err(|e| e.to_string())?;
@@ -163,7 +170,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         return Err("--stun and --camera belong to doctor".to_owned());
     }
     if command.as_deref() == Some("scan") {
-        if standalone || user.is_some() {
+        if standalone || user.is_some() || vendor.is_some() {
             return Err("scan takes --subnet, --json and --config only".to_owned());
         }
         return Ok(Command::Scan(ScanRequest {
@@ -182,14 +189,18 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     }
     if command.as_deref() == Some("probe") {
         if given {
-            return Err("probe takes --user and --json only".to_owned());
+            return Err("probe takes --user, --vendor and --json only".to_owned());
         }
         let address = address.ok_or("probe needs the camera's address: lss probe IP[:PORT]")?;
         return Ok(Command::Probe(ProbeRequest {
             address,
             user,
+            vendor,
             json,
         }));
+    }
+    if vendor.is_some() {
+        return Err("--vendor belongs to probe".to_owned());
     }
     let is_doctor = command.as_deref() == Some("doctor");
     if user.is_some() || (json && !is_doctor) {
@@ -282,6 +293,7 @@ mod tests {
             Ok(Command::Probe(ProbeRequest {
                 address: address.to_owned(),
                 user: user.map(str::to_owned),
+                vendor: None,
                 json,
             }))
         };
@@ -290,7 +302,13 @@ mod tests {
             parsed("probe --json 10.0.0.1:81 --user admin"),
             probe("10.0.0.1:81", Some("admin"), true)
         );
+        let Ok(Command::Probe(request)) = parsed("probe 10.0.0.1 --vendor AXIS") else {
+            panic!()
+        };
+        assert_eq!(request.vendor.as_deref(), Some("AXIS"));
         for bad in [
+            "run --vendor x",
+            "scan --vendor x",
             "probe",
             "probe a b",
             "probe a --password x",
@@ -398,7 +416,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --subnet, --user, --json, --help, --version",
+                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --subnet, --user, --vendor, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -452,7 +470,7 @@ mod tests {
                 let offered = offered(text, command);
                 for option in OPTIONS {
                     let value = match option {
-                        "--config" | "--user" => " x",
+                        "--config" | "--user" | "--vendor" => " x",
                         "--stun" => " off",
                         "--camera" => " 10.0.0.1",
                         "--subnet" => " 10.0.0.0/24",

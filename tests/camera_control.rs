@@ -14,7 +14,7 @@ use lss_test::camera_http::Fault;
 use lss_test::daemon::{Daemon, Setup, raw_request, wait_for};
 use lss_test::digest_server::GateRules;
 use lss_test::isapi_camera::{self, IsapiStandIn, Model};
-use lss_test::onvif_camera::{self, OnvifModel, OnvifStandIn};
+use lss_test::onvif_camera::{self, LoginMode, OnvifModel, OnvifStandIn};
 use lss_test::rtsp_server::{Quirk, RtspServer, Rules};
 use serde_json::{Value, json};
 
@@ -128,6 +128,61 @@ fn the_protocol_is_found_where_nobody_names_a_vendor() {
     // Called a Hikvision, but it is none: found out, and remembered.
     let body = with(other.addr, Some("HIKVISION"), &json!({ "action": "STOP" }));
     assert_eq!(bench.done("wrong", &body)["protocol"], "ONVIF");
+}
+
+#[test]
+fn a_camera_that_tells_strangers_nothing_is_asked_with_the_login_that_was_given() {
+    // No realm that is known, and HTML to everybody: for ONVIF and for ISAPI.
+    let rules = GateRules {
+        realm: "iPOLiS".to_owned(),
+        ..GateRules::default()
+    };
+    let other = onvif_camera::start(
+        rules.clone(),
+        OnvifModel {
+            login: LoginMode::Digest,
+            clock_needs_login: true,
+            ..OnvifModel::default()
+        },
+    );
+    let hik = isapi_camera::start(rules, Model::default());
+    let bench = Bench::new();
+    for (name, addr, protocol) in [("o", other.addr, "ONVIF"), ("h", hik.addr, "ISAPI")] {
+        let body = with(addr, None, &json!({ "action": "TILT_UP", "duration": 200 }));
+        assert_eq!(bench.done(name, &body)["protocol"], protocol);
+    }
+    stands(&hik);
+    wait_for("the other to stand", SOON, || {
+        (!other.moving()).then_some(())
+    });
+    other.with(|device| assert_eq!((device.gate.refused, device.refused_tokens), (0, 0)));
+}
+
+#[test]
+fn a_view_and_a_path_that_were_said_are_kept() {
+    let camera = onvif_camera::start(
+        GateRules::default(),
+        OnvifModel {
+            views: vec!["View_2"],
+            device_path: "/onvif/services",
+            ..OnvifModel::default()
+        },
+    );
+    let bench = Bench::new();
+    let more = json!({ "action": "PAN_LEFT", "profile": "View_2", "onvifPath": "/onvif/services" });
+    bench.done("fish", &with(camera.addr, None, &more));
+    assert_eq!(camera.with(|device| device.view.clone()), "View_2");
+    assert!(camera.moving());
+    bench.done("fish", &json!({ "action": "STOP" }));
+    assert!(!camera.moving());
+    for bad in [
+        json!({ "action": "PAN_LEFT", "onvifPath": "onvif" }),
+        json!({ "action": "PAN_LEFT", "onvifPath": "/a b" }),
+        json!({ "action": "PAN_LEFT", "profile": "a\nb" }),
+    ] {
+        let (status, reply) = bench.ptz("fish", &bad);
+        assert_eq!((status, &reply["code"]), (400, &json!(20003)), "{bad}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::application::camera::{
     Action, CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Order, PatrolOrder,
     PresetOrder, PtzAsk, QueryData, Said, Vendor,
 };
-use crate::domain::camera::{CameraDeviceInfo, Credentials, Picture, Protocol};
+use crate::domain::camera::{CameraDeviceInfo, Credentials, Manner, Picture, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
@@ -108,8 +108,38 @@ pub fn camera_ask(fields: &Fields, reading: &mut Reading) -> Result<CameraAsk, F
                 let channel = number(fields, "channel", 512);
                 reading.take("channel", channel)?.map(u32::from)
             },
+            profile: {
+                let profile = checked(
+                    fields,
+                    "profile",
+                    Manner::is_profile,
+                    "the token of a profile",
+                );
+                reading.take("profile", profile)?
+            },
+            onvif_path: {
+                let words = "a path like /onvif/device_service";
+                let path = checked(fields, "onvifPath", Manner::is_path, words);
+                reading.take("onvifPath", path)?
+            },
         },
     })
+}
+
+fn checked(
+    fields: &Fields,
+    name: &str,
+    is_good: fn(&str) -> bool,
+    what: &str,
+) -> Result<Option<String>, Fault> {
+    match fields.text(name)? {
+        None => Ok(None),
+        Some(text) if is_good(text) => Ok(Some(text.to_owned())),
+        Some(_) => Err(Fault::new(
+            ErrorCode::ParamInvalid,
+            format!("{name} must be {what}"),
+        )),
+    }
 }
 
 fn login(fields: &Fields, reading: &mut Reading) -> Result<Option<Credentials>, Fault> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::adapter::camera_wire;
 use crate::application::camera::{
     Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Order, Origin, Query, QueryData,
-    Said, Sent,
+    Said, Sent, Vendor,
 };
 use crate::domain::camera::{CameraDeviceInfo, Credentials};
 use crate::domain::gateway::CameraObserver;
@@ -37,6 +37,8 @@ pub struct ProbeRequest {
     pub address: String,
     /// Without one the camera is asked as a stranger.
     pub user: Option<String>,
+    /// Whose make it is: HIKVISION and HIK speak ISAPI, others ONVIF. Without one it is found out.
+    pub vendor: Option<String>,
     /// For programs.
     pub json: bool,
 }
@@ -82,6 +84,7 @@ fn said(request: &ProbeRequest) -> Result<Said, String> {
         host: Some(host),
         port,
         login,
+        vendor: request.vendor.as_deref().and_then(Vendor::parse),
         ..Said::default()
     })
 }

@@ -154,6 +154,40 @@ pub struct CameraTarget {
     pub credentials: Option<Credentials>,
     /// Video channel, from 1; above 1 only on recorders and cameras with several lenses.
     pub channel: u16,
+    /// What somebody has said of how to speak with it.
+    pub manner: Manner,
+}
+
+/// How a camera is to be spoken with where the usual does not do. Said by people, not found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// The ONVIF profile, where several views of one video source move.
+    pub profile: Option<String>,
+    /// Where its ONVIF device service is.
+    pub onvif_path: Option<String>,
+    /// The login may be sent by HTTP Basic, which hands the password over.
+    pub allow_basic: bool,
+}
+
+impl Manner {
+    /// Where the ONVIF device service usually is.
+    pub const ONVIF_PATH: &str = "/onvif/device_service";
+
+    /// Longest profile or path, in bytes.
+    pub const MAX_LEN: usize = 256;
+
+    /// Whether a text can be the token of a profile.
+    pub fn is_profile(text: &str) -> bool {
+        !text.is_empty() && text.len() <= Self::MAX_LEN && !text.chars().any(char::is_control)
+    }
+
+    /// Whether a text can be the path of a service: it goes into a request line.
+    pub fn is_path(text: &str) -> bool {
+        text.len() <= Self::MAX_LEN
+            && text.starts_with('/')
+            && !text.starts_with("//")
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+    }
 }
 
 /// The answer to "are you there".

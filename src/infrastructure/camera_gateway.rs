@@ -183,6 +183,7 @@ impl Driver for Onvif {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::camera::Manner;
     use std::net::IpAddr;
 
     #[test]
@@ -192,6 +193,7 @@ mod tests {
             address: CameraAddress::new(IpAddr::from([127, 0, 0, 1]), port),
             credentials: None,
             channel: 1,
+            manner: Manner::default(),
         };
         isapi.of(&target(1)).with(|m| m.no_momentary = true);
         assert!(isapi.of(&target(1)).with(|m| m.no_momentary));
@@ -209,6 +211,7 @@ mod tests {
             address: CameraAddress::new(IpAddr::from([127, 0, 0, 1]), 1),
             credentials: None,
             channel: 1,
+            manner: Manner::default(),
         };
         let offers = cameras.protocols();
         let names: Vec<&str> = offers.iter().map(|offer| offer.protocol.name()).collect();

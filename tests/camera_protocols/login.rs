@@ -270,6 +270,24 @@ fn basic_only_where_it_is_allowed_and_never_after_digest() {
 }
 
 #[test]
+fn basic_follows_no_lead() {
+    let server = serve(GateRules {
+        offers: vec![Offer::Basic],
+        ..GateRules::default()
+    });
+    let mut client = client(server.addr, &GateRules::default().password, true);
+    let error = client.send(&request("GET", "/led"), soon()).unwrap_err();
+    assert_eq!(error, LoginError::BasicOnly);
+    let sent = server.log();
+    assert!(sent.iter().any(|r| r.target.starts_with("/there")));
+    for request in sent.iter().filter(|r| r.target.starts_with("/there")) {
+        assert_eq!(request.header("Authorization"), None);
+    }
+    // Where it is not led, it goes on.
+    client.send(&request("GET", "/"), soon()).unwrap();
+}
+
+#[test]
 fn what_is_asked_for_next_hides_no_refusal() {
     for next in [vec![Offer::Basic], vec![]] {
         let server = serve(GateRules::default());

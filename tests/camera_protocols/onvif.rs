@@ -420,6 +420,88 @@ fn services_are_found_where_they_are() {
 }
 
 #[test]
+fn a_device_service_elsewhere_is_found_where_somebody_says() {
+    let elsewhere = "/onvif/services";
+    for (path, told) in [
+        (elsewhere, elsewhere),
+        // Who is wrong about it is none the worse for it.
+        ("/onvif/device_service", elsewhere),
+    ] {
+        for login in [LoginMode::Token, LoginMode::Digest] {
+            let camera = on(OnvifModel {
+                device_path: path,
+                clock_ahead: -987_654_321,
+                login,
+                ..OnvifModel::default()
+            });
+            let mut target = target(camera.addr, &GateRules::default().password);
+            target.manner.onvif_path = Some(told.to_owned());
+            let options = CameraOptions::default();
+            let mut device = OnvifCamera::new(target, options, Memory::default());
+            assert!(device.check(soon()).unwrap().authenticated);
+            turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+            assert!(camera.moving(), "{path}");
+            halt(&mut device).unwrap();
+            assert!(!camera.moving(), "{path}");
+            no_violations(&camera);
+        }
+    }
+}
+
+#[test]
+fn of_several_views_the_one_that_is_named_moves_and_what_moves_is_stopped() {
+    for tells_motion in [true, false] {
+        let camera = on(OnvifModel {
+            views: vec!["View_2", "View_3"],
+            tells_motion,
+            ..OnvifModel::default()
+        });
+        let memory = Memory::default();
+        let view = |profile: Option<&str>| {
+            let mut target = target(camera.addr, &GateRules::default().password);
+            target.manner.profile = profile.map(str::to_owned);
+            OnvifCamera::new(target, CameraOptions::default(), memory.clone())
+        };
+        let at = || camera.with(|device| device.view.clone());
+        let first = OnvifModel::default().profile;
+        for (named, moved) in [
+            (None, first.as_str()),
+            (Some("View_2"), "View_2"),
+            (Some("View_3"), "View_3"),
+        ] {
+            let mut device = view(named);
+            turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
+            assert_eq!(at(), moved);
+            // By whatever view a stop is said.
+            let mut device = view(if named.is_none() {
+                Some("View_3")
+            } else {
+                None
+            });
+            halt(&mut device).unwrap();
+            assert!(!camera.moving(), "{moved}");
+        }
+        // A move of another view stops the one that moves: then one stop is enough.
+        turn(&mut view(Some("View_2")), velocity(50, 0, 0), LONG).unwrap();
+        camera.take_operations();
+        turn(&mut view(Some("View_3")), velocity(0, 50, 0), LONG).unwrap();
+        let said = camera.take_operations();
+        assert!(said.contains(&"Stop".to_owned()), "{said:?}");
+        assert_eq!(at(), "View_3");
+        // One that is not there moves nothing, and keeps no stop from what moves.
+        let error = turn(&mut view(Some("View_9")), velocity(50, 0, 0), LONG).unwrap_err();
+        assert!(
+            matches!(&error, CameraError::NotFound(words) if words.contains("View_2")),
+            "{error:?}"
+        );
+        assert!(camera.moving());
+        halt(&mut view(Some("View_9"))).unwrap();
+        assert!(!camera.moving());
+        no_violations(&camera);
+    }
+}
+
+#[test]
 fn services_on_another_port() {
     let behind = on(OnvifModel::default());
     let front = on(OnvifModel {

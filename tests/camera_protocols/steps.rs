@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lss::domain::camera::{
-    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, MoveAccepted, StopWay,
+    CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, Manner, MoveAccepted,
+    StopWay,
 };
 use lss::domain::ptz::{Drive, Velocity};
 use lss::util::secret::Secret;
@@ -24,6 +25,7 @@ pub fn target(addr: SocketAddr, password: &str) -> CameraTarget {
             Credentials::new(GateRules::default().user, Secret::new(password)).unwrap(),
         ),
         channel: 1,
+        manner: Manner::default(),
     }
 }
 

@@ -114,6 +114,10 @@ pub struct OnvifModel {
     /// A byte order mark, no prefixes, numbers with exponents.
     pub odd_style: bool,
     pub profile: String,
+    /// More views of the same video source, each of which moves by a profile of its own.
+    pub views: Vec<&'static str>,
+    /// Where its device service is.
+    pub device_path: &'static str,
     pub focus: bool,
     pub iris: bool,
     pub picture: Option<Vec<u8>>,
@@ -156,6 +160,8 @@ impl Default for OnvifModel {
             faults_in_200: false,
             odd_style: false,
             profile: "Profile_2 <PTZ>".to_owned(),
+            views: Vec::new(),
+            device_path: "/onvif/device_service",
             focus: true,
             iris: true,
             picture: Some(vec![0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01, 0xFF, 0xD9]),
@@ -179,6 +185,8 @@ pub struct OnvifDevice {
     pub operations: Vec<String>,
     /// Tokens that were refused.
     pub refused_tokens: u32,
+    /// The profile of the view that was last set going: a stop of another leaves it alone.
+    pub view: String,
     nonces: HashSet<String>,
 }
 
@@ -213,6 +221,7 @@ pub fn start_on(
         iris: 10.0,
         operations: Vec::new(),
         refused_tokens: 0,
+        view: String::new(),
         nonces: HashSet::new(),
     };
     HttpServer::start_on(addr, device)
@@ -419,7 +428,7 @@ impl OnvifDevice {
             ("/onvif/Media", "/onvif/Ptz?a=b", "/onvif/Imaging")
         };
         let ptz = ptz.split('?').next().unwrap();
-        if path == "/onvif/device_service" {
+        if path == self.model.device_path {
             Some(vec![DEVICE])
         } else if path == media {
             let mut all = Vec::new();

@@ -16,7 +16,8 @@ impl OnvifDevice {
             (MEDIA | MEDIA2, name) => self.media(name, operation),
             (PTZ, name) => {
                 let profile = operation.text_of(PTZ, "ProfileToken");
-                let known = profile.is_none_or(|p| p == self.model.profile);
+                let known = profile
+                    .is_none_or(|p| p == self.model.profile || self.model.views.contains(&p));
                 if profile == Some("Profile_1") {
                     return Err(fault("Sender", "InvalidArgVal/NoPTZProfile", "no PTZ"));
                 }
@@ -29,6 +30,15 @@ impl OnvifDevice {
                 }
                 if self.model.may_not_move || self.model.viewers.contains(&self.gate.user) {
                     return Err(fault("Sender", "NotAuthorized", "not authorized"));
+                }
+                if !self.model.views.is_empty() && matches!(name, "ContinuousMove" | "Stop") {
+                    let profile = profile.unwrap_or_default();
+                    let moves = name == "ContinuousMove" && !is_still(operation);
+                    if moves {
+                        profile.clone_into(&mut self.view);
+                    } else if !self.view.is_empty() && profile != self.view {
+                        return Ok(String::new());
+                    }
                 }
                 self.ptz(name, operation)
             }
@@ -64,8 +74,9 @@ impl OnvifDevice {
             "GetDeviceInformation" => "<x:Manufacturer>ACME</x:Manufacturer><x:Model>\n  Dome &amp; Co\n</x:Model><x:FirmwareVersion>1.2</x:FirmwareVersion><x:SerialNumber>S-1</x:SerialNumber><x:HardwareId></x:HardwareId>".to_owned(),
             "GetCapabilities" => {
                 let mut all = format!(
-                    "<tt:Device><tt:XAddr>http://{}/onvif/device_service</tt:XAddr><tt:System><tt:SupportedVersions><tt:Major>2</tt:Major><tt:Minor>10</tt:Minor></tt:SupportedVersions><tt:SupportedVersions><tt:Major>20</tt:Major><tt:Minor>6</tt:Minor></tt:SupportedVersions></tt:System></tt:Device><tt:Imaging><tt:XAddr>{}</tt:XAddr></tt:Imaging>",
+                    "<tt:Device><tt:XAddr>http://{}{}</tt:XAddr><tt:System><tt:SupportedVersions><tt:Major>2</tt:Major><tt:Minor>10</tt:Minor></tt:SupportedVersions><tt:SupportedVersions><tt:Major>20</tt:Major><tt:Minor>6</tt:Minor></tt:SupportedVersions></tt:System></tt:Device><tt:Imaging><tt:XAddr>{}</tt:XAddr></tt:Imaging>",
                     self.model.xaddr,
+                    self.model.device_path,
                     self.xaddr("Imaging")
                 );
                 if self.model.media1 {
@@ -112,7 +123,10 @@ impl OnvifDevice {
                 if second {
                     format!("<x:Profiles token=\"Profile_1\"><x:Configurations><x:VideoSource token=\"vs\">{source}</x:VideoSource></x:Configurations></x:Profiles><x:Profiles fixed=\"true\" token=\"{profile}\"><x:Configurations><x:VideoSource token=\"vs\">{source}</x:VideoSource><x:VideoEncoder token=\"ve\">{video}</x:VideoEncoder><x:PTZ token=\"PtzConf\">{ptz}</x:PTZ></x:Configurations></x:Profiles>")
                 } else {
-                    format!("<x:Profiles token=\"Profile_1\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration></x:Profiles><x:Profiles fixed=\"true\" token=\"{profile}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token=\"ve\">{video}</tt:VideoEncoderConfiguration><tt:PTZConfiguration token=\"PtzConf\">{ptz}</tt:PTZConfiguration></x:Profiles>")
+                    let views = self.model.views.iter().fold(String::new(), |all, view| {
+                        format!("{all}<x:Profiles token=\"{view}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:PTZConfiguration token=\"Ptz_{view}\">{ptz}</tt:PTZConfiguration></x:Profiles>")
+                    });
+                    format!("<x:Profiles token=\"Profile_1\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration></x:Profiles><x:Profiles fixed=\"true\" token=\"{profile}\"><tt:VideoSourceConfiguration token=\"vs\">{source}</tt:VideoSourceConfiguration><tt:VideoEncoderConfiguration token=\"ve\">{video}</tt:VideoEncoderConfiguration><tt:PTZConfiguration token=\"PtzConf\">{ptz}</tt:PTZConfiguration></x:Profiles>{views}")
                 }
             }
             "GetStreamUri" => {
@@ -145,7 +159,10 @@ impl OnvifDevice {
         Ok(match name {
             "GetNodes" => "<x:PTZNode token=\"Node_1\"><tt:SupportedPTZSpaces><tt:ContinuousPanTiltVelocitySpace/><tt:ContinuousZoomVelocitySpace/></tt:SupportedPTZSpaces><tt:MaximumNumberOfPresets>100</tt:MaximumNumberOfPresets></x:PTZNode>".to_owned(),
             "GetConfigurationOptions" => {
-                if operation.text_of(PTZ, "ConfigurationToken") != Some("PtzConf") {
+                if !operation
+                    .text_of(PTZ, "ConfigurationToken")
+                    .is_some_and(|token| token.starts_with("Ptz"))
+                {
                     return Err(fault("Sender", "InvalidArgVal/NoConfig", "configuration"));
                 }
                 let (min, max) = self.model.timeouts.unwrap_or((0, 0));
@@ -377,4 +394,18 @@ fn unknown() -> Fault {
         "ActionNotSupported",
         "optional action not implemented",
     )
+}
+
+/// Whether a move names velocity zero alone.
+fn is_still(operation: &Node) -> bool {
+    let zero = |text: &String| text.parse::<f64>() == Ok(0.0);
+    operation.child(PTZ, "Velocity").is_some_and(|velocity| {
+        let axes = &velocity.children;
+        axes.iter().all(|axis| {
+            let speeds = ["x", "y"]
+                .iter()
+                .filter_map(|name| axis.attributes.get(*name));
+            speeds.into_iter().all(zero)
+        })
+    })
 }

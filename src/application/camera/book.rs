@@ -35,7 +35,8 @@ const OWN_EVERY: Duration = Duration::from_secs(10);
 pub struct CameraAsk {
     /// Wire: `cameraId`.
     pub camera_id: Option<CameraId>,
-    /// Wire: `ip`, `port`, `username`, `password`, `vendorType`, `channel`.
+    /// Wire: `ip`, `port`, `username`, `password`, `vendorType`, `channel`, `profile`,
+    /// `onvifPath`.
     pub said: Said,
 }
 

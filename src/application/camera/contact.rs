@@ -13,7 +13,8 @@ use super::book::guard::Purpose;
 use super::book::{Spot, Tried};
 use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
 use super::order::{
-    Action, CheckReport, DeviceRequest, Done, Outcome, PresetOrder, Query, QueryData, Send,
+    Action, CheckReport, DeviceRequest, Done, Outcome, PresetOrder, Query, QueryData, RequestId,
+    Send, Wire,
 };
 use super::parts::Common;
 use crate::domain::camera::{
@@ -218,7 +219,7 @@ impl Contact {
         let in_force = self.in_force().map(|now| now.protocol);
         let protocol = match (&send.request, in_force) {
             (DeviceRequest::Stop { .. }, Some(protocol)) => protocol,
-            _ => self.choose(ip, deadline)?,
+            _ => self.choose(seat, ip, deadline)?,
         };
         let result = self.with_login(seat, ip, protocol, send, deadline);
         self.judge_port(ip, &result);
@@ -293,7 +294,12 @@ impl Contact {
 
     /// What the directory says (what has answered before, else what the vendor speaks); unknown →
     /// asked without a login.
-    fn choose(&self, ip: IpAddr, deadline: Instant) -> Result<Protocol, CameraError> {
+    fn choose(
+        &self,
+        seat: &mut Seat,
+        ip: IpAddr,
+        deadline: Instant,
+    ) -> Result<Protocol, CameraError> {
         let told = self
             .target()?
             .protocol(self.common.parts.gateway.protocols());
@@ -307,7 +313,7 @@ impl Contact {
         }
         let protocol = match told {
             Some(protocol) => protocol,
-            None => self.find_out(ip, deadline)?,
+            None => self.find_out(seat, ip, deadline)?,
         };
         let mut learnt = self.learnt();
         learnt.protocol = Some(protocol);
@@ -316,7 +322,12 @@ impl Contact {
     }
 
     /// The first protocol that a camera of which nothing is known speaks.
-    fn find_out(&self, ip: IpAddr, deadline: Instant) -> Result<Protocol, CameraError> {
+    fn find_out(
+        &self,
+        seat: &mut Seat,
+        ip: IpAddr,
+        deadline: Instant,
+    ) -> Result<Protocol, CameraError> {
         let offers = self.common.parts.gateway.protocols();
         for offer in offers {
             // A camera that can't be reached is not asked a second time.
@@ -324,11 +335,56 @@ impl Contact {
                 return Ok(offer.protocol);
             }
         }
+        if let Some(protocol) = self.find_out_with_login(seat, ip, deadline)? {
+            return Ok(protocol);
+        }
         let names: Vec<&str> = offers.iter().map(|offer| offer.protocol.name()).collect();
         Err(CameraError::NotSupported(format!(
             "what answers there speaks neither {}; is the port right?",
             names.join(" nor ")
         )))
+    }
+
+    /// The first protocol in which the camera answers to the logins that are known for it, for there
+    /// are cameras that tell strangers nothing. Asked for what only a camera that speaks the protocol
+    /// can tell, and under the guard: a login that is refused is not shown by another protocol.
+    fn find_out_with_login(
+        &self,
+        seat: &mut Seat,
+        ip: IpAddr,
+        deadline: Instant,
+    ) -> Result<Option<Protocol>, CameraError> {
+        let check = DeviceRequest::Query(Query::Check);
+        if self.ladder(ip, &check).is_empty() {
+            return Ok(None);
+        }
+        let send = Send {
+            id: RequestId(0),
+            wire: Wire::Query,
+            timeout: DETECT,
+            may_move: false,
+            request: check,
+        };
+        for offer in self.common.parts.gateway.protocols() {
+            let until = deadline.min(Now::read().mono + DETECT);
+            match self.with_login(seat, ip, offer.protocol, &send, until) {
+                Ok(_) => {
+                    self.common
+                        .parts
+                        .book
+                        .learn_protocol(&self.camera(), offer.protocol);
+                    return Ok(Some(offer.protocol));
+                }
+                Err(
+                    error @ (CameraError::LoginRefused(_)
+                    | CameraError::Unreachable(_)
+                    | CameraError::NoAnswer(_)
+                    | CameraError::Busy(_)),
+                ) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// With the logins that are known, one after the other, under the guard.
@@ -449,6 +505,7 @@ impl Contact {
             address: CameraAddress::new(ip, self.place.port),
             credentials,
             channel: self.place.channel,
+            manner: self.target().map(|told| told.manner).unwrap_or_default(),
         };
         let kept = seat.device.take();
         let kept = match kept.filter(|(t, p, _)| *t == target && *p == protocol) {

@@ -611,6 +611,7 @@ impl World {
                     vendor: None,
                     http_port: Some(8080),
                     rtsp_port: None,
+                    onvif_path: None,
                 };
                 self.service.sighted(&[seen], &[]);
             }

@@ -99,6 +99,11 @@ impl Ladder {
         }
     }
 
+    /// No login is known.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
     /// The login to try next; `None` = there is no more to try.
     pub fn next(&mut self) -> Option<Credentials> {
         let spent = self.tries >= TRIES || self.refusals >= REFUSALS;

@@ -314,6 +314,7 @@ fn sweep(cameras: &CameraService, ip: &str, port: u16) {
         vendor: None,
         http_port: Some(port),
         rtsp_port: None,
+        onvif_path: None,
     };
     cameras.sighted(&[seen], &[]);
 }

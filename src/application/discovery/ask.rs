@@ -285,6 +285,7 @@ mod tests {
                 vendor: None,
                 http_port: Some(8080),
                 rtsp_port: Some(8554),
+                onvif_path: None,
             }],
             &[],
         );

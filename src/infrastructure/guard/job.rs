@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::domain::camera::{CameraAddress, CameraTarget, Credentials, Protocol, ProtocolOffer};
+use crate::domain::camera::{
+    CameraAddress, CameraTarget, Credentials, Manner, Protocol, ProtocolOffer,
+};
 use crate::domain::ptz::{Drive, Drives};
 use crate::util::secret::Secret;
 
@@ -27,6 +29,8 @@ pub struct Job {
     pub drives: Drives,
     /// The login by which it was set in motion, then others that it has taken. None: it wants none.
     pub logins: Vec<Credentials>,
+    /// How it is spoken with.
+    pub manner: Manner,
 }
 
 /// What a line says.
@@ -56,6 +60,9 @@ struct JobLine {
     protocol: String,
     drives: Vec<String>,
     logins: Vec<(String, Clear)>,
+    profile: Option<String>,
+    onvif_path: Option<String>,
+    allow_basic: bool,
 }
 
 /// A password in clear, wiped when it goes.
@@ -85,6 +92,7 @@ impl Job {
             address: self.address.clone(),
             credentials: login.cloned(),
             channel: self.channel,
+            manner: self.manner.clone(),
         }
     }
 }
@@ -125,6 +133,9 @@ pub fn write(told: &Told) -> Zeroizing<Vec<u8>> {
                     (c.username().to_owned(), Clear(password))
                 })
                 .collect(),
+            profile: job.manner.profile.clone(),
+            onvif_path: job.manner.onvif_path.clone(),
+            allow_basic: job.manner.allow_basic,
         }),
     };
     // Room enough from the start: what a growing buffer leaves behind would not be wiped.
@@ -162,6 +173,11 @@ pub fn read(line: &[u8], offers: &[ProtocolOffer]) -> Option<Told> {
                     .find(|protocol| protocol.name() == job.protocol)?,
                 drives,
                 logins: job.logins.iter().filter_map(login).collect(),
+                manner: Manner {
+                    profile: job.profile,
+                    onvif_path: job.onvif_path,
+                    allow_basic: job.allow_basic,
+                },
             }))
         }
     }
@@ -187,6 +203,11 @@ mod tests {
             protocol: Protocol::ISAPI,
             drives,
             logins: vec![login("admin"), login("viewer")],
+            manner: Manner {
+                profile: Some("view \"2\"".to_owned()),
+                onvif_path: Some("/onvif/services".to_owned()),
+                allow_basic: true,
+            },
         };
         assert_eq!(job.place(), "fd00::5/3");
         for told in [

@@ -159,6 +159,7 @@ mod tests {
             protocol: Protocol::ONVIF,
             drives,
             logins: vec![Credentials::new("admin", Secret::new("canary")).unwrap()],
+            manner: crate::domain::camera::Manner::default(),
         }
     }
 

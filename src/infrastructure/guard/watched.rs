@@ -15,8 +15,8 @@ use super::Claim;
 use super::job::{Job, place};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
-    Checked, Credentials, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer, SnapshotWish,
-    StopWay,
+    Checked, Credentials, Manner, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer,
+    SnapshotWish, StopWay,
 };
 use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Drives, Velocity};
@@ -101,6 +101,8 @@ struct Place {
     ends_itself: Drives,
     /// By which the last movement was asked for.
     login: Option<Credentials>,
+    /// And how.
+    manner: Manner,
 }
 
 impl Watch {
@@ -127,6 +129,7 @@ impl Watch {
             moving: Drives::NONE,
             ends_itself: Drives::NONE,
             login: None,
+            manner: Manner::default(),
         });
         if !what(place) {
             return None;
@@ -143,6 +146,7 @@ impl Watch {
             protocol: place.protocol,
             drives: place.moving,
             logins,
+            manner: place.manner.clone(),
         }))
     }
 
@@ -157,6 +161,7 @@ impl Watch {
             }
             place.protocol = protocol;
             place.login.clone_from(&target.credentials);
+            place.manner.clone_from(&target.manner);
             place.moving.insert(drive);
             true
         });
@@ -398,6 +403,7 @@ mod tests {
             address: CameraAddress::new([10, 0, 0, 9].into(), 80),
             credentials: Some(Credentials::new(user, Secret::new("canary")).unwrap()),
             channel: 2,
+            manner: Manner::default(),
         }
     }
 

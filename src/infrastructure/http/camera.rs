@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::domain::camera::{CameraError, LoginRefusal};
+use crate::domain::camera::{CameraError, LoginRefusal, Manner};
 use crate::util::foreign;
 
 use super::digest;
@@ -31,6 +31,17 @@ impl Default for CameraOptions {
         Self {
             connect_timeout: Duration::from_secs(3),
             allow_basic: false,
+        }
+    }
+}
+
+impl CameraOptions {
+    /// What holds for one camera.
+    #[must_use]
+    pub fn for_manner(self, manner: &Manner) -> Self {
+        Self {
+            allow_basic: self.allow_basic || manner.allow_basic,
+            ..self
         }
     }
 }

@@ -63,6 +63,10 @@ struct Nonce {
 
 /// See the module.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that are learnt one by one"
+)]
 pub struct LoginClient {
     http: CameraClient,
     credentials: Option<Credentials>,
@@ -75,6 +79,8 @@ pub struct LoginClient {
     /// The camera asked for no login when it was primed: it needs no primer again.
     open: bool,
     young_refusals: u32,
+    /// The request at hand was led here by the camera: no password follows such a lead.
+    led_on: bool,
 }
 
 impl LoginClient {
@@ -89,6 +95,7 @@ impl LoginClient {
             digest_seen: false,
             open: false,
             young_refusals: 0,
+            led_on: false,
         }
     }
 
@@ -125,7 +132,16 @@ impl LoginClient {
                 });
                 Ok(true)
             }
-            Some(Challenge::Basic) if self.rules.allow_basic && !self.digest_seen => {
+            Some(Challenge::Basic)
+                if self.rules.allow_basic && !self.digest_seen && !self.led_on =>
+            {
+                if self.credentials.is_some() {
+                    log::warn!(
+                        camera:% = self.http.peer();
+                        "the password of this camera goes over the network as good as in clear, by HTTP \
+                         Basic: allow_basic of its credential says so, and the camera offers nothing else"
+                    );
+                }
                 self.basic = true;
                 Ok(true)
             }
@@ -190,7 +206,10 @@ impl LoginClient {
             target: &target,
             ..*request
         };
-        let response = self.send_here(&there, deadline)?;
+        self.led_on = true;
+        let response = self.send_here(&there, deadline);
+        self.led_on = false;
+        let response = response?;
         match redirect(&response) {
             Some(location) => Err(LoginError::Elsewhere(location)),
             None => Ok(response),
@@ -293,7 +312,7 @@ impl LoginClient {
             return Ok((None, Used::Nothing));
         };
         let (user, password) = (login.username(), login.password().expose());
-        if self.basic {
+        if self.basic && !self.led_on {
             let value = digest::basic_authorization(user, password);
             return Ok((Some(value), Used::Basic));
         }

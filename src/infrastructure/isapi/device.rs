@@ -36,6 +36,7 @@ pub struct IsapiCamera {
 impl IsapiCamera {
     /// Opens nothing yet. `memory` = what other clients of this camera have learnt.
     pub fn new(target: CameraTarget, options: CameraOptions, memory: Memory) -> Self {
+        let options = options.for_manner(&target.manner);
         let client = IsapiClient::new(
             &target.address,
             target.credentials.clone(),

@@ -50,7 +50,7 @@ pub fn service_places(
 /// Where a picture may be, the likeliest first; none for anything but HTTP. The picture is often
 /// on the web port while the services are on another, so a port on the same host comes first.
 pub fn picture_places(uri: &str, reached: &CameraAddress) -> Vec<Place> {
-    let Ok(parts) = url::split(uri.trim()) else {
+    let Some(parts) = split(uri.trim()) else {
         return Vec::new();
     };
     let (true, Some(path)) = (parts.scheme.eq_ignore_ascii_case("http"), clean(parts.path)) else {
@@ -89,7 +89,7 @@ pub fn stream_address(uri: &str, reached: IpAddr) -> Option<String> {
 /// The best of several addresses: the one of this host, else one that can be routed, HTTP first.
 fn best(list: &str, ip: IpAddr) -> Option<UrlParts<'_>> {
     list.split_whitespace()
-        .filter_map(|one| url::split(one).ok())
+        .filter_map(split)
         .filter(|p| matches!(p.scheme.to_ascii_lowercase().as_str(), "http" | "https"))
         .min_by_key(|p| {
             (
@@ -98,6 +98,30 @@ fn best(list: &str, ip: IpAddr) -> Option<UrlParts<'_>> {
                 !p.scheme.eq_ignore_ascii_case("http"),
             )
         })
+}
+
+/// An address in parts, also where the camera has left out the scheme, or all but the path: the path
+/// is what it is taken for.
+fn split(text: &str) -> Option<UrlParts<'_>> {
+    if text.contains("://") {
+        return url::split(text).ok();
+    }
+    let (host, path) = text.split_at(text.find('/')?);
+    let bare = UrlParts {
+        scheme: "http",
+        userinfo: None,
+        host: "",
+        port: None,
+        path,
+    };
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, Some(port.parse().ok()?)),
+        _ => (host, None),
+    };
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    host.bytes()
+        .all(is_name)
+        .then_some(UrlParts { host, port, ..bare })
 }
 
 fn is_host(parts: &UrlParts<'_>, ip: IpAddr) -> bool {
@@ -188,6 +212,23 @@ mod tests {
         );
         assert_eq!(at(Some("http://10.0.0.9:8080")), ["8080/", "8080/usual"]);
         assert_eq!(at(Some("SERVICE_URI")), ["8080/usual"]);
+        // Without a scheme, or all but the path.
+        for (advertised, places) in [
+            ("/onvif/PTZ", vec!["8080/onvif/PTZ", "8080/usual"]),
+            (
+                "192.168.1.10/onvif/PTZ?a=b",
+                vec!["8080/onvif/PTZ?a=b", "8080/usual"],
+            ),
+            (
+                "10.0.0.9:6688/onvif/PTZ",
+                vec!["8080/onvif/PTZ", "6688/onvif/PTZ", "8080/usual"],
+            ),
+            ("/a http://10.0.0.9:8080/b", vec!["8080/b", "8080/usual"]),
+            ("camera.local:x/onvif", vec!["8080/usual"]),
+            ("a b@c/d", vec!["8080/usual"]),
+        ] {
+            assert_eq!(at(Some(advertised)), places, "{advertised}");
+        }
         assert_eq!(at(Some("ftp://10.0.0.9/x")), ["8080/usual"]);
     }
 
@@ -199,10 +240,16 @@ mod tests {
             ["80/cgi?a=1&b=2", "8000/cgi?a=1&b=2"]
         );
         assert_eq!(at("http://1.2.3.4:81/x"), ["8000/x", "81/x"]);
+        assert_eq!(
+            at("/snap.jpg?a=1"),
+            ["8000/snap.jpg?a=1", "80/snap.jpg?a=1"]
+        );
+        assert_eq!(at("1.2.3.4:81/x"), ["8000/x", "81/x"]);
         for none in [
             "rtsp://10.0.0.9/x",
             "https://10.0.0.9/x",
             "x",
+            "a@b/x",
             "",
             "http://h/é",
         ] {

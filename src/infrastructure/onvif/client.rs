@@ -37,6 +37,10 @@ pub struct OnvifClient {
     logged_in: bool,
     /// In which the operation at hand is put.
     form: Form,
+    /// Where somebody says that its device service is.
+    told_path: Option<String>,
+    /// Where its device service is, as far as is known.
+    device_path: String,
 }
 
 impl OnvifClient {
@@ -55,6 +59,25 @@ impl OnvifClient {
             doors: Vec::new(),
             logged_in: false,
             form: Form::default(),
+            told_path: None,
+            device_path: Service::Device.usual_path().to_owned(),
+        }
+    }
+
+    /// Its device service is not where it usually is, somebody says; it is looked for there first.
+    #[must_use]
+    pub fn with_device_path(mut self, path: Option<&str>) -> Self {
+        if let Some(path) = path {
+            path.clone_into(&mut self.device_path);
+            self.told_path = Some(path.to_owned());
+        }
+        self
+    }
+
+    fn device_place(&self) -> Place {
+        Place {
+            port: self.address.port,
+            path: self.device_path.clone(),
         }
     }
 
@@ -107,6 +130,9 @@ impl OnvifClient {
             .memory
             .with(|m| m.places.iter().find(|(s, _)| *s == service).cloned());
         if let Some((_, place)) = settled {
+            if service == Service::Device {
+                self.device_path.clone_from(&place.path);
+            }
             let result = self.at_place(&place, operation, deadline);
             if matches!(result, Err(Trouble::NotHere(_))) {
                 // It was here before: this is not the device it was.
@@ -115,12 +141,15 @@ impl OnvifClient {
             return result;
         }
         let advertised = match service {
-            Service::Device => None,
+            Service::Device => self.told_path.clone(),
             _ => self.services(deadline)?.address(service).map(str::to_owned),
         };
         let places = service_places(advertised.as_deref(), &self.address, service.usual_path());
         let mut first: Option<(&Place, Trouble)> = None;
         for place in &places {
+            if service == Service::Device {
+                self.device_path.clone_from(&place.path);
+            }
             match self.at_place(place, operation, deadline) {
                 Err(trouble) if trouble.is_elsewhere() || first.is_some() => {
                     first.get_or_insert((place, trouble));
@@ -262,10 +291,7 @@ impl OnvifClient {
             return false;
         }
         let asked = request::device_information();
-        let place = Place {
-            port: self.address.port,
-            path: Service::Device.usual_path().to_owned(),
-        };
+        let place = self.device_place();
         let still = refused.name != WHO_ARE_YOU
             && self.refuses_strangers(&place, &asked, deadline)
             && self.exchange(&place, &asked, deadline).is_ok();
@@ -427,10 +453,7 @@ impl OnvifClient {
     /// a short share of the time goes into asking.
     fn read_clock(&mut self, deadline: Instant) -> Result<CameraClock, Trouble> {
         let operation = request::system_date_and_time();
-        let place = Place {
-            port: self.address.port,
-            path: Service::Device.usual_path().to_owned(),
-        };
+        let place = self.device_place();
         let share = clock_share(Instant::now(), deadline);
         let (mut middle, mut date) = (Instant::now(), None);
         let asked = self.in_any_form(&operation, |client| {

@@ -16,7 +16,7 @@ use crate::domain::camera::{
 };
 use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Velocity};
-use crate::infrastructure::http::camera::CameraOptions;
+use crate::infrastructure::http::camera::{CameraOptions, camera_words};
 
 /// One client of one ONVIF device. See [`CameraDevice`].
 pub struct OnvifCamera {
@@ -30,9 +30,10 @@ impl OnvifCamera {
         let client = OnvifClient::new(
             target.address.clone(),
             target.credentials.clone(),
-            options,
+            options.for_manner(&target.manner),
             memory,
-        );
+        )
+        .with_device_path(target.manner.onvif_path.as_deref());
         Self { target, client }
     }
 
@@ -46,13 +47,31 @@ impl OnvifCamera {
 
     /// The profile that moves our channel, and the media service that knows it.
     pub(super) fn profile(&mut self, deadline: Instant) -> Result<(Service, Profile), Trouble> {
+        let named = self.target.manner.profile.clone();
         let known = self.memory().with(|m| m.media.zip(m.profile.clone()));
         if let Some(known) = known {
-            return Ok(known);
+            if named.as_ref().is_none_or(|token| *token == known.1.token) {
+                return Ok(known);
+            }
+            self.memory().with(Learnt::forget_profile);
         }
         let (media, all) = self.profiles(deadline)?;
         let channel = self.target.channel;
-        let chosen = media::choose(&all, channel).cloned().ok_or_else(|| {
+        let chosen = match &named {
+            Some(token) => all.iter().find(|p| p.token == *token).cloned(),
+            None => {
+                let order = self.source_order(&all, media, deadline)?;
+                media::choose(&all, &order, channel).cloned()
+            }
+        };
+        let chosen = chosen.ok_or_else(|| {
+            if let Some(token) = &named {
+                let there: Vec<&str> = all.iter().map(|p| p.token.as_str()).collect();
+                return CameraError::NotFound(camera_words(&format!(
+                    "it has no profile {token}, but {}",
+                    there.join(", ")
+                )));
+            }
             let words = if all.is_empty() {
                 "it has no media profile".to_owned()
             } else {
@@ -65,6 +84,87 @@ impl OnvifCamera {
             m.profile = Some(chosen.clone());
         });
         Ok((media, chosen))
+    }
+
+    /// The video sources in the camera's own order, which is asked for where there are several; as
+    /// they turn up in its profiles where it does not tell.
+    pub(super) fn source_order(
+        &mut self,
+        profiles: &[Profile],
+        media: Service,
+        deadline: Instant,
+    ) -> Result<Vec<String>, Trouble> {
+        let seen = media::sources(profiles);
+        if seen.len() < 2 || media != Service::Media {
+            return Ok(seen);
+        }
+        let told = match self.client.call(&request::video_sources(), deadline) {
+            Ok(content) => media::video_sources(&content),
+            Err(Trouble::Other(error @ CameraError::LoginRefused(_))) => return Err(error.into()),
+            Err(_) => Vec::new(),
+        };
+        let all = seen.iter().all(|source| told.contains(source));
+        Ok(if all { told } else { seen })
+    }
+
+    /// Stands still by whatever moves: the view that was last set going, and the one that is named.
+    fn stop_views(&mut self, way: StopWay, deadline: Instant) -> Result<(), Trouble> {
+        if let Some(view) = self.memory().with(|m| m.under_way.clone()) {
+            match movement::stop(self, &view, way, deadline) {
+                Ok(()) => {
+                    self.stands(&view);
+                    let named = self.target.manner.profile.as_ref();
+                    if named.is_none_or(|token| *token == view.token) {
+                        return Ok(());
+                    }
+                    // What moved stands still; the one that is named may not even be there.
+                    return match self.stop_named(way, deadline) {
+                        Err(Trouble::Other(CameraError::NotFound(_))) => Ok(()),
+                        result => result,
+                    };
+                }
+                // The camera has other profiles by now.
+                Err(trouble) if is_about_the_profile(&trouble) => {
+                    self.stands(&view);
+                    self.memory().with(Learnt::forget_profile);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        self.stop_named(way, deadline)
+    }
+
+    fn stop_named(&mut self, way: StopWay, deadline: Instant) -> Result<(), Trouble> {
+        self.with_profile(deadline, |camera, profile| {
+            movement::stop(camera, profile, way, deadline)
+        })
+    }
+
+    fn stands(&self, view: &Profile) {
+        self.memory().with(|m| {
+            m.under_way.take_if(|p| p.token == view.token);
+        });
+    }
+
+    /// Moves one view; another that is under way is stopped first, so that one stop is enough.
+    fn turn_view(
+        &mut self,
+        profile: &Profile,
+        velocity: Velocity,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<MoveAccepted, Trouble> {
+        let other = self
+            .memory()
+            .with(|m| m.under_way.clone().filter(|p| p.token != profile.token));
+        if let Some(other) = other {
+            match movement::stop(self, &other, StopWay::Stop, deadline) {
+                Err(trouble) if !is_about_the_profile(&trouble) => return Err(trouble),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.memory().with(|m| m.under_way = Some(profile.clone()));
+        movement::turn(self, profile, velocity, limit, deadline)
     }
 
     /// All profiles, from the first media service that has any.
@@ -106,13 +206,7 @@ impl OnvifCamera {
     ) -> Result<T, Trouble> {
         let (_, profile) = self.profile(deadline)?;
         let result = act(self, &profile);
-        let stale = matches!(
-            &result,
-            Err(trouble) if matches!(
-                trouble.kind(),
-                Some(FaultKind::NoProfile | FaultKind::NoPtzProfile)
-            )
-        );
+        let stale = matches!(&result, Err(trouble) if is_about_the_profile(trouble));
         if !stale {
             return result;
         }
@@ -135,6 +229,14 @@ impl OnvifCamera {
             .with(|m| m.tells_motion = Some(motion.moving.is_some()));
         Ok(motion)
     }
+}
+
+/// The camera does not know our profile, or that one does not move.
+fn is_about_the_profile(trouble: &Trouble) -> bool {
+    matches!(
+        trouble.kind(),
+        Some(FaultKind::NoProfile | FaultKind::NoPtzProfile)
+    )
 }
 
 impl CameraDevice for OnvifCamera {
@@ -168,7 +270,7 @@ impl CameraDevice for OnvifCamera {
             Drive::PanTiltZoom => {
                 let velocity = Velocity::ZERO.with(drive, velocity);
                 return Ok(self.with_profile(deadline, |camera, profile| {
-                    movement::turn(camera, profile, velocity, limit, deadline)
+                    camera.turn_view(profile, velocity, limit, deadline)
                 })?);
             }
             Drive::Focus => lens::focus(self, velocity.focus, deadline)?,
@@ -186,9 +288,7 @@ impl CameraDevice for OnvifCamera {
 
     fn stop(&mut self, drive: Drive, way: StopWay, deadline: Instant) -> Result<(), CameraError> {
         match drive {
-            Drive::PanTiltZoom => self.with_profile(deadline, |camera, profile| {
-                movement::stop(camera, profile, way, deadline)
-            })?,
+            Drive::PanTiltZoom => self.stop_views(way, deadline)?,
             Drive::Focus => lens::focus(self, 0, deadline)?,
             // It goes by steps: it never runs.
             Drive::Iris => {}

@@ -68,6 +68,9 @@ pub struct Learnt {
     pub media: Option<Service>,
     /// The profile that moves our channel.
     pub profile: Option<Profile>,
+    /// The view that was last told to move, until a stop of it was taken: several views of one
+    /// video source move each by a profile of its own.
+    pub under_way: Option<Profile>,
     /// The times that a move can be given: `None` = not asked, `Some(None)` = none.
     pub move_times: Option<Option<(Duration, Duration)>>,
     /// Moves name only the axes that move.

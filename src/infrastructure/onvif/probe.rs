@@ -81,7 +81,7 @@ fn capabilities(
     deadline: Instant,
 ) -> Option<CameraCapabilities> {
     let (service, all) = camera.profiles(deadline).ok()?;
-    let chosen = media::choose(&all, camera.target().channel).cloned();
+    let chosen = camera.profile(deadline).ok().map(|(_, profile)| profile);
     let mut ptz = movement(camera, has_service, chosen.as_ref(), deadline);
     if let Some(source) = chosen.as_ref().and_then(|p| p.source.as_deref()) {
         (ptz.focus, ptz.iris) = lens(camera, source, deadline);

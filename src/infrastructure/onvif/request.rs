@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::camera::Manner;
 use crate::domain::ptz::Velocity;
 use crate::infrastructure::http::camera_client::Resend;
 use crate::infrastructure::xml::XmlWriter;
@@ -47,7 +48,7 @@ impl Service {
     /// The path that it has where a camera names none, or a wrong one.
     pub fn usual_path(self) -> &'static str {
         match self {
-            Self::Device => "/onvif/device_service",
+            Self::Device => Manner::ONVIF_PATH,
             Self::Media => "/onvif/media_service",
             Self::Media2 => "/onvif/media2_service",
             Self::Ptz => "/onvif/ptz_service",
@@ -140,6 +141,11 @@ pub fn profiles(service: Service) -> Operation {
             w.leaf("Type", "All");
         }
     })
+}
+
+/// The video sources, in the camera's order.
+pub fn video_sources() -> Operation {
+    Operation::read(Service::Media, "GetVideoSources", |_| {})
 }
 
 /// Where a profile's stream is.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::accounts::{Accounts, Use};
 use super::address::{AddressRules, Host};
-use crate::domain::camera::{Credentials, Protocol, ProtocolOffer, protocol_of_vendor};
+use crate::domain::camera::{Credentials, Manner, Protocol, ProtocolOffer, protocol_of_vendor};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::url;
@@ -61,6 +61,10 @@ pub struct Said {
     pub vendor: Option<Vendor>,
     /// Channel of a recorder, from 1.
     pub channel: Option<u32>,
+    /// The token of an ONVIF profile.
+    pub profile: Option<String>,
+    /// Where its ONVIF device service is.
+    pub onvif_path: Option<String>,
 }
 
 /// Where to send a request and with which login.
@@ -80,15 +84,20 @@ pub struct Target {
     pub protocol: Option<Protocol>,
     /// The port of RTSP, where discovery or a stream has told it.
     pub rtsp_port: Option<u16>,
+    /// How it is to be spoken with.
+    pub manner: Manner,
+    /// Somebody has said where its ONVIF service is: then it has one.
+    pub has_onvif: bool,
 }
 
 impl Target {
-    /// What has answered before, else what the vendor speaks (the spec's `selectAdapter`); none =
-    /// to be found out.
+    /// What has answered before, else what the vendor speaks (the spec's `selectAdapter`), else
+    /// what somebody has said the path of; none = to be found out.
     pub fn protocol(&self, offers: &[ProtocolOffer]) -> Option<Protocol> {
         let by_vendor = |vendor: &Vendor| protocol_of_vendor(offers, vendor.as_str());
         self.protocol
             .or_else(|| self.vendor.as_ref().and_then(by_vendor))
+            .or(self.has_onvif.then_some(Protocol::ONVIF))
     }
 }
 
@@ -134,6 +143,8 @@ struct Camera {
     port: Option<u16>,
     channel: Option<Fact<u32>>,
     vendor: Option<Fact<Vendor>>,
+    profile: Option<String>,
+    onvif_path: Option<String>,
     /// What has answered.
     protocol: Option<Protocol>,
     /// The last that a command said under this id, and for which host.
@@ -165,6 +176,8 @@ pub struct Sighting {
     pub http_port: Option<u16>,
     /// Of RTSP.
     pub rtsp_port: Option<u16>,
+    /// Where its ONVIF device service is, if that is not where it usually is.
+    pub onvif_path: Option<String>,
 }
 
 #[derive(Debug)]
@@ -172,6 +185,7 @@ struct Find {
     pub vendor: Option<Vendor>,
     pub port: Option<u16>,
     pub rtsp_port: Option<u16>,
+    pub onvif_path: Option<String>,
     used: u64,
 }
 
@@ -240,6 +254,8 @@ impl Directory {
             camera.port = None;
             camera.rtsp_port = None;
             camera.channel = None;
+            camera.profile = None;
+            camera.onvif_path = None;
             camera.protocol = None;
             camera.vendor = None;
             camera.host = Some(host);
@@ -248,6 +264,12 @@ impl Directory {
             camera.port = Some(port);
         }
         learn_fact(&mut camera.channel, said.channel, known);
+        if said.profile.is_some() {
+            camera.profile = said.profile;
+        }
+        if said.onvif_path.is_some() {
+            camera.onvif_path = said.onvif_path;
+        }
         let before = camera.vendor.as_ref().map(|fact| fact.value.clone());
         learn_fact(&mut camera.vendor, said.vendor, known);
         if camera.vendor.as_ref().map(|fact| &fact.value) != before.as_ref() {
@@ -278,8 +300,8 @@ impl Directory {
             vendor,
             channel,
             host: Some(host),
-            port: None,
             login,
+            ..Said::default()
         };
         let port = url::split(source.expose())
             .ok()
@@ -441,7 +463,19 @@ impl Directory {
             .and_then(|f| f.rtsp_port)
             .or_else(|| known.and_then(|c| c.rtsp_port))
             .or_else(|| self.neighbour(&host, |c| c.rtsp_port));
+        let onvif_path = known
+            .and_then(|c| c.onvif_path.clone())
+            .or_else(|| self.neighbour(&host, |c| c.onvif_path.clone()));
+        let manner = Manner {
+            profile: known.and_then(|c| c.profile.clone()),
+            onvif_path: onvif_path
+                .clone()
+                .or_else(|| find.and_then(|f| f.onvif_path.clone())),
+            ..Manner::default()
+        };
         Ok(Target {
+            manner,
+            has_onvif: onvif_path.is_some(),
             port,
             port_is_said: said.is_some(),
             rtsp_port,
@@ -525,6 +559,7 @@ impl Directory {
             vendor: seen.vendor.as_deref().and_then(Vendor::parse),
             port: seen.http_port,
             rtsp_port: seen.rtsp_port,
+            onvif_path: seen.onvif_path.clone(),
             used,
         };
         self.finds.insert(ip, find);

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use super::{Askable, CameraKey, Change, ChangeKind, MAX_FACES};
 use crate::application::camera::Sighting;
 use crate::application::discovery::maker;
+use crate::domain::camera::Manner;
 use crate::domain::discovery::{Certainty, Find, VendorGuess};
 use crate::domain::node::Camera;
 use crate::domain::vendor;
@@ -55,6 +56,8 @@ pub(super) struct Face {
     pub rtsp_port: Option<u16>,
     pub http_port: Option<u16>,
     pub onvif: bool,
+    /// Where its device service is, if that is not where it usually is.
+    pub onvif_path: Option<String>,
     pub isapi: bool,
     pub vendor: Option<VendorGuess>,
     pub model: Option<String>,
@@ -68,6 +71,11 @@ impl Face {
             rtsp_port: find.rtsp_port,
             http_port: find.http_port,
             onvif: find.onvif.is_some(),
+            onvif_path: find
+                .onvif
+                .as_ref()
+                .map(|(_, path)| path.clone())
+                .filter(|path| path != Manner::ONVIF_PATH && Manner::is_path(path)),
             isapi: find.isapi,
             vendor: find.vendor.clone(),
             model: find.model.as_deref().and_then(clean),
@@ -86,6 +94,9 @@ impl Face {
             self.rtsp_port = self.rtsp_port.or(old.rtsp_port);
             self.http_port = self.http_port.or(old.http_port);
             self.onvif |= old.onvif;
+            if self.onvif_path.is_none() {
+                self.onvif_path.clone_from(&old.onvif_path);
+            }
             self.isapi |= old.isapi;
         }
     }
@@ -361,6 +372,7 @@ impl Known {
             vendor: self.spoken_to_as(face),
             http_port: face.http_port,
             rtsp_port: face.rtsp_port,
+            onvif_path: face.onvif_path.clone(),
         })
     }
 

@@ -95,18 +95,43 @@ fn size(element: &Element) -> Option<(u32, u32)> {
     Some((number("Width")?, number("Height")?))
 }
 
-/// The profile that moves channel `channel` (from 1): of that channel's profiles the first with
-/// a movement, else the first. Channels are video sources in the order in which they turn up.
-pub fn choose(profiles: &[Profile], channel: u16) -> Option<&Profile> {
-    let mut sources: Vec<Option<&str>> = Vec::new();
-    for profile in profiles {
-        let source = profile.source.as_deref();
-        if !sources.contains(&source) {
-            sources.push(source);
+/// The video sources of these profiles, in the order in which they turn up. Profiles without one
+/// (of sound, of metadata) are no channels.
+pub fn sources(profiles: &[Profile]) -> Vec<String> {
+    let mut sources: Vec<String> = Vec::new();
+    for source in profiles.iter().filter_map(|p| p.source.as_ref()) {
+        if !sources.contains(source) {
+            sources.push(source.clone());
         }
     }
-    let wanted = *sources.get(usize::from(channel.checked_sub(1)?))?;
-    let of_channel = || profiles.iter().filter(|p| p.source.as_deref() == wanted);
+    sources
+}
+
+/// The video sources that `GetVideoSourcesResponse` lists.
+pub fn video_sources(content: &Element) -> Vec<String> {
+    content
+        .children_of("VideoSources")
+        .filter_map(|source| source.attribute("token"))
+        .filter(|token| !token.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The profile that moves channel `channel` (from 1): of that channel's profiles the first with
+/// a movement, else the first. Channels are video sources, in the order `sources`; where no profile
+/// names any, all are of the first.
+pub fn choose<'a>(
+    profiles: &'a [Profile],
+    sources: &[String],
+    channel: u16,
+) -> Option<&'a Profile> {
+    let at = usize::from(channel.checked_sub(1)?);
+    let wanted = match (sources.get(at), sources.is_empty() && at == 0) {
+        (Some(source), _) => Some(source),
+        (None, true) => None,
+        (None, false) => return None,
+    };
+    let of_channel = || profiles.iter().filter(|p| p.source.as_ref() == wanted);
     of_channel()
         .find(|p| p.ptz.is_some())
         // A camera with two lenses may have its one movement on the second. A recorder may not:
@@ -114,7 +139,7 @@ pub fn choose(profiles: &[Profile], channel: u16) -> Option<&Profile> {
         .or_else(|| {
             profiles
                 .iter()
-                .find(|p| p.ptz.is_some())
+                .find(|p| p.ptz.is_some() && (p.source.is_some() || sources.is_empty()))
                 .filter(|_| channel == 1 && sources.len() <= 2)
         })
         .or_else(|| of_channel().next())
@@ -203,7 +228,11 @@ mod tests {
         assert_eq!(list[0].keyframe_interval, Some(2));
         assert_eq!(list[0].ptz, None);
         let list = profiles(&content("agsh-onvif/GetProfiles.xml"), Service::Media);
-        let ptz = choose(&list, 1).unwrap().ptz.clone().unwrap();
+        let ptz = choose(&list, &sources(&list), 1)
+            .unwrap()
+            .ptz
+            .clone()
+            .unwrap();
         assert_eq!(ptz.token.as_deref(), Some("default"));
         assert_eq!(
             ptz.default_timeout,
@@ -239,7 +268,9 @@ mod tests {
 
     #[test]
     fn which_profile_moves() {
-        let pick = |list: &[Profile], channel| choose(list, channel).map(|p| p.token.clone());
+        let pick = |list: &[Profile], channel| {
+            choose(list, &sources(list), channel).map(|p| p.token.clone())
+        };
         let second = [profile("a", "1", false), profile("b", "1", true)];
         assert_eq!(pick(&second, 1).as_deref(), Some("b"));
         let none = [profile("a", "1", false), profile("b", "1", false)];
@@ -260,6 +291,40 @@ mod tests {
         assert_eq!(pick(&recorder, 4), None);
         assert_eq!(pick(&recorder, 0), None);
         assert_eq!(pick(&[], 1), None);
+    }
+
+    #[test]
+    fn channels_are_video_sources_in_the_camera_s_order() {
+        let none = |token: &str, moves: bool| Profile {
+            source: None,
+            ..profile(token, "", moves)
+        };
+        let list = [
+            none("sound", false),
+            profile("b1", "2", true),
+            none("metadata", true),
+            profile("a1", "1", false),
+            profile("a2", "1", true),
+            profile("c1", "3", false),
+        ];
+        assert_eq!(sources(&list), ["2", "1", "3"]);
+        let told = parse(b"<r><VideoSources token='1'/><VideoSources token='2'/><VideoSources/><VideoSources token='unused'/><VideoSources token='3'/></r>").unwrap();
+        let told = video_sources(&told);
+        assert_eq!(told, ["1", "2", "unused", "3"]);
+        let pick =
+            |order: &[String], channel| choose(&list, order, channel).map(|p| p.token.as_str());
+        for (order, tokens) in [
+            (sources(&list), [Some("b1"), Some("a2"), Some("c1"), None]),
+            (told, [Some("a2"), Some("b1"), None, Some("c1")]),
+        ] {
+            for (channel, token) in (1..).zip(tokens) {
+                assert_eq!(pick(&order, channel), token, "{order:?} {channel}");
+            }
+        }
+        // Where no profile says where its picture is from, they are all of the first channel.
+        let plain = [none("a", false), none("b", true)];
+        assert_eq!(choose(&plain, &[], 1).unwrap().token, "b");
+        assert_eq!(choose(&plain, &[], 2), None);
     }
 
     #[test]

@@ -320,6 +320,7 @@ fn discovery_helps_where_nobody_said_anything() {
         vendor: Some("Dahua".into()),
         http_port: Some(8080),
         rtsp_port: Some(8554),
+        onvif_path: None,
     });
     directory
         .learn(&id("cam"), at("192.168.0.64", None))
@@ -360,6 +361,7 @@ fn memory_is_bounded() {
             vendor: None,
             http_port: None,
             rtsp_port: None,
+            onvif_path: None,
         });
     }
     assert!(directory.cameras.len() <= MAX_CAMERAS);
@@ -497,6 +499,7 @@ fn the_port_of_rtsp_is_that_of_the_stream_or_of_discovery() {
         vendor: None,
         http_port: None,
         rtsp_port: Some(8554),
+        onvif_path: None,
     });
     assert_eq!(
         directory.resolve(&id("other")).unwrap().rtsp_port,
@@ -590,6 +593,7 @@ fn a_sweep_does_not_move_a_port_that_has_proven_itself() {
             vendor: None,
             http_port: Some(port),
             rtsp_port: None,
+            onvif_path: None,
         });
     };
     let port = |directory: &mut Directory| {
