@@ -53,7 +53,11 @@ fn commands_are_executed_answered_and_told() {
         .iter()
         .map(|e| e["event"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["STATUS_UPDATE", "STARTED", "STOPPED"]);
+    // Begun, and the way that carries it once the source has said what it is.
+    assert_eq!(
+        kinds,
+        ["STATUS_UPDATE", "STATUS_UPDATE", "STARTED", "STOPPED"]
+    );
     for (request, command, payload, code) in [
         ("r4", "STOP_STREAM", json!({ "taskId": "nobody" }), 30101),
         ("r5", "START_STREAM", json!({ "taskId": "x" }), 20002),

@@ -40,7 +40,11 @@ fuzz_target!(|data: &[u8]| {
     }
     for service in [Service::Media, Service::Media2] {
         let profiles = media::profiles(&content, service);
-        let _ = (media::choose(&profiles, 1), media::choose(&profiles, 9));
+        let order = media::sources(&profiles);
+        let _ = (
+            media::choose(&profiles, &order, 1),
+            media::choose(&profiles, &order, 9),
+        );
         let _ = media::video_options(&content, service);
     }
     if let Some(uri) = media::uri(&content) {

@@ -21,7 +21,7 @@ use crate::lab::{Camera, Login, Part, free_port, poll, processes_with, until};
 use crate::support::camera_head::Axis;
 use crate::support::digest_server::{GateRules, Offer};
 use crate::support::isapi_camera::{self, IsapiStandIn, Model};
-use crate::support::onvif_camera::{self, LoginMode, OnvifModel, OnvifStandIn};
+use crate::support::onvif_camera::{self, LoginMode, OnvifModel, OnvifStandIn, Understands};
 
 // ---- An ONVIF client that is not ours, at the stand-in ------------------------------------------
 
@@ -102,6 +102,8 @@ fn an_onvif_client_that_is_not_ours_drives_the_stand_in() {
         let camera = onvif_camera::start(
             rules,
             OnvifModel {
+                // The package names one with each request.
+                understands: Understands::Soap12AnyAction,
                 login,
                 media2,
                 profile: "Profile_2".to_owned(),

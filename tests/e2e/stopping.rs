@@ -44,8 +44,9 @@ fn while_starting_at_a_camera_that_hangs() {
         let source = format!("rtsp://127.0.0.1:{}/cam", silent.port());
         let whip = format!("http://127.0.0.1:9/whip/{}", lss.key(task));
         lss.start_stream(&rtsp(task, &source, &whip));
-        until("FFmpeg runs", SOON, || {
-            (!lss.children().is_empty()).then_some(())
+        // The one that asks it what it streams.
+        until("a child runs", SOON, || {
+            lss.task(task)["processId"].is_u64().then_some(())
         });
         assert_eq!(lss.task(task)["status"], "STARTING");
         stops(&lss, task, force);

@@ -43,6 +43,8 @@ pub enum LoginMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Understands {
     Soap12,
+    /// Named or not.
+    Soap12AnyAction,
     Soap12WithAction,
     Soap11,
 }
@@ -357,7 +359,9 @@ impl Site for OnvifDevice {
             Understands::Soap12WithAction if !action => {
                 return Outgoing::new(200, "text/plain", "");
             }
-            Understands::Soap12 | Understands::Soap12WithAction => SOAP,
+            Understands::Soap12 | Understands::Soap12AnyAction | Understands::Soap12WithAction => {
+                SOAP
+            }
             Understands::Soap11 if !request.text().contains(SOAP_1_1) => {
                 return Outgoing::new(200, "text/plain", "");
             }
