@@ -55,7 +55,7 @@ firm_api() {
 firm_logged() { grep -qE -- "$1" "$place/data/messages"; }
 firm_streams() { firm_api /api/stream/task/f1 | grep -q '"status":"STREAMING"'; }
 firm_start_stream() {
-  firm_api /api/stream/start -d '{"taskId":"f1","cameraId":"c1","sourceUrl":"rtsp://127.0.0.1:1/ok","whipUrl":"http://127.0.0.1:1/whip"}'
+  firm_api /api/stream/start -d '{"taskId":"f1","cameraId":"c1","inputType":"RTMP","sourceUrl":"rtmp://127.0.0.1:1/ok","whipUrl":"http://127.0.0.1:1/whip"}'
 }
 lss_pid() { firm cat /run/lss/lss.pid; }
 another_lss() { [ -n "$(lss_pid)" ] && [ "$(lss_pid)" != "$1" ]; }

@@ -103,7 +103,7 @@ order() {
   printf 'lss:%s:commands {"name":"command","encoding":"json","data":"%s"}\n' "$1" "$data" >&7
 }
 start_order() { # node task request
-  order "$1" START_STREAM "{\"taskId\":\"$2\",\"cameraId\":\"cam-$2\",\"sourceUrl\":\"rtsp://127.0.0.1:1/ok\",\"whipUrl\":\"http://127.0.0.1:1/whip\",\"requestId\":\"$3\"}"
+  order "$1" START_STREAM "{\"taskId\":\"$2\",\"cameraId\":\"cam-$2\",\"inputType\":\"RTMP\",\"sourceUrl\":\"rtmp://127.0.0.1:1/ok\",\"whipUrl\":\"http://127.0.0.1:1/whip\",\"requestId\":\"$3\"}"
 }
 
 # node_config FILE MACHINE_ID REST_PORT FFMPEG: a node of the cloud stand-in.
