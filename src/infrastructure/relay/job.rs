@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::util::secret::Secret;
 
-/// The longest job that is read.
-pub const MAX_JOB: usize = 64 * 1024;
-
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 use super::event;
-use super::job::{Job, MAX_JOB};
+use super::job::Job;
 use crate::domain::camera::Credentials;
+use crate::domain::engine::MAX_JOB;
 use crate::domain::stream::{Cause, Diagnosis, MediaUrl, SourceLook};
 use crate::infrastructure::rtsp::look::{Question, look};
 use crate::util::secret::Secret;
