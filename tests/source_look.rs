@@ -193,6 +193,35 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_looked_for_elsewhere_where_the_camera_names_a_wrong_place() {
+        // Without a scheme; with two; of the camera's own network; a path that it does not know.
+        for base in [
+            "10.0.0.9:554/main/",
+            "rtsp://rtsp://10.0.0.9/main/",
+            "rtsp://192.168.0.7/main",
+            "/main/",
+            "rtsp://127.0.0.1/wrong/",
+        ] {
+            let mut rules = Rules {
+                base: Some(base.to_owned()),
+                ..Rules::default()
+            };
+            rules.setups.insert("wrong/trackID=1".to_owned(), 404);
+            rules.setups.insert("wrong/trackID=2".to_owned(), 454);
+            let server = RtspServer::start(rules);
+            let sound = facts(look(&server.url("/main"))).audio.unwrap();
+            assert_eq!(sound.refused, None, "{base}");
+            let seen = server.seen().requests;
+            let at = |end: &str| {
+                seen.iter()
+                    .any(|r| r.starts_with("SETUP") && r.ends_with(end))
+            };
+            assert!(at("/main/trackID=1") && at("/main/trackID=2"), "{seen:?}");
+            assert_eq!(server.seen().sessions, 0, "{base}: a place stays taken");
+        }
+    }
+
+    #[test]
     fn which_login_is_wanted_and_whether_ffmpeg_has_it() {
         use Offer::{Basic, Md5, Sha256};
         for (offers, challenge) in [

@@ -13,7 +13,7 @@ use crate::util::url;
 
 pub use cause::{Cause, Diagnosis, ExitRecord};
 pub use source::{
-    AudioFacts, AudioMode, Challenge, SourceFacts, SourceLook, TaskAudio, VideoFacts,
+    AudioFacts, AudioMode, Challenge, SourceFacts, SourceLook, TaskAudio, VideoFacts, moved,
 };
 pub use tally::{StartSplit, Tally};
 

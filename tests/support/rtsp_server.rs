@@ -66,6 +66,8 @@ pub struct Rules {
     pub status: u16,
     /// End of a URL → status of its SETUP; 200 for all others.
     pub setups: BTreeMap<String, u16>,
+    /// What stands in `Content-Base`, in place of the URL that was asked for.
+    pub base: Option<String>,
     pub quirk: Quirk,
 }
 
@@ -81,6 +83,7 @@ impl Default for Rules {
             any: None,
             status: 200,
             setups: BTreeMap::new(),
+            base: None,
             quirk: Quirk::None,
         }
     }
@@ -422,9 +425,10 @@ fn describe(request: &Incoming, path: &str, known: Option<&String>, rules: &Rule
         return Reply::new(404);
     };
     let mut reply = Reply::new(200);
+    let usual = format!("{}/", request.target);
     for (name, value) in [
         ("Content-Type", "application/sdp"),
-        ("Content-Base", &format!("{}/", request.target)),
+        ("Content-Base", rules.base.as_ref().unwrap_or(&usual)),
     ] {
         reply.headers.push((name.to_owned(), value.to_owned()));
     }

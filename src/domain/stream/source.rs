@@ -3,6 +3,7 @@
 
 use super::cause::{Cause, Diagnosis};
 use crate::util::secret::Secret;
+use crate::util::url;
 
 /// What asking a source has brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +156,25 @@ impl TaskAudio {
     }
 }
 
+/// `url` as it is found at `to`: another port and path of the same host, the login of the first. `to`
+/// comes from the source itself, so nothing else of it is taken. `None` = they are no URLs.
+pub fn moved(url: &Secret, to: &Secret) -> Option<Secret> {
+    let (old, new) = (
+        url::split(url.expose()).ok()?,
+        url::split(to.expose()).ok()?,
+    );
+    let login = old.userinfo.map(|login| format!("{login}@"));
+    let port = new.port.map(|p| format!(":{p}"));
+    Some(Secret::url(format!(
+        "{}://{}{}{}{}",
+        old.scheme,
+        login.unwrap_or_default(),
+        old.host_in_url(),
+        port.unwrap_or_default(),
+        new.path
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,5 +203,32 @@ mod tests {
             assert_eq!(AudioMode::parse(&mode.name().to_uppercase()), Some(mode));
         }
         assert_eq!(AudioMode::parse("maybe"), None);
+    }
+
+    #[test]
+    fn a_source_that_has_moved_keeps_scheme_host_and_login() {
+        for (from, to, found) in [
+            (
+                "rtsp://admin:p@ss@cam/x",
+                "rtsp://evil.example:8554/y?z=1",
+                "rtsp://admin:p@ss@cam:8554/y?z=1",
+            ),
+            (
+                "rtsp://[fd00::1]:554/x",
+                "rtsp://u:p@h/y",
+                "rtsp://[fd00::1]/y",
+            ),
+        ] {
+            assert_eq!(
+                moved(&Secret::url(from), &Secret::url(to))
+                    .unwrap()
+                    .expose(),
+                found
+            );
+        }
+        assert_eq!(
+            moved(&Secret::url("rtsp://cam/x"), &Secret::unlisted("nonsense")),
+            None
+        );
     }
 }

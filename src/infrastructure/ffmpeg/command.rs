@@ -10,16 +10,14 @@ use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{
     AudioConfig, AudioMode, InputType, Source, SourceFacts, StreamSpec, TaskAudio, TaskMode,
-    VideoConfig,
+    VideoConfig, moved,
 };
 use crate::util::secret::Secret;
 
 use super::level::Level;
 use super::probe::{Abilities, H264_ENCODERS};
 use super::query;
-use super::source::{
-    FILE_FORMATS, FILE_INPUT, decodes_sound, file_below, moved, network_url, protocols,
-};
+use super::source::{FILE_FORMATS, FILE_INPUT, decodes_sound, file_below, network_url, protocols};
 
 /// The descriptor on which FFmpeg writes its progress: stdout, which the whip muxer leaves alone.
 pub const PROGRESS_FD: i32 = 1;
@@ -182,7 +180,7 @@ fn input_args(
         Source::Network(url) => {
             query::check("sourceUrl", url.expose())?;
             let moved_to = facts.and_then(|facts| facts.moved_to.as_ref());
-            let target = moved_to.and_then(|to| moved(url.expose(), to.expose()));
+            let target = moved_to.and_then(|to| moved(&Secret::url(url.expose()), to));
             if let Some(target) = &target {
                 query::check("the URL that the source sends on to", target.expose())?;
             }

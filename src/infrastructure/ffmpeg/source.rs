@@ -71,22 +71,6 @@ pub(super) fn network_url(text: &str) -> Secret {
     ))
 }
 
-/// `url` as it is found at `to`: another port and path of the same host, the login of the first. `to`
-/// comes from the source itself, so nothing else of it is taken. `None` = they are no URLs.
-pub(super) fn moved(url: &str, to: &str) -> Option<Secret> {
-    let (old, new) = (url::split(url).ok()?, url::split(to).ok()?);
-    let login = old.userinfo.map(|login| format!("{login}@"));
-    let port = new.port.map(|p| format!(":{p}"));
-    Some(Secret::url(format!(
-        "{}://{}{}{}{}",
-        old.scheme,
-        login.unwrap_or_default(),
-        old.host_in_url(),
-        port.unwrap_or_default(),
-        new.path
-    )))
-}
-
 /// Sounds that FFmpeg reads from RTP and decodes, by their names in a description (read in its RTP
 /// handlers; an unknown one ends the whole command: "no decoder found").
 const SOUNDS: [&str; 38] = [
@@ -196,25 +180,6 @@ mod tests {
         ] {
             assert_eq!(network_url(same).expose(), same);
         }
-    }
-
-    #[test]
-    fn a_source_that_has_moved_keeps_scheme_host_and_login() {
-        for (from, to, found) in [
-            (
-                "rtsp://admin:p@ss@cam/x",
-                "rtsp://evil.example:8554/y?z=1",
-                "rtsp://admin:p@ss@cam:8554/y?z=1",
-            ),
-            (
-                "rtsp://[fd00::1]:554/x",
-                "rtsp://u:p@h/y",
-                "rtsp://[fd00::1]/y",
-            ),
-        ] {
-            assert_eq!(moved(from, to).unwrap().expose(), found);
-        }
-        assert_eq!(moved("rtsp://cam/x", "nonsense"), None);
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::client::{Line, Trouble};
+use super::control::{self, Places};
 use super::message::{MessageError, Response, request_url};
 use super::sdp::{Media, Sdp};
 use super::talk::TalkError;
 use crate::domain::camera::Credentials;
 use crate::domain::error::ErrorCode;
 use crate::domain::stream::{
-    AudioFacts, Cause, Challenge, Diagnosis, SourceFacts, SourceLook, VideoFacts,
+    AudioFacts, Cause, Challenge, Diagnosis, SourceFacts, SourceLook, VideoFacts, moved,
 };
 use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::http::response::left;
@@ -217,9 +218,9 @@ impl Asking<'_> {
         facts.video = video(picture);
         let sounds: Vec<&Media> = sdp.media.iter().filter(|m| m.kind == "audio").collect();
         if let Some(first) = sounds.first() {
-            let base = base_of(response, target);
+            let places = Places::described(target, response, sdp.control());
             let mut sound = audio(first);
-            sound.refused = self.try_sounds(&mut line, &sdp, &base, picture, &sounds)?;
+            sound.refused = self.try_sounds(&mut line, &places, picture, &sounds)?;
             facts.audio = Some(sound);
         }
         Ok(facts)
@@ -229,7 +230,11 @@ impl Asking<'_> {
         SourceFacts {
             challenge: self.challenge,
             login_taken: self.login_taken,
-            moved_to: (start != target).then(|| Secret::url(as_asked(start, target))),
+            // Under the name that was asked for: nobody is led to another one.
+            moved_to: (start != target).then(|| {
+                let target = Secret::url(target);
+                moved(&Secret::url(start), &target).unwrap_or(target)
+            }),
             ..SourceFacts::default()
         }
     }
@@ -270,61 +275,66 @@ impl Asking<'_> {
     fn try_sounds(
         &self,
         line: &mut Line,
-        sdp: &Sdp,
-        base: &str,
+        places: &Places,
         picture: &Media,
         sounds: &[&Media],
     ) -> Asked<Option<u16>> {
         let mut session = None;
-        let mut channel = 0;
         let all = std::iter::once(&picture).chain(sounds.iter().take(MAX_SOUNDS));
         for (number, media) in all.enumerate() {
-            let Some(url) = media.control().and_then(|control| join(base, control)) else {
+            let Some(control) = media.control() else {
                 // Nobody says where it is set up: FFmpeg has ways of its own.
                 break;
             };
-            let mut headers = vec![(
-                "Transport",
-                format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1),
-            )];
-            if let Some(session) = &session {
-                headers.push(("Session", String::clone(session)));
-            }
+            let urls = places.of_part(control);
             // What can't be asked is not known: FFmpeg finds out.
-            let Ok(answer) = line.ask("SETUP", Secret::url(url), &headers) else {
+            let Some(answer) = set_up(line, urls, 2 * number, session.as_deref()) else {
                 return Ok(None);
             };
             if !answer.is_success() {
-                self.goodbye(line, sdp, base, session);
+                self.goodbye(line, places, session);
                 return if number == 0 {
                     Err(Stop::refused(Cause::SourceStream, no_setup(&answer)))
                 } else {
                     Ok(Some(answer.status))
                 };
             }
-            if session.is_none() {
-                session = answer.header("session").map(|value| {
-                    let id = value.split(';').next().unwrap_or_default().trim();
-                    id.chars().filter(|c| !c.is_control()).collect()
-                });
-            }
-            channel += 2;
+            session = session.or_else(|| control::session(&answer).0);
         }
-        self.goodbye(line, sdp, base, session);
+        self.goodbye(line, places, session);
         Ok(None)
     }
 
     /// Gives the session back, so that its place is free for whoever plays the stream.
-    fn goodbye(&self, line: &mut Line, sdp: &Sdp, base: &str, session: Option<String>) {
+    fn goodbye(&self, line: &mut Line, places: &Places, session: Option<String>) {
         let Some(session) = session else { return };
-        let url = sdp
-            .control()
-            .and_then(|control| join(base, control))
-            .unwrap_or_else(|| base.to_owned());
+        let url = Secret::url(places.aggregate());
         line.set_deadline(self.question.until.min(Instant::now() + GOODBYE));
         // Whatever it answers, and if it does not: the connection's end tells it, too.
-        let _ = line.ask("TEARDOWN", Secret::url(url), &[("Session", session)]);
+        let _ = line.ask("TEARDOWN", url, &[("Session", session)]);
     }
+}
+
+/// Sets one part up, at the first of `urls` that the camera knows; its last answer. `None` where there
+/// is none.
+fn set_up(
+    line: &mut Line,
+    urls: Vec<String>,
+    channel: usize,
+    session: Option<&str>,
+) -> Option<Response> {
+    let mut headers = vec![control::transport(channel)];
+    headers.extend(session.map(|session| ("Session", session.to_owned())));
+    let mut last = None;
+    for url in urls {
+        let answer = line.ask("SETUP", Secret::url(url), &headers).ok()?;
+        let elsewhere = control::is_wrong_place(answer.status);
+        last = Some(answer);
+        if !elsewhere {
+            break;
+        }
+    }
+    last
 }
 
 /// Where a redirect leads, if that is the same host; the words name any other.
@@ -356,46 +366,11 @@ fn next(response: &Response, from: &str, ip: IpAddr) -> Asked<String> {
     }
 }
 
-/// The place of `target` under the host as it was asked for, so that nobody is led to another name.
-fn as_asked(start: &str, target: &str) -> String {
-    match (url::split(start), url::split(target)) {
-        (Ok(old), Ok(new)) => {
-            let port = new.port.map(|p| format!(":{p}")).unwrap_or_default();
-            format!("rtsp://{}{port}{}", old.host_in_url(), new.path)
-        }
-        _ => target.to_owned(),
-    }
-}
-
 fn port_of(target: &str) -> u16 {
     url::split(target)
         .ok()
         .and_then(|parts| parts.port)
         .unwrap_or(554)
-}
-
-/// What the description's relative URLs are relative to.
-fn base_of(response: &Response, target: &str) -> String {
-    ["content-base", "content-location"]
-        .into_iter()
-        .find_map(|name| request_url(&response.header(name)?))
-        .unwrap_or_else(|| target.to_owned())
-}
-
-/// A control URL, put together as FFmpeg and most clients do: appended, whatever the path looks like.
-fn join(base: &str, control: &str) -> Option<String> {
-    if control == "*" {
-        return Some(base.to_owned());
-    }
-    if control.contains("://") {
-        return request_url(control);
-    }
-    let gap = if base.ends_with('/') || control.starts_with('/') {
-        ""
-    } else {
-        "/"
-    };
-    request_url(&format!("{base}{gap}{control}"))
 }
 
 fn video(media: &Media) -> VideoFacts {
@@ -435,42 +410,5 @@ fn no_setup(answer: &Response) -> String {
         )
         .trim_end()
         .to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn controls_are_joined_as_cameras_mean_them() {
-        for (base, control, url) in [
-            ("rtsp://h/live/", "trackID=1", "rtsp://h/live/trackID=1"),
-            ("rtsp://h/live", "trackID=1", "rtsp://h/live/trackID=1"),
-            ("rtsp://h/a?b=c", "track1", "rtsp://h/a?b=c/track1"),
-            ("rtsp://h/live", "*", "rtsp://h/live"),
-            ("rtsp://h/live", "rtsp://h:8/x y", "rtsp://h:8/x%20y"),
-        ] {
-            assert_eq!(join(base, control).as_deref(), Some(url));
-        }
-        assert_eq!(join("rtsp://h/live", "http://h/x"), None);
-    }
-
-    #[test]
-    fn a_place_that_was_sent_on_to_keeps_the_host_that_was_asked() {
-        for (start, target, url) in [
-            (
-                "rtsp://cam.local/a",
-                "rtsp://10.0.0.9:8554/b?c=d",
-                "rtsp://cam.local:8554/b?c=d",
-            ),
-            (
-                "rtsp://[fd00::1]:554/a",
-                "rtsp://[fd00::1]/b",
-                "rtsp://[fd00::1]/b",
-            ),
-        ] {
-            assert_eq!(as_asked(start, target), url);
-        }
     }
 }

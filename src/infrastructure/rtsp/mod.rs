@@ -6,6 +6,7 @@
 
 pub mod bits;
 pub mod client;
+pub mod control;
 pub mod h264;
 pub mod h265;
 pub mod head;

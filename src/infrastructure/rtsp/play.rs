@@ -9,22 +9,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::client::next_target;
+use super::control::{self, Places};
 use super::message::{Response, request_url};
 use super::sdp::Sdp;
 use super::talk::{Event as TalkEvent, Talk, TalkError};
 use crate::domain::camera::Credentials;
 use crate::infrastructure::http::camera::camera_words;
 use crate::util::secret::Secret;
-use crate::util::url;
 
 /// An answer that has not come by then does not come.
 const ANSWER: Duration = Duration::from_secs(5);
-/// RFC 2326 12.37
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Some cameras promise hours and end the session after a minute.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
-/// A session that ends sooner is none.
-const MIN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Redirects followed, on the same host.
 const MAX_REDIRECTS: u32 = 2;
 
@@ -117,10 +111,8 @@ pub struct Player {
     /// As described: of the request, after redirects.
     url: String,
     redirects: u32,
-    /// What control URLs are joined to, best first.
-    bases: Vec<String>,
-    /// Where PLAY, keep-alive and TEARDOWN go.
-    aggregate: String,
+    /// Where its parts are, and where PLAY, keep-alive and TEARDOWN go.
+    places: Places,
     tracks: Vec<Track>,
     /// Which of them is being set up, and by which of its URLs.
     in_hand: (usize, usize),
@@ -150,14 +142,13 @@ impl Player {
             at,
             talk: Talk::new(credentials, cnonce),
             state: State::Describing,
-            aggregate: url.clone(),
+            places: Places::of(&url),
             url,
             redirects: 0,
-            bases: Vec::new(),
             tracks: Vec::new(),
             in_hand: (0, 0),
             session: None,
-            timeout: DEFAULT_TIMEOUT,
+            timeout: control::DEFAULT_TIMEOUT,
             keep_alive: KeepAlive::Options,
             options_known: false,
             with_range: true,
@@ -172,26 +163,13 @@ impl Player {
     /// Sets up these media of the description, and plays them. The first must succeed; the others
     /// are left out where the camera refuses them.
     pub fn set_up(&mut self, sdp: &Sdp, media: &[usize], now: Instant) -> Result<(), PlayError> {
-        let control = sdp.control().filter(|control| *control != "*");
-        if let Some(url) = control.and_then(|control| self.repaired(control)) {
-            self.aggregate.clone_from(&url);
-            self.bases.push(url);
-        }
         self.tracks = media
             .iter()
             .enumerate()
             .filter_map(|(number, &media)| {
                 let control = sdp.media.get(media)?.control().unwrap_or("");
-                let mut urls: Vec<String> = Vec::new();
-                for base in &self.bases {
-                    let url = self
-                        .absolute(control)
-                        .unwrap_or_else(|| join(base, control));
-                    if !urls.contains(&url) {
-                        urls.push(url);
-                    }
-                }
-                Some(Track {
+                let urls = self.places.of_part(control);
+                (!urls.is_empty()).then_some(Track {
                     media,
                     urls,
                     optional: number > 0,
@@ -281,7 +259,7 @@ impl Player {
     /// Ends the session. What is left to write should be written; no answer is awaited.
     pub fn tear_down(&mut self) {
         if self.session.is_some() && self.state != State::Over {
-            let url = self.aggregate.clone();
+            let url = self.places.aggregate().to_owned();
             self.ask("TEARDOWN", url, Vec::new(), None);
         }
         self.state = State::Over;
@@ -319,14 +297,17 @@ impl Player {
             return;
         };
         let url = track.urls.get(candidate).cloned().unwrap_or_default();
-        let channel = 2 * number;
-        let transport = format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1);
-        self.ask("SETUP", url, vec![("Transport", transport)], Some(now));
+        self.ask(
+            "SETUP",
+            url,
+            vec![control::transport(2 * number)],
+            Some(now),
+        );
     }
 
     fn ask_to_play(&mut self, now: Instant) {
         self.state = State::Starting;
-        let url = self.aggregate.clone();
+        let url = self.places.aggregate().to_owned();
         let range = self.with_range.then(|| ("Range", "npt=0.000-".to_owned()));
         self.ask("PLAY", url, range.into_iter().collect(), Some(now));
     }
@@ -361,18 +342,10 @@ impl Player {
         if !response.is_success() {
             return Err(self.refused("DESCRIBE", response));
         }
-        let named = ["content-base", "content-location"]
-            .iter()
-            .find_map(|name| response.header(name))
-            .and_then(|base| self.repaired(&base));
-        self.bases = named.into_iter().collect();
-        if !self.bases.contains(&self.url) {
-            self.bases.push(self.url.clone());
-        }
-        self.aggregate = self.bases.first().unwrap_or(&self.url).clone();
+        let sdp = Sdp::parse(&response.body);
+        self.places = Places::described(&self.url, response, sdp.control());
         self.state = State::Described;
-        self.events
-            .push_back(Event::Described(Sdp::parse(&response.body)));
+        self.events.push_back(Event::Described(sdp));
         Ok(())
     }
 
@@ -385,14 +358,14 @@ impl Player {
         if response.is_success() {
             if self.session.is_none() {
                 // The first stays: one camera gives another with each SETUP, and knows only this.
-                (self.session, self.timeout) = session(response);
+                (self.session, self.timeout) = control::session(response);
             }
             let channels = channels(response, asked);
             if channels.is_none() && !track.optional {
                 return Err(self.over(PlayError::NoTcp));
             }
             track.channels = channels;
-        } else if matches!(response.status, 400 | 404 | 454) && candidate + 1 < track.urls.len() {
+        } else if control::is_wrong_place(response.status) && candidate + 1 < track.urls.len() {
             self.in_hand = (number, candidate + 1);
             self.ask_for_track(now);
             return Ok(());
@@ -438,7 +411,7 @@ impl Player {
                 return;
             }
         };
-        let url = self.aggregate.clone();
+        let url = self.places.aggregate().to_owned();
         // Nobody waits for the answer: some give none.
         self.ask(method, url, Vec::new(), None);
         self.next_keep_alive = Some(now + self.timeout / 2);
@@ -513,82 +486,6 @@ impl Player {
         self.state = State::Over;
         error
     }
-
-    /// A control that is a URL of its own, led to the host that was dialled.
-    fn absolute(&self, control: &str) -> Option<String> {
-        let scheme = control.get(..7)?;
-        scheme
-            .eq_ignore_ascii_case("rtsp://")
-            .then(|| self.repaired(control))
-            .flatten()
-    }
-
-    /// A base as cameras write it, on the host that was dialled: without a scheme, with two, a path
-    /// only. `None` = of no use.
-    fn repaired(&self, base: &str) -> Option<String> {
-        let here = url::split(&self.url).ok()?;
-        let port = here.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let host = format!("rtsp://{}{port}", here.host_in_url());
-        let base = base.trim();
-        let mut rest = base;
-        while let Some(after) = strip_scheme(rest) {
-            rest = after;
-        }
-        if rest.is_empty() {
-            return None;
-        }
-        let path = if rest.starts_with('/') {
-            rest
-        } else if rest.len() < base.len() || looks_like_host(rest) {
-            rest.find(['/', '?'])
-                .and_then(|at| rest.get(at..))
-                .unwrap_or("/")
-        } else {
-            return None;
-        };
-        request_url(&format!("{host}{path}"))
-    }
-}
-
-fn strip_scheme(text: &str) -> Option<&str> {
-    let head = text.get(..7)?;
-    head.eq_ignore_ascii_case("rtsp://")
-        .then(|| text.get(7..))
-        .flatten()
-}
-
-/// `192.168.0.64:554/…` without a scheme.
-fn looks_like_host(text: &str) -> bool {
-    let host = text.split(['/', '?']).next().unwrap_or_default();
-    host.contains('.') || host.contains(':')
-}
-
-/// As text, one slash between, behind a query too: cameras look for their own words, not for what
-/// RFC 3986 makes of them.
-fn join(base: &str, control: &str) -> String {
-    let control = control.trim();
-    if control.is_empty() || control == "*" {
-        return base.to_owned();
-    }
-    let control = control.trim_start_matches('/');
-    let slash = if base.ends_with('/') { "" } else { "/" };
-    format!("{base}{slash}{control}")
-}
-
-/// Id and lifetime of the session.
-fn session(response: &Response) -> (Option<String>, Duration) {
-    let Some(value) = response.header("session") else {
-        return (None, DEFAULT_TIMEOUT);
-    };
-    let mut parts = value.split(';').map(str::trim);
-    let id = parts.next().filter(|id| !id.is_empty()).map(str::to_owned);
-    let seconds = parts
-        .filter_map(|part| part.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))
-        .and_then(|(_, value)| value.trim().parse().ok())
-        .filter(|seconds| *seconds > 0);
-    let timeout = seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
-    (id, timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT))
 }
 
 /// Channels of media and reports: those of the answer; as asked, where it names none. `None` where
