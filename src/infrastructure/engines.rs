@@ -15,6 +15,7 @@ use crate::domain::stream::{
 use crate::infrastructure::child::process::MakeJudge;
 use crate::infrastructure::ffmpeg::engine::FfmpegEngine;
 use crate::infrastructure::ffmpeg::judge::Judge;
+use crate::infrastructure::ffmpeg::source::only_input;
 use crate::infrastructure::relay::job::Job;
 use crate::infrastructure::relay::judge::LookJudge;
 use crate::util::secret::Secret;
@@ -59,23 +60,12 @@ impl Engine for Engines {
 /// The source that is to be asked first: one that speaks RTSP without TLS, which lss can ask.
 fn looked_at(spec: &StreamSpec, way: &Launch) -> Option<Secret> {
     let url = match &spec.source {
-        _ if way.mode == TaskMode::Prebuilt => only_input(way)?.clone(),
+        _ if way.mode == TaskMode::Prebuilt => only_input(&way.argv)?.clone(),
         Source::Network(url) => Secret::url(url.expose()),
         Source::File(_) => return None,
     };
     let parsed = MediaUrl::parse("sourceUrl", url.expose()).ok()?;
     (parsed.scheme() == "rtsp").then_some(url)
-}
-
-/// The input of a prebuilt command, where it has but one from the network.
-fn only_input(way: &Launch) -> Option<&Secret> {
-    let args = way.argv.iter().zip(way.argv.iter().skip(1));
-    let mut inputs = args
-        .filter(|(option, _)| option.expose() == "-i")
-        .map(|(_, url)| url)
-        .filter(|url| url.expose().contains("://"));
-    let first = inputs.next()?;
-    inputs.next().is_none().then_some(first)
 }
 
 fn look(url: &Secret, way: &Launch) -> Launch {
@@ -105,7 +95,7 @@ fn fits_prebuilt(way: &Launch, facts: &SourceFacts) -> Result<(), Fault> {
              put that into ffmpegCommand",
         ));
     }
-    let login = only_input(way)
+    let login = only_input(&way.argv)
         .and_then(|url| MediaUrl::parse("ffmpegCommand", url.expose()).ok())
         .and_then(|url| url.credentials());
     if facts.challenge != Challenge::None && login.is_none() {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::diagnosis::{Classifier, End, Signal};
+use super::source::only_input;
 use crate::domain::engine::Launch;
-use crate::domain::stream::Diagnosis;
+use crate::domain::stream::{Cause, Diagnosis, MediaUrl};
 use crate::infrastructure::child::process::{OutputJudge, Said};
 use crate::infrastructure::child::progress::ProgressParser;
 use crate::util::foreign::shown;
@@ -22,6 +23,8 @@ pub struct Judge {
     whip_hosts: Arc<[String]>,
     /// The WHIP URL: the last argument.
     endpoint: Option<Secret>,
+    /// The source speaks RTSP, and its URL has no login: none is sent, so none can be refused.
+    without_login: bool,
 }
 
 impl Judge {
@@ -34,6 +37,23 @@ impl Judge {
             ends_by_nature: launch.ends_by_nature,
             whip_hosts,
             endpoint: launch.argv.last().cloned(),
+            without_login: only_input(&launch.argv)
+                .and_then(|input| MediaUrl::parse("sourceUrl", input.expose()).ok())
+                .is_some_and(|url| url.scheme().starts_with("rtsp") && url.credentials().is_none()),
+        }
+    }
+
+    /// A refusal counts by what was sent.
+    fn of_what_was_sent(&self, why: Diagnosis) -> Diagnosis {
+        if why.cause != Cause::SourceAuth || !self.without_login {
+            return why;
+        }
+        Diagnosis {
+            cause: Cause::SourceLogin,
+            detail:
+                "the camera gives the stream to those who log in only, and the URL has no login: \
+                     put user and password into it"
+                    .to_owned(),
         }
     }
 }
@@ -47,7 +67,7 @@ impl OutputJudge for Judge {
     fn line(&mut self, line: &str) -> Option<Said> {
         self.classifier.line(line).map(|signal| match signal {
             Signal::SessionUp(took) => Said::SessionUp(took),
-            Signal::Failing(diagnosis) => Said::Failing(diagnosis),
+            Signal::Failing(why) => Said::Failing(self.of_what_was_sent(why)),
         })
     }
 
@@ -56,12 +76,13 @@ impl OutputJudge for Judge {
     }
 
     fn verdict(&self, code: Option<i32>, signal: Option<i32>, asked: bool) -> Option<Diagnosis> {
-        self.classifier.finish(&End {
+        let why = self.classifier.finish(&End {
             code,
             signal,
             ends_by_nature: self.ends_by_nature,
             asked_to_end: asked,
-        })
+        })?;
+        Some(self.of_what_was_sent(why))
     }
 
     fn session_left(&self) -> Option<Secret> {
@@ -95,8 +116,8 @@ mod tests {
     use crate::domain::engine::{EngineKind, Stdin};
     use crate::domain::stream::TaskMode;
 
-    fn left(location: &str, hosts: &[&str]) -> Option<String> {
-        let launch = Launch {
+    fn sending() -> Launch {
+        Launch {
             engine: EngineKind::Ffmpeg,
             mode: TaskMode::Copy,
             mode_reason: String::new(),
@@ -105,7 +126,11 @@ mod tests {
             stdin: Stdin::Empty,
             ends_by_nature: false,
             whip_bearer: None,
-        };
+        }
+    }
+
+    fn left(location: &str, hosts: &[&str]) -> Option<String> {
+        let launch = sending();
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut judge = Judge::new(&launch, hosts.into());
         judge.line(&format!(
@@ -113,6 +138,38 @@ mod tests {
              location={location}, username=tEDy:4f56fa0a, res=-11B, elapsed=95.04ms"
         ));
         judge.session_left().map(|url| url.expose().to_owned())
+    }
+
+    #[test]
+    fn a_login_that_was_not_sent_is_not_refused() {
+        // By 9.0.2, at a camera that was not asked first.
+        let said = "[in#0 @ 0x564611e4fd40] [error] method OPTIONS failed: 401 (Unauthorized)";
+        let open = "[in#0 @ 0x564611e4fa00] [error] Error opening input: Server returned 401 \
+                    Unauthorized (authorization failed)";
+        for (source, cause) in [
+            ("rtsps://10.0.0.9/cam", Cause::SourceLogin),
+            ("rtsp://10.0.0.9/cam", Cause::SourceLogin),
+            ("rtsps://admin:x@10.0.0.9/cam", Cause::SourceAuth),
+            ("rtmp://10.0.0.9/cam", Cause::SourceAuth),
+        ] {
+            let argv = [
+                "ffmpeg",
+                "-i",
+                source,
+                "https://whip.example/whip/canary-4f1c",
+            ];
+            let launch = Launch {
+                argv: argv.map(Secret::new).to_vec(),
+                ..sending()
+            };
+            let mut judge = Judge::new(&launch, Arc::from([]));
+            let early = [said, open].map(|line| judge.line(line));
+            let why = judge.verdict(Some(8), None, false).unwrap();
+            assert_eq!(why.cause, cause, "{source}: {why:?}");
+            for said in early.into_iter().flatten() {
+                assert!(matches!(said, Said::Failing(early) if early.cause == cause));
+            }
+        }
     }
 
     #[test]

@@ -13,5 +13,5 @@ pub mod probe;
 mod query;
 pub mod release;
 mod session;
-mod source;
+pub mod source;
 mod words;

@@ -71,6 +71,17 @@ pub(super) fn network_url(text: &str) -> Secret {
     ))
 }
 
+/// The input of a command line from the network, where it has but one.
+pub fn only_input(argv: &[Secret]) -> Option<&Secret> {
+    let pairs = argv.iter().zip(argv.iter().skip(1));
+    let mut inputs = pairs
+        .filter(|(option, _)| option.expose() == "-i")
+        .map(|(_, url)| url)
+        .filter(|url| url.expose().contains("://"));
+    let first = inputs.next()?;
+    inputs.next().is_none().then_some(first)
+}
+
 /// Sounds that FFmpeg reads from RTP and decodes, by their names in a description (read in its RTP
 /// handlers; an unknown one ends the whole command: "no decoder found").
 const SOUNDS: [&str; 38] = [
