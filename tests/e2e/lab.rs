@@ -321,6 +321,31 @@ impl Camera {
     }
 }
 
+/// A camera that passes another one's streams on, with an oddity of its own: which stands in the path.
+#[derive(Debug)]
+pub struct OddCamera(Script);
+
+impl OddCamera {
+    /// In front of `camera`. `password` = admin's, where an oddity wants a login.
+    pub fn start(tools: &Tools, dir: &Path, camera: &Camera, password: &str) -> Self {
+        let args = [
+            "--upstream",
+            &camera.port().to_string(),
+            "--password",
+            password,
+        ];
+        let args = args.map(str::to_owned).to_vec();
+        Self(Script::start(dir, &tools.python, "odd_camera.py", args))
+    }
+
+    /// The URL of a mount point with that oddity; `login` = user and password, where there is one.
+    pub fn url(&self, oddity: &str, mount: &str, login: Option<(&str, &str)>) -> String {
+        let login = login.map(|(user, password)| format!("{user}:{password}@"));
+        let login = login.unwrap_or_default();
+        format!("rtsp://{login}127.0.0.1:{}/{oddity}/{mount}", self.0.port)
+    }
+}
+
 fn login_args(login: Login<'_>) -> Vec<String> {
     [
         "--user",

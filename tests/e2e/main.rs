@@ -25,6 +25,7 @@ mod itself;
 mod lab;
 mod life;
 mod observers;
+mod odd_sources;
 mod recovery;
 mod rtsp;
 mod stopping;

@@ -169,7 +169,7 @@ class Client:
         self.session = headers.get("Session", self.session)
         if headers.get("CSeq") in self.describes and body:
             text = body.decode()
-            for part in text.split("m=")[1:]:
+            for part in re.split(r"(?m)^m=", text)[1:]:
                 if part.startswith("audio"):
                     control = re.search(r"a=control:(\S+)", part)
                     self.audio_control = control and control.group(1).rsplit("/", 1)[-1]
