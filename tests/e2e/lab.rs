@@ -321,6 +321,36 @@ impl Camera {
     }
 }
 
+/// A camera whose clock is set while it sends.
+#[derive(Debug)]
+pub struct ClockCamera(Script);
+
+impl ClockCamera {
+    /// Plays a clip; its clock jumps by `step` seconds once it has been watched for `after`.
+    pub fn start(tools: &Tools, dir: &Path, clip: &str, step: i32, after: u32) -> Self {
+        let bytes = dir.join("clock.h264");
+        let made = Command::new(&tools.ffmpeg)
+            .args(["-v", "error", "-nostdin", "-y", "-i"])
+            .arg(tools.clips.join(clip))
+            .args(["-map", "0:v", "-c", "copy", "-f", "h264", "-bsf:v"])
+            .arg("h264_mp4toannexb,h264_metadata=aud=insert")
+            .arg(&bytes)
+            .status();
+        assert!(made.expect("ffmpeg").success());
+        let args = vec![
+            format!("--step={step}"),
+            format!("--after={after}"),
+            bytes.to_str().expect("path").to_owned(),
+        ];
+        Self(Script::start(dir, &tools.python, "clock_camera.py", args))
+    }
+
+    /// The URL of its stream.
+    pub fn url(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/cam", self.0.port)
+    }
+}
+
 /// A camera that passes another one's streams on, with an oddity of its own: which stands in the path.
 #[derive(Debug)]
 pub struct OddCamera(Script);

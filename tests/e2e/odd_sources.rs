@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::daemon::{Lab, Lss, SOON, rtsp, with};
-use crate::lab::{OddCamera, Receiver, until};
+use crate::lab::{ClockCamera, OddCamera, Receiver, until};
 
 const PASSWORD: &str = "cAnaryOdd7";
 const LOGIN: Option<(&str, &str)> = Some(("admin", PASSWORD));
@@ -125,6 +125,37 @@ fn silence_of(receiver: &Receiver, key: &str) -> (u64, u64) {
         let silent = sound > 0 && since.elapsed() > Duration::from_secs(4);
         silent.then(|| (sound, now.video - pictures))
     })
+}
+
+#[test]
+fn a_camera_whose_clock_is_set_is_ridden_out() {
+    let Some(lab) = Lab::enter("a_camera_whose_clock_is_set_is_ridden_out") else {
+        return;
+    };
+    for step in [3600, -3600] {
+        let clip = "long_h264_noaudio.mp4";
+        let camera = ClockCamera::start(&lab.tools, lab.dir(), clip, step, 4);
+        let receiver = lab.counter();
+        let lss = lab.lss(&[]);
+        let key = lss.key("t");
+        lss.start_stream(&rtsp("t", &camera.url(), &receiver.url("ok", &key)));
+        lss.await_streaming("t");
+        // Twelve seconds of pictures: eight of them behind the jump.
+        let begun = Instant::now();
+        receiver.await_frames(&key, 0, 300, SOON);
+        let shown = lss.task("t");
+        assert_eq!(shown["status"], "STREAMING", "{step}: {shown:#}");
+        assert_eq!(receiver.sessions(&key).len(), 1, "{step}");
+        assert_eq!(lss.story("t"), ["STARTED/STREAMING"], "{step}");
+        // By the source's clock, FFmpeg makes 90,000 pictures of that hour.
+        let doubled = shown["progress"]["dupFrames"].as_u64();
+        assert!(doubled.is_none_or(|n| n < 30), "{step}: {shown:#}");
+        assert!(
+            begun.elapsed() > Duration::from_secs(6),
+            "{step}: faster than it was sent"
+        );
+        lss.finish();
+    }
 }
 
 #[test]
