@@ -2,8 +2,9 @@
 //! how long to wait where it was refused for too much.
 //!
 //! A killed or crashed FFmpeg sends no DELETE; its session would hold the slot until the server's
-//! ICE timeout, and the next try would find it taken. Runs on the dead child's watcher thread,
-//! after its exit has been reported: nothing waits for it.
+//! ICE timeout, and the next try would find it taken. Runs on the dead child's watcher thread: the
+//! DELETE after its exit has been reported, so nothing waits for it; the question before, because when
+//! the next try is depends on it, and a STOP that comes in meanwhile waits for it, seconds at most.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
