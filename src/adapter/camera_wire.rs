@@ -12,7 +12,7 @@ use crate::application::camera::{
     Action, CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Order, PatrolOrder,
     PresetOrder, PtzAsk, QueryData, Said, Vendor,
 };
-use crate::domain::camera::{CameraDeviceInfo, Credentials, Manner, Picture, Protocol};
+use crate::domain::camera::{CameraDeviceInfo, Credentials, Picture, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
@@ -21,6 +21,7 @@ use crate::domain::stream::Id;
 use crate::util::foreign;
 use crate::util::secret::Secret;
 use crate::util::time::rfc3339;
+use crate::util::url;
 
 /// Longest name of a preset that is shown, in characters.
 const MAX_NAME: usize = 256;
@@ -112,14 +113,14 @@ pub fn camera_ask(fields: &Fields, reading: &mut Reading) -> Result<CameraAsk, F
                 let profile = checked(
                     fields,
                     "profile",
-                    Manner::is_profile,
+                    foreign::is_token,
                     "the token of a profile",
                 );
                 reading.take("profile", profile)?
             },
             onvif_path: {
                 let words = "a path like /onvif/device_service";
-                let path = checked(fields, "onvifPath", Manner::is_path, words);
+                let path = checked(fields, "onvifPath", url::is_service_path, words);
                 reading.take("onvifPath", path)?
             },
         },

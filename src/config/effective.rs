@@ -199,6 +199,15 @@ impl Yaml {
             if let Some(vendor) = &credential.vendor {
                 self.text("vendor", vendor);
             }
+            if credential.allow_basic {
+                self.line("allow_basic", "true");
+            }
+            if let Some(path) = &credential.onvif_path {
+                self.text("onvif_path", path);
+            }
+            if let Some(profile) = &credential.profile {
+                self.text("profile", profile);
+            }
             self.end();
         }
         self.end();

@@ -396,6 +396,12 @@ pub struct CameraCredential {
     pub password: Secret,
     /// `vendor`
     pub vendor: Option<String>,
+    /// `allow_basic`
+    pub allow_basic: bool,
+    /// `onvif_path`
+    pub onvif_path: Option<String>,
+    /// `profile`
+    pub profile: Option<String>,
 }
 
 /// Snapshots.

@@ -12,7 +12,7 @@ use crate::application::camera::{
 use crate::application::discovery::ScanState;
 use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, Config};
-use crate::domain::camera::{CameraGateway, Credentials};
+use crate::domain::camera::{CameraGateway, Credentials, Manner};
 use crate::domain::gateway::{CameraObserver, Leave, LoginEnd, StreamLogins, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
@@ -99,6 +99,11 @@ fn configured(entry: &CameraCredential) -> Option<ConfiguredLogin> {
         matches: entry.matches.clone(),
         login,
         vendor: entry.vendor.as_deref().and_then(Vendor::parse),
+        manner: Manner {
+            profile: entry.profile.clone(),
+            onvif_path: entry.onvif_path.clone(),
+            allow_basic: entry.allow_basic,
+        },
     })
 }
 

@@ -172,22 +172,6 @@ pub struct Manner {
 impl Manner {
     /// Where the ONVIF device service usually is.
     pub const ONVIF_PATH: &str = "/onvif/device_service";
-
-    /// Longest profile or path, in bytes.
-    pub const MAX_LEN: usize = 256;
-
-    /// Whether a text can be the token of a profile.
-    pub fn is_profile(text: &str) -> bool {
-        !text.is_empty() && text.len() <= Self::MAX_LEN && !text.chars().any(char::is_control)
-    }
-
-    /// Whether a text can be the path of a service: it goes into a request line.
-    pub fn is_path(text: &str) -> bool {
-        text.len() <= Self::MAX_LEN
-            && text.starts_with('/')
-            && !text.starts_with("//")
-            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
-    }
 }
 
 /// The answer to "are you there".

@@ -319,6 +319,14 @@ pub fn mask_all(text: &str) -> String {
     out
 }
 
+/// Whether a text can be the path of a service: it goes into a request line. At most 256 bytes.
+pub fn is_service_path(text: &str) -> bool {
+    text.len() <= 256
+        && text.starts_with('/')
+        && !text.starts_with("//")
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -160,8 +160,8 @@ camera:
   rescan_interval: 10m
   allow_loopback: yes
   credentials:
-    - {{ match: 10.0.0.64, username: admin, password_file: {password}, vendor: hikvision }}
-    - {{ match: 10.0.1.0/24, username: op, password: 12345678 }}
+    - {{ match: 10.0.0.64, username: admin, password_file: {password}, vendor: hikvision, allow_basic: yes }}
+    - {{ match: 10.0.1.0/24, username: op, password: 12345678, onvif_path: /onvif/services, profile: Profile_2 }}
     - {{ match: cam_001, username: u, password: '' }}
 snapshot: {{ timeout: 3s }}
 log: {{ format: json, level: debug }}
@@ -252,6 +252,20 @@ log: {{ format: json, level: debug }}
             )
         })
         .collect();
+    let manners: Vec<_> = c
+        .camera
+        .credentials
+        .iter()
+        .map(|c| (c.allow_basic, c.onvif_path.as_deref(), c.profile.as_deref()))
+        .collect();
+    assert_eq!(
+        manners,
+        [
+            (true, None, None),
+            (false, Some("/onvif/services"), Some("Profile_2")),
+            (false, None, None),
+        ]
+    );
     assert_eq!(
         credentials,
         [
@@ -425,6 +439,7 @@ camera:
       password: canary-pw-4
       password_file: /nowhere
     - just text
+    - { match: 10.0.0.2, username: u, password: canary-pw-5, allow_basic: perhaps, onvif_path: 'x y', profile: [ a ] }
 snapshot:
   timeout: [ 5s ]
 log: { format: xml, level: loud }
@@ -472,10 +487,13 @@ lss_node: 1
         ":45: camera.credentials[2].match: is in the list already: take one out",
         ":48: camera.credentials[2].password_file: names a file that can't be read here",
         ":49: camera.credentials[3]: must hold keys of its own",
-        ":51: snapshot.timeout: must be one value",
-        ":52: log.format: must be text or json",
-        ":52: log.level: must be error, warn, info, debug, trace or off",
-        ":53: lss_node: is not a key of this configuration",
+        ":50: camera.credentials[4].allow_basic: must be true or false",
+        ":50: camera.credentials[4].onvif_path: must be the path of the camera's ONVIF device service, like /onvif/services",
+        ":50: camera.credentials[4].profile: must be one value",
+        ":52: snapshot.timeout: must be one value",
+        ":53: log.format: must be text or json",
+        ":53: log.level: must be error, warn, info, debug, trace or off",
+        ":54: lss_node: is not a key of this configuration",
     ];
     let expected: Vec<String> = expected.iter().map(|e| format!("{FILE}{e}")).collect();
     assert_eq!(all, expected, "{all:#?}");

@@ -501,11 +501,14 @@ impl Contact {
         protocol: Protocol,
         credentials: Option<Credentials>,
     ) -> Result<&'a mut dyn CameraDevice, CameraError> {
+        let told = self.target();
         let target = CameraTarget {
             address: CameraAddress::new(ip, self.place.port),
-            credentials,
             channel: self.place.channel,
-            manner: self.target().map(|told| told.manner).unwrap_or_default(),
+            manner: told
+                .map(|told| told.manner(credentials.as_ref()))
+                .unwrap_or_default(),
+            credentials,
         };
         let kept = seat.device.take();
         let kept = match kept.filter(|(t, p, _)| *t == target && *p == protocol) {

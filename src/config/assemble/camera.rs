@@ -8,6 +8,7 @@ use crate::config::reader::{Reader, Section};
 use crate::config::value::{self, Wrong};
 use crate::config::{Camera, CameraCredential};
 use crate::util::secret::Secret;
+use crate::util::{foreign, url};
 
 /// Addresses that one sweep takes at most: a /16.
 const MAX_SCANNED: u64 = 65_536;
@@ -124,7 +125,16 @@ fn subnets<'a>(
 }
 
 fn credentials<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Vec<CameraCredential> {
-    for key in ["match", "username", "password", "password_file", "vendor"] {
+    for key in [
+        "match",
+        "username",
+        "password",
+        "password_file",
+        "vendor",
+        "allow_basic",
+        "onvif_path",
+        "profile",
+    ] {
         r.knows(&format!("camera.credentials[].{key}"));
     }
     let mut out: Vec<CameraCredential> = Vec::new();
@@ -151,6 +161,9 @@ fn credentials<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Vec<CameraCrede
             r.fault(&place, "is missing: set password or password_file");
         }
         let vendor = r.read(&item, "vendor", None, None, value::optional(vendor));
+        let allow_basic = r.read(&item, "allow_basic", None, false, value::boolean);
+        let onvif_path = r.read(&item, "onvif_path", None, None, value::optional(onvif_path));
+        let profile = r.read(&item, "profile", None, None, value::optional(profile));
         let twice = matches.sound
             && matches.given
             && out
@@ -164,6 +177,9 @@ fn credentials<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Vec<CameraCrede
             username: username.value,
             password: password.value.unwrap_or_else(|| Secret::new("")),
             vendor: vendor.value,
+            allow_basic: allow_basic.value,
+            onvif_path: onvif_path.value,
+            profile: profile.value,
         });
     }
     out
@@ -182,6 +198,22 @@ fn credential_match(text: &str) -> Result<String, Wrong> {
     value::id(text).map_err(|_| {
         "must be an IP address, a network like 192.168.0.0/24, a host name or a camera id".into()
     })
+}
+
+fn onvif_path(text: &str) -> Result<String, Wrong> {
+    if url::is_service_path(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the path of the camera's ONVIF device service, like /onvif/services".into())
+    }
+}
+
+fn profile(text: &str) -> Result<String, Wrong> {
+    if foreign::is_token(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the token of an ONVIF profile, at most 256 bytes".into())
+    }
 }
 
 fn vendor(text: &str) -> Result<String, Wrong> {

@@ -17,7 +17,7 @@ use crate::daemon::cameras::book;
 use crate::daemon::login_memory;
 use crate::daemon::probe::Nobody;
 use crate::domain::camera::{
-    CameraDeviceInfo, CameraGateway as _, CameraTarget, Credentials, Manner, Protocol,
+    CameraDeviceInfo, CameraGateway as _, CameraTarget, Credentials, Protocol,
 };
 use crate::domain::checkup::{CameraLook, StreamLook, StreamSettings};
 use crate::domain::discovery::RtspGateway as _;
@@ -191,7 +191,7 @@ impl Tools {
             address: info.address.clone(),
             credentials: login.cloned(),
             channel: CHANNEL,
-            manner: Manner::default(),
+            manner: target.map(|told| told.manner(login)).unwrap_or_default(),
         };
         // It has just told of itself by this protocol.
         let Ok(mut device) = self.gateway.open(&device, info.probe_method) else {

@@ -92,7 +92,11 @@ impl Job {
             address: self.address.clone(),
             credentials: login.cloned(),
             channel: self.channel,
-            manner: self.manner.clone(),
+            manner: Manner {
+                // To the login that set it in motion by it, and to no other.
+                allow_basic: self.manner.allow_basic && self.logins.first() == login,
+                ..self.manner.clone()
+            },
         }
     }
 }
@@ -210,6 +214,10 @@ mod tests {
             },
         };
         assert_eq!(job.place(), "fd00::5/3");
+        // Basic is for the login that was allowed it, and set the camera in motion.
+        assert!(job.target(Some(&login("admin"))).manner.allow_basic);
+        assert!(!job.target(Some(&login("viewer"))).manner.allow_basic);
+        assert!(!job.target(None).manner.allow_basic);
         for told in [
             Told::Job(job),
             Told::Done,

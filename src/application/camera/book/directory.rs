@@ -84,8 +84,10 @@ pub struct Target {
     pub protocol: Option<Protocol>,
     /// The port of RTSP, where discovery or a stream has told it.
     pub rtsp_port: Option<u16>,
-    /// How it is to be spoken with.
-    pub manner: Manner,
+    /// How it is to be spoken with, whatever the login; see [`Target::manner`].
+    manner: Manner,
+    /// The one login that may be sent by HTTP Basic.
+    basic_login: Option<Credentials>,
     /// Somebody has said where its ONVIF service is: then it has one.
     pub has_onvif: bool,
 }
@@ -99,6 +101,15 @@ impl Target {
             .or_else(|| self.vendor.as_ref().and_then(by_vendor))
             .or(self.has_onvif.then_some(Protocol::ONVIF))
     }
+
+    /// How it is to be spoken with by that login: Basic is allowed to the login of the entry that
+    /// allows it, and to no other.
+    pub fn manner(&self, login: Option<&Credentials>) -> Manner {
+        Manner {
+            allow_basic: login.is_some() && login == self.basic_login.as_ref(),
+            ..self.manner.clone()
+        }
+    }
 }
 
 /// One entry of `camera.credentials`.
@@ -110,6 +121,8 @@ pub struct ConfiguredLogin {
     pub login: Credentials,
     /// Whose make.
     pub vendor: Option<Vendor>,
+    /// How its cameras are spoken with.
+    pub manner: Manner,
 }
 
 /// How a fact is known; the greater counts for more.
@@ -465,9 +478,12 @@ impl Directory {
             .or_else(|| self.neighbour(&host, |c| c.rtsp_port));
         let onvif_path = known
             .and_then(|c| c.onvif_path.clone())
+            .or_else(|| configured.and_then(|c| c.manner.onvif_path.clone()))
             .or_else(|| self.neighbour(&host, |c| c.onvif_path.clone()));
         let manner = Manner {
-            profile: known.and_then(|c| c.profile.clone()),
+            profile: known
+                .and_then(|c| c.profile.clone())
+                .or_else(|| configured.and_then(|c| c.manner.profile.clone())),
             onvif_path: onvif_path
                 .clone()
                 .or_else(|| find.and_then(|f| f.onvif_path.clone())),
@@ -475,6 +491,9 @@ impl Directory {
         };
         Ok(Target {
             manner,
+            basic_login: configured
+                .filter(|entry| entry.manner.allow_basic)
+                .map(|entry| entry.login.clone()),
             has_onvif: onvif_path.is_some(),
             port,
             port_is_said: said.is_some(),

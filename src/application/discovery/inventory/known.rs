@@ -13,6 +13,7 @@ use crate::domain::node::Camera;
 use crate::domain::vendor;
 use crate::util::foreign;
 use crate::util::time::Now;
+use crate::util::url;
 
 /// What a vendor is called while nobody knows.
 const UNKNOWN: &str = "UNKNOWN";
@@ -75,7 +76,7 @@ impl Face {
                 .onvif
                 .as_ref()
                 .map(|(_, path)| path.clone())
-                .filter(|path| path != Manner::ONVIF_PATH && Manner::is_path(path)),
+                .filter(|path| path != Manner::ONVIF_PATH && url::is_service_path(path)),
             isapi: find.isapi,
             vendor: find.vendor.clone(),
             model: find.model.as_deref().and_then(clean),

@@ -30,6 +30,7 @@ fn configured(matches: &str, password: &str) -> ConfiguredLogin {
         matches: matches.to_owned(),
         login: login(password),
         vendor: None,
+        manner: Manner::default(),
     }
 }
 
@@ -282,6 +283,42 @@ fn configured_logins_by_fit() {
     assert_eq!(password(&mut directory, "cam-7").unwrap(), "said-1");
     directory.refused(&host("10.1.2.3"), &login("said-1"));
     assert_eq!(password(&mut directory, "cam-7").unwrap(), "id-1");
+}
+
+#[test]
+fn an_entry_says_how_its_cameras_are_spoken_with_and_basic_is_its_own_login_s() {
+    let entry = ConfiguredLogin {
+        manner: Manner {
+            profile: Some("view-1".to_owned()),
+            onvif_path: Some("/onvif/services".to_owned()),
+            allow_basic: true,
+        },
+        ..configured("10.1.2.3", "entry-1")
+    };
+    let mut directory = Directory::new(AddressRules::default(), vec![entry]);
+    directory
+        .learn(&id("a"), at("10.1.2.3", Some("said-1")))
+        .unwrap();
+    let target = directory.resolve(&id("a")).unwrap();
+    let manner = target.manner(Some(&login("entry-1")));
+    assert_eq!(manner.profile.as_deref(), Some("view-1"));
+    assert_eq!(manner.onvif_path.as_deref(), Some("/onvif/services"));
+    assert!(manner.allow_basic && target.has_onvif);
+    for other in [None, Some(&login("said-1"))] {
+        assert!(!target.manner(other).allow_basic, "{other:?}");
+    }
+    // What is said of the camera counts first.
+    let said = Said {
+        profile: Some("view-2".to_owned()),
+        ..at("10.1.2.3", None)
+    };
+    directory.learn(&id("a"), said).unwrap();
+    let manner = directory.resolve(&id("a")).unwrap().manner(None);
+    assert_eq!(manner.profile.as_deref(), Some("view-2"));
+    // Elsewhere the entry says nothing.
+    directory.learn(&id("b"), at("10.1.2.4", None)).unwrap();
+    let elsewhere = directory.resolve(&id("b")).unwrap();
+    assert_eq!(elsewhere.manner(Some(&login("entry-1"))), Manner::default());
 }
 
 #[test]
