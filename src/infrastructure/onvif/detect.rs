@@ -70,9 +70,9 @@ pub fn says_yes_alone(response: &Response) -> bool {
             .all(|b| *b == 0 || b.is_ascii_whitespace())
 }
 
-/// Asks for the clock, which nearly every camera tells anybody; where nothing comes of that, for
-/// the capabilities; in other forms, too, where the answer is empty. Any SOAP answer counts, a fault too; a bare 401 does not, for routers answer
-/// that to everything.
+/// Asks for the clock, which nearly every camera tells anybody, in other forms, too, where the answer
+/// is empty; where nothing comes of that, for the capabilities. Any SOAP answer counts, a fault too; a
+/// bare 401 does not, for routers answer that to everything.
 pub fn speaks_onvif(
     address: &CameraAddress,
     options: CameraOptions,
