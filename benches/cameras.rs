@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use lss::domain::camera::Credentials;
 use lss::infrastructure::http::camera_client::{CameraClient, Request, Resend};
+use lss::infrastructure::http::doors::Doors;
 use lss::infrastructure::http::login_client::{LoginClient, LoginRules};
 use lss::util::secret::Secret;
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ fn bare_client() {
     let camera = dome();
     let rules = GateRules::default();
     let mut client = LoginClient::new(
-        CameraClient::new(camera.addr, Duration::from_secs(3)),
+        CameraClient::new(camera.addr, Duration::from_secs(3), Doors::default()),
         Some(Credentials::new(rules.user, Secret::new(rules.password)).unwrap()),
         LoginRules {
             allow_basic: false,
@@ -80,6 +81,7 @@ fn bare_client() {
             body: Some(body.as_bytes()),
             resend: Resend::WhenCrossed,
             max_reply: 100_000,
+            secret: false,
         };
         let begin = Instant::now();
         let answer = client.send(&request, begin + SOON).unwrap();

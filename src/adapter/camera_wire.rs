@@ -13,6 +13,7 @@ use crate::application::camera::{
     PresetOrder, PtzAsk, QueryData, Said, Vendor,
 };
 use crate::domain::camera::{CameraDeviceInfo, Credentials, Picture, Protocol};
+use crate::domain::camera_trust::{self, KeptCertificate};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
@@ -465,6 +466,39 @@ pub fn device_info(camera: &str, info: &CameraDeviceInfo) -> Value {
         "capabilities": capabilities,
         "probeTime": rfc3339(info.probe_time),
     })
+}
+
+/// What `DELETE /api/cameras/{id}/certificate` has forgotten.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForgottenJson {
+    camera_id: String,
+    forgotten: Vec<CertificateJson>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateJson {
+    ip: String,
+    port: u16,
+    sha256: String,
+    since: String,
+}
+
+impl ForgottenJson {
+    /// Of one camera.
+    pub fn of(camera: &str, forgotten: &[KeptCertificate]) -> Self {
+        let certificate = |kept: &KeptCertificate| CertificateJson {
+            ip: kept.at.ip().to_string(),
+            port: kept.at.port(),
+            sha256: camera_trust::hex(&kept.fingerprint),
+            since: rfc3339(kept.since),
+        };
+        Self {
+            camera_id: camera.to_owned(),
+            forgotten: forgotten.iter().map(certificate).collect(),
+        }
+    }
 }
 
 /// One entry of `GET /api/cameras`: the spec's `Camera` and what contract 10 adds.

@@ -78,6 +78,7 @@ const KEYS: &[Key] = keys! {
     "camera.scan_timeout" Now camera.scan_timeout;
     "camera.rescan_interval" Now camera.rescan_interval;
     "camera.allow_loopback" Restart camera.allow_loopback;
+    "camera.tls" Restart camera.tls;
     "camera.credentials" Now camera.credentials;
     "snapshot.timeout" Now snapshot.timeout;
     "log.format" Restart log.format;

@@ -97,6 +97,7 @@ pub fn to_yaml(config: &Config) -> String {
     y.plain("scan_timeout", shown_duration(camera.scan_timeout));
     y.plain("rescan_interval", shown_duration(camera.rescan_interval));
     y.plain("allow_loopback", camera.allow_loopback);
+    y.plain("tls", word(&value::CERTIFICATE_CHECKS, &camera.tls));
     y.credentials("credentials", &camera.credentials);
     y.end();
 

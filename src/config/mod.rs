@@ -381,8 +381,21 @@ pub struct Camera {
     pub rescan_interval: Duration,
     /// `allow_loopback`
     pub allow_loopback: bool,
+    /// `tls`
+    pub tls: CertificateCheck,
     /// `credentials`
     pub credentials: Vec<CameraCredential>,
+}
+
+/// `camera.tls`: what an HTTPS camera's certificate has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateCheck {
+    /// The one that was seen first.
+    Pin,
+    /// Good by this machine's authorities.
+    Verify,
+    /// Any.
+    Any,
 }
 
 /// One entry of `camera.credentials`.

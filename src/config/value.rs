@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(super) use self::choice::{
-    ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, engine, log_format, log_level, mode,
-    passthrough, word,
+    CERTIFICATE_CHECKS, ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, certificate_check, engine,
+    log_format, log_level, mode, passthrough, word,
 };
 pub(super) use self::network::{
     address, base_url, endpoint, host, host_address, http_url, is_plain_remote, plain_url, subnet,

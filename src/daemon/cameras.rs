@@ -11,8 +11,9 @@ use crate::application::camera::{
 };
 use crate::application::discovery::ScanState;
 use crate::application::health::HealthBoard;
-use crate::config::{CameraCredential, Config};
+use crate::config::{CameraCredential, CertificateCheck, Config};
 use crate::domain::camera::{CameraGateway, Credentials, Manner};
+use crate::domain::camera_trust::CertificateRule;
 use crate::domain::gateway::{CameraObserver, Leave, LoginEnd, StreamLogins, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
@@ -21,6 +22,7 @@ use crate::domain::stream::{InputType, MediaUrl, Source, StreamSpec, StreamStatu
 use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::http::camera::CameraOptions;
+use crate::infrastructure::http::doors::Doors;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
 use crate::infrastructure::system;
@@ -37,9 +39,21 @@ pub fn book(config: &Config) -> Arc<Book> {
     Arc::new(Book::new(logins(config), config.camera.allow_loopback, own))
 }
 
+/// How the ports of cameras are spoken to, and what their certificates have to be.
+pub fn doors(config: &Config) -> Doors {
+    Doors::new(match config.camera.tls {
+        CertificateCheck::Pin => CertificateRule::Pin,
+        CertificateCheck::Verify => CertificateRule::Verify,
+        CertificateCheck::Any => CertificateRule::Any,
+    })
+}
+
 /// The way to cameras.
-pub fn gateway() -> Cameras {
-    Cameras::new(CameraOptions::default())
+pub fn gateway(doors: Doors) -> Cameras {
+    Cameras::new(CameraOptions {
+        doors,
+        ..CameraOptions::default()
+    })
 }
 
 /// Starts nothing: lanes come with commands. `cloud` = the cloud's line, where there is one.

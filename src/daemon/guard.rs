@@ -15,6 +15,7 @@ use crate::infrastructure::guard::child::Guard;
 use crate::infrastructure::guard::last;
 use crate::infrastructure::guard::watched::Watched;
 use crate::infrastructure::http::camera::CameraOptions;
+use crate::infrastructure::http::doors::Doors;
 
 /// The thread that keeps it.
 pub fn start(config: &Config, lock: &NodeLock) -> io::Result<Guard> {
@@ -41,8 +42,13 @@ pub fn run() -> ExitCode {
     }
     // The last to go where memory runs out, where this may be asked for.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-500");
-    let cameras = Cameras::new(CameraOptions::default());
-    let (jobs, locks) = last::listen(io::stdin().lock(), cameras.protocols());
+    let offers = Cameras::new(CameraOptions::default());
+    let (jobs, locks) = last::listen(io::stdin().lock(), offers.protocols());
+    let rule = jobs.iter().map(|job| job.trust.rule).next();
+    let doors = Doors::new(rule.unwrap_or_default());
+    let kept = jobs.iter().flat_map(|job| job.trust.kept.clone());
+    doors.tls().take_back(kept.collect());
+    let cameras = super::cameras::gateway(doors);
     last::stop_all(&jobs, &cameras, &|place| lock::claimed(&locks, place));
     ExitCode::SUCCESS
 }

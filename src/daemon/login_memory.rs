@@ -1,5 +1,6 @@
-//! Keeps the guard's memory over restarts: reads it at the start, and writes what has changed, on a
-//! thread of its own, so that nobody who asks the guard waits for a disk.
+//! Keeps what is known of cameras over restarts, which is which logins they have refused and which
+//! certificates they have shown: reads it at the start, and writes what has changed, on a thread of
+//! its own, so that nobody who speaks with a camera waits for a disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::application::camera::Book;
 use crate::config::Config;
-use crate::infrastructure::state::{self, logins};
+use crate::domain::camera_trust::KeptCertificate;
+use crate::infrastructure::http::doors::Doors;
+use crate::infrastructure::state::{self, certificates, logins};
 
 /// Most often that it is written, whatever is refused.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,15 +27,16 @@ pub struct LoginMemory {
 }
 
 impl LoginMemory {
-    /// Hands the guard what an earlier run has kept. Without a state directory nothing is kept.
-    pub fn start(config: &Config, book: &Arc<Book>) -> io::Result<Self> {
+    /// Hands the guard and the cameras' clients what an earlier run has kept. Without a state
+    /// directory nothing is kept.
+    pub fn start(config: &Config, book: &Arc<Book>, doors: &Doors) -> io::Result<Self> {
         let mut keeper = Self {
             stop: None,
             thread: None,
         };
         let Some(dir) = config.node.state_dir.clone() else {
             log::info!(
-                "no state directory (lss.node.state_dir): refused camera logins are forgotten at a restart"
+                "no state directory (lss.node.state_dir): refused camera logins and the certificates of HTTPS cameras are forgotten at a restart"
             );
             return Ok(keeper);
         };
@@ -41,13 +45,21 @@ impl LoginMemory {
             return Ok(keeper);
         }
         take_back(&dir, book);
+        doors.tls().take_back(read_certificates(&dir));
         let (stop, stopped) = bounded(1);
-        let (book, changed) = (book.clone(), book.on_refusals());
+        let keep = Keep {
+            dir,
+            refusals: book.on_refusals(),
+            book: book.clone(),
+            doors: doors.clone(),
+            logins: Trouble::new("refused camera logins"),
+            certificates: Trouble::new("the certificates of cameras"),
+        };
         keeper.stop = Some(stop);
         keeper.thread = Some(
             std::thread::Builder::new()
                 .name("login-memory".to_owned())
-                .spawn(move || keep(&dir, &book, &changed, &stopped))?,
+                .spawn(move || keep.run(&stopped))?,
         );
         Ok(keeper)
     }
@@ -63,12 +75,26 @@ impl Drop for LoginMemory {
 }
 
 /// What an earlier run, or one that is running, has kept, to be read only.
-pub fn look(config: &Config, book: &Book) {
-    if let Some(dir) = &config.node.state_dir
-        && let Ok(Some(memory)) = logins::read(dir)
-    {
+pub fn look(config: &Config, book: &Book, doors: &Doors) {
+    let Some(dir) = &config.node.state_dir else {
+        return;
+    };
+    if let Ok(Some(memory)) = logins::read(dir) {
         book.remember(&memory);
     }
+    if let Ok(kept) = certificates::read(dir) {
+        doors.tls().take_back(kept);
+    }
+}
+
+fn read_certificates(dir: &Path) -> Vec<KeptCertificate> {
+    certificates::read(dir).unwrap_or_else(|why| {
+        log::warn!(
+            file:? = dir.join(certificates::FILE);
+            "the certificates of cameras that an earlier run has seen can't be read: the next ones count as the first ({why})"
+        );
+        Vec::new()
+    })
 }
 
 fn take_back(dir: &Path, book: &Book) {
@@ -85,33 +111,67 @@ fn take_back(dir: &Path, book: &Book) {
     }
 }
 
-fn keep(dir: &PathBuf, book: &Book, changed: &Receiver<()>, stopped: &Receiver<()>) {
-    let mut failing = false;
-    loop {
-        let last = select! {
-            recv(changed) -> _ => false,
-            recv(stopped) -> _ => true,
-        };
-        if last && changed.try_recv().is_err() {
-            return;
-        }
-        let written = match book.login_memory() {
-            Some(memory) => logins::write(dir, &memory),
-            None => return,
-        };
-        match written {
-            Ok(()) => failing = false,
-            // Once, until it works again: a full disk would fill with that.
-            Err(why) if !failing => {
-                failing = true;
-                log::warn!(dir:? = dir; "refused camera logins can't be kept: {why}");
+/// What the thread works with.
+struct Keep {
+    dir: PathBuf,
+    refusals: Receiver<()>,
+    book: Arc<Book>,
+    doors: Doors,
+    logins: Trouble,
+    certificates: Trouble,
+}
+
+impl Keep {
+    fn run(mut self, stopped: &Receiver<()>) {
+        let (refusals, shown) = (self.refusals.clone(), self.doors.tls().on_change());
+        loop {
+            let (mut logins, mut certificates, mut last) = (false, false, false);
+            select! {
+                recv(refusals) -> told => match told {
+                    Ok(()) => logins = true,
+                    // Nobody is left who could tell.
+                    Err(_) => return,
+                },
+                recv(shown) -> _ => certificates = true,
+                recv(stopped) -> _ => last = true,
             }
-            Err(_) => {}
+            logins |= refusals.try_recv().is_ok();
+            certificates |= shown.try_recv().is_ok();
+            if logins && let Some(memory) = self.book.login_memory() {
+                let written = logins::write(&self.dir, &memory);
+                self.logins.heard(&self.dir, &written);
+            }
+            if certificates {
+                let written = certificates::write(&self.dir, &self.doors.tls().kept());
+                self.certificates.heard(&self.dir, &written);
+            }
+            if last {
+                return;
+            }
+            // Ends at once when it is to end; what has changed meanwhile waits in its channel.
+            let _ = stopped.recv_timeout(PAUSE);
         }
-        if last {
-            return;
+    }
+}
+
+/// Says once that something can't be kept, until it works again: a full disk would fill with that.
+struct Trouble {
+    what: &'static str,
+    failing: bool,
+}
+
+impl Trouble {
+    fn new(what: &'static str) -> Self {
+        let failing = false;
+        Self { what, failing }
+    }
+
+    fn heard(&mut self, dir: &Path, written: &io::Result<()>) {
+        if let Err(why) = written
+            && !self.failing
+        {
+            log::warn!(dir:? = dir; "{} can't be kept: {why}", self.what);
         }
-        // Ends at once when it is to end; what has changed meanwhile waits in its channel.
-        let _ = stopped.recv_timeout(PAUSE);
+        self.failing = written.is_err();
     }
 }

@@ -208,10 +208,11 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let cameras_health = Arc::new(cameras::CamerasHealth::new(health.clone()));
     let cloud_end = early.as_ref().map(Early::camera_events);
     let book = cameras::book(config);
-    let login_memory = login_memory::LoginMemory::start(config, &book)
+    let doors = cameras::doors(config);
+    let login_memory = login_memory::LoginMemory::start(config, &book, &doors)
         .map_err(|e| format!("thread login-memory: {e}"))?;
     let guard = guard::start(config, &lock).map_err(|e| format!("thread guard: {e}"))?;
-    let gateway = guard::watched(cameras::gateway(), guard.clone(), &lock);
+    let gateway = guard::watched(cameras::gateway(doors), guard.clone(), &lock);
     let cameras = cameras::service(config, book, &cameras_health, cloud_end, gateway);
     let mut observers: Vec<Box<dyn TaskObserver>> =
         early.iter().flat_map(Early::observers).collect();

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::camera_trust::{CameraTrust, KeptCertificate};
 use super::checkup::StreamSettings;
 use super::error::{ErrorCode, Fault};
 use super::gateway::LoginEnd;
@@ -278,6 +279,8 @@ pub enum CameraError {
     NoAnswer(String),
     /// The login was refused or is missing.
     LoginRefused(LoginRefusal),
+    /// It shows a certificate that is not the one it has to be; nothing was sent.
+    Certificate(String),
     /// Logged in, but the account may not.
     Forbidden(String),
     /// This camera can't.
@@ -306,7 +309,7 @@ impl CameraError {
         match self {
             Self::Unreachable(_) | Self::NoAnswer(_) => ErrorCode::Unavailable,
             Self::LoginRefused(_) => ErrorCode::Unauthorized,
-            Self::Forbidden(_) => ErrorCode::AccessDenied,
+            Self::Forbidden(_) | Self::Certificate(_) => ErrorCode::AccessDenied,
             Self::NotSupported(_) => ErrorCode::ValidationFailed,
             Self::Busy(_) => ErrorCode::NodeBusy,
             Self::NotFound(_) => ErrorCode::NotFound,
@@ -335,6 +338,7 @@ impl fmt::Display for CameraError {
                 }
                 Ok(())
             }
+            Self::Certificate(words) => write!(f, "camera certificate refused: {words}"),
             Self::Forbidden(words) => write!(f, "the camera account may not do this: {words}"),
             Self::NotSupported(words) => write!(f, "this camera can't: {words}"),
             Self::Busy(words) => write!(f, "camera busy: {words}"),
@@ -449,6 +453,16 @@ pub trait CameraGateway: Send + Sync {
         protocol: Protocol,
         deadline: Instant,
     ) -> Result<bool, CameraError>;
+
+    /// What the certificates of an address are judged by.
+    fn trust(&self, _ip: IpAddr) -> CameraTrust {
+        CameraTrust::default()
+    }
+
+    /// Forgets the certificates of an address, so that the next ones are the first; what that was.
+    fn forget_certificates(&self, _ip: IpAddr) -> Vec<KeptCertificate> {
+        Vec::new()
+    }
 }
 
 /// Resolves host names.
@@ -553,6 +567,7 @@ mod tests {
             (CameraError::NoAnswer(words()), 50003, true),
             (CameraError::LoginRefused(refusal), 10001, false),
             (CameraError::Forbidden(words()), 10002, false),
+            (CameraError::Certificate(words()), 10002, false),
             (CameraError::NotSupported(words()), 20005, false),
             (CameraError::Busy(words()), 30302, false),
             (CameraError::NotFound(words()), 20004, false),

@@ -1,6 +1,7 @@
 //! Values and rules. No serde, no clock, no threads, no I/O.
 
 pub mod camera;
+pub mod camera_trust;
 pub mod checkup;
 pub mod discovery;
 pub mod engine;

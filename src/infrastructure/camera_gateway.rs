@@ -1,12 +1,14 @@
 //! Opens cameras by every protocol there is, and keeps what was learnt of each for its next client.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraGateway, CameraTarget, Protocol, ProtocolOffer,
 };
+use crate::domain::camera_trust::{CameraTrust, KeptCertificate};
 use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::{isapi, onvif};
 
@@ -23,7 +25,7 @@ trait Driver: Send + Sync {
     fn speaks(
         &self,
         address: &CameraAddress,
-        options: CameraOptions,
+        options: &CameraOptions,
         deadline: Instant,
     ) -> Result<bool, CameraError>;
 }
@@ -62,7 +64,7 @@ impl Cameras {
 
     /// A camera's clock less ours, in seconds, as it tells strangers.
     pub fn clock_offset(&self, address: &CameraAddress, deadline: Instant) -> Option<i64> {
-        onvif::detect::clock_offset(address, self.options, deadline)
+        onvif::detect::clock_offset(address, &self.options, deadline)
     }
 
     fn driver(&self, protocol: Protocol) -> Option<&dyn Driver> {
@@ -82,7 +84,7 @@ impl CameraGateway for Cameras {
         protocol: Protocol,
     ) -> Result<Box<dyn CameraDevice>, CameraError> {
         let driver = self.driver(protocol).ok_or_else(|| unknown(protocol))?;
-        Ok(driver.open(target, self.options))
+        Ok(driver.open(target, self.options.clone()))
     }
 
     fn speaks(
@@ -92,7 +94,15 @@ impl CameraGateway for Cameras {
         deadline: Instant,
     ) -> Result<bool, CameraError> {
         let driver = self.driver(protocol).ok_or_else(|| unknown(protocol))?;
-        driver.speaks(address, self.options, deadline)
+        driver.speaks(address, &self.options, deadline)
+    }
+
+    fn trust(&self, ip: IpAddr) -> CameraTrust {
+        self.options.doors.tls().trust(ip)
+    }
+
+    fn forget_certificates(&self, ip: IpAddr) -> Vec<KeptCertificate> {
+        self.options.doors.forget(ip)
     }
 }
 
@@ -154,7 +164,7 @@ impl Driver for Isapi {
     fn speaks(
         &self,
         address: &CameraAddress,
-        options: CameraOptions,
+        options: &CameraOptions,
         deadline: Instant,
     ) -> Result<bool, CameraError> {
         isapi::detect::speaks_isapi(address, options, deadline)
@@ -173,7 +183,7 @@ impl Driver for Onvif {
     fn speaks(
         &self,
         address: &CameraAddress,
-        options: CameraOptions,
+        options: &CameraOptions,
         deadline: Instant,
     ) -> Result<bool, CameraError> {
         onvif::detect::speaks_onvif(address, options, deadline)
@@ -184,7 +194,6 @@ impl Driver for Onvif {
 mod tests {
     use super::*;
     use crate::domain::camera::Manner;
-    use std::net::IpAddr;
 
     #[test]
     fn what_was_learnt_is_kept_and_bounded() {

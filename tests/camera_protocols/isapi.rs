@@ -827,7 +827,7 @@ fn nobody_there() {
 fn detection_sends_no_login() {
     let camera = start(GateRules::default(), Model::default());
     let address = CameraAddress::new(IpAddr::from([127, 0, 0, 1]), camera.addr.port());
-    assert!(speaks_isapi(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(speaks_isapi(&address, &CameraOptions::default(), soon()).unwrap());
     assert!(
         camera
             .log()
@@ -835,5 +835,5 @@ fn detection_sends_no_login() {
             .all(|r| r.header("Authorization").is_none())
     );
     camera.fault("deviceInfo", Fault::Garbage(b"SSH-2.0-x\r\n".to_vec()), 1);
-    assert!(!speaks_isapi(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(!speaks_isapi(&address, &CameraOptions::default(), soon()).unwrap());
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lss::domain::camera::Credentials;
 use lss::infrastructure::http::camera_client::{CameraClient, Request, Resend};
+use lss::infrastructure::http::doors::Doors;
 use lss::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use lss::util::secret::Secret;
 
@@ -45,7 +46,7 @@ fn serve(rules: GateRules) -> HttpServer<Page> {
 fn client(addr: SocketAddr, password: &str, allow_basic: bool) -> LoginClient {
     let login = Credentials::new(GateRules::default().user, Secret::new(password)).unwrap();
     LoginClient::new(
-        CameraClient::new(addr, Duration::from_secs(3)),
+        CameraClient::new(addr, Duration::from_secs(3), Doors::default()),
         Some(login),
         LoginRules {
             allow_basic,
@@ -71,6 +72,7 @@ fn request(method: &'static str, target: &'static str) -> Request<'static> {
         body: (method == "PUT").then_some(b"hello"),
         resend: Resend::Always,
         max_reply: 10_000,
+        secret: false,
     }
 }
 
@@ -352,7 +354,7 @@ fn a_dead_kept_connection_costs_no_login() {
 fn without_credentials_nothing_is_answered() {
     let server = serve(GateRules::default());
     let mut client = LoginClient::new(
-        CameraClient::new(server.addr, Duration::from_secs(3)),
+        CameraClient::new(server.addr, Duration::from_secs(3), Doors::default()),
         None,
         LoginRules {
             allow_basic: true,

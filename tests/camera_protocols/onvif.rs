@@ -189,7 +189,7 @@ fn a_camera_without_a_clock_to_tell_has_ours() {
         no_violations(&camera);
         if !matches!(&fault, Fault::Garbage(bytes) if !bytes.is_empty()) {
             let address = CameraAddress::new(camera.addr.ip(), camera.addr.port());
-            let speaks = speaks_onvif(&address, CameraOptions::default(), crate::steps::soon());
+            let speaks = speaks_onvif(&address, &CameraOptions::default(), crate::steps::soon());
             assert!(speaks.unwrap(), "{fault:?}");
         }
     }
@@ -206,15 +206,16 @@ fn a_camera_that_answers_with_nothing_is_asked_in_another_form() {
                 ..OnvifModel::default()
             });
             let address = CameraAddress::new(camera.addr.ip(), camera.addr.port());
-            let speaks = speaks_onvif(&address, CameraOptions::default(), soon());
+            let speaks = speaks_onvif(&address, &CameraOptions::default(), soon());
             assert!(speaks.unwrap(), "{understands:?}");
             let cameras = Cameras::new(CameraOptions::default());
             let offset = cameras.clock_offset(&address, soon()).unwrap();
             assert!((offset + 987_654_321).abs() < 5, "{offset}");
-            let memory = Memory::default();
+            // Shared by all clients of a camera, as is how its port is spoken to.
+            let (memory, options) = (Memory::default(), CameraOptions::default());
             let client = || {
                 let target = target(camera.addr, &GateRules::default().password);
-                OnvifCamera::new(target, CameraOptions::default(), memory.clone())
+                OnvifCamera::new(target, options.clone(), memory.clone())
             };
             let mut device = client();
             turn(&mut device, velocity(50, 0, 0), LONG).unwrap();
@@ -1159,14 +1160,14 @@ fn a_reset_connection_costs_no_nonce() {
 fn detection_sends_no_login() {
     let camera = on(OnvifModel::default());
     let address = CameraAddress::new(camera.addr.ip(), camera.addr.port());
-    assert!(speaks_onvif(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(speaks_onvif(&address, &CameraOptions::default(), soon()).unwrap());
     camera.with(|device| device.model.clock_needs_login = true);
-    assert!(speaks_onvif(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(speaks_onvif(&address, &CameraOptions::default(), soon()).unwrap());
     camera.fault(
         "",
         Fault::Instead(Outgoing::new(401, "text/html", "<html>")),
         1,
     );
-    assert!(!speaks_onvif(&address, CameraOptions::default(), soon()).unwrap());
+    assert!(!speaks_onvif(&address, &CameraOptions::default(), soon()).unwrap());
     assert!(camera.log().iter().all(|r| !r.text().contains("Security")));
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lss::domain::camera::Credentials;
 use lss::infrastructure::http::camera_client::{CameraClient, Request, Resend};
+use lss::infrastructure::http::doors::Doors;
 use lss::infrastructure::http::login_client::{LoginClient, LoginError, LoginRules};
 use lss::util::secret::Secret;
 use md5::Digest as _;
@@ -442,7 +443,7 @@ fn apache(dir: &Path, program: &Path, lifetime: u32) -> WebServer {
 
 fn our_client(addr: SocketAddr, password: &str) -> LoginClient {
     LoginClient::new(
-        CameraClient::new(addr, Duration::from_secs(3)),
+        CameraClient::new(addr, Duration::from_secs(3), Doors::default()),
         Some(Credentials::new(USER, Secret::new(password)).unwrap()),
         LoginRules {
             allow_basic: false,
@@ -461,6 +462,7 @@ fn ask(client: &mut LoginClient, method: &str, target: &str) -> Result<(u16, Vec
         body: has_body.then_some(b"<x/>"),
         resend: Resend::Always,
         max_reply: 100_000,
+        secret: false,
     };
     let answer = client.send(&request, Instant::now() + Duration::from_secs(8))?;
     Ok((answer.status, answer.body))

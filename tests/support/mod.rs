@@ -21,3 +21,4 @@ mod onvif_operations;
 pub mod rcs;
 pub mod rtsp_server;
 pub mod site;
+pub mod tls_camera;

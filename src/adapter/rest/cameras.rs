@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::late::Deferred;
 use super::reply::{self, Reply};
 use super::routes::{Answer, Api, Call};
-use crate::adapter::camera_wire::{self, KnownCameraJson, Reading, Shape};
+use crate::adapter::camera_wire::{self, ForgottenJson, KnownCameraJson, Reading, Shape};
 use crate::adapter::decode::{self, Fields};
 use crate::application::camera::{
     CameraAsk, CameraReply, KnownCamera, Order, Origin, PatrolOrder, Query, QueryData, Sent,
@@ -34,6 +34,7 @@ pub enum CameraOp {
     PresetGoto,
     PresetDelete,
     Snapshot,
+    CertificateForget,
     PatrolStart,
     PatrolStop,
     PatrolPause,
@@ -74,6 +75,10 @@ pub fn answer(api: &Api, call: &Call, op: CameraOp, ids: &[String]) -> Result<An
         return submit(api, &ask, order, action, reading.ignored());
     }
     let ask = camera_wire::camera_ask(&fields, &mut Reading::strict())?;
+    if op == CameraOp::CertificateForget {
+        let forgotten = api.cameras.forget_certificates(&ask)?;
+        return Ok(Reply::ok(&ForgottenJson::of(id, &forgotten)).into());
+    }
     let (order, action) = order(call, op, &ask, &fields)?;
     submit(api, &ask, order, action, Vec::new())
 }
@@ -146,7 +151,7 @@ fn order(
         Ok((camera_wire::ptz_order(action, fields)?, Some(action)))
     };
     Ok(match op {
-        CameraOp::List | CameraOp::Scan | CameraOp::Probe => {
+        CameraOp::List | CameraOp::Scan | CameraOp::Probe | CameraOp::CertificateForget => {
             (Order::Query(Query::DeviceInfo), None)
         }
         CameraOp::Ptz => {

@@ -5,8 +5,8 @@ use self::Op::{
     Task, TaskLog, Tasks,
 };
 use super::cameras::CameraOp::{
-    self, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus, PatrolStop, PresetDelete,
-    PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
+    self, CertificateForget, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus,
+    PatrolStop, PresetDelete, PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
 };
 use crate::util::url;
 
@@ -57,6 +57,7 @@ const ROUTES: &[(&str, &str, Op)] = &[
     ("DELETE", "/api/cameras/{id}/presets/{presetId}",      Camera(PresetDelete)),
     ("POST",   "/api/cameras/{id}/presets/{presetId}/goto", Camera(PresetGoto)),
     ("GET",    "/api/cameras/{id}/snapshot.jpg",            Camera(Snapshot)),
+    ("DELETE", "/api/cameras/{id}/certificate",             Camera(CertificateForget)),
     ("POST",   "/api/patrol/start",                         Camera(PatrolStart)),
     ("POST",   "/api/patrol/stop",                          Camera(PatrolStop)),
     ("POST",   "/api/patrol/pause",                         Camera(PatrolPause)),

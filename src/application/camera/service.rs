@@ -25,6 +25,7 @@ use super::parts::{CameraParts, Common};
 use super::running;
 use super::whereabouts::{Job, Whereabouts};
 use crate::domain::camera::Credentials;
+use crate::domain::camera_trust::KeptCertificate;
 use crate::domain::discovery::StreamDescription;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::figures::QueueFigure;
@@ -153,6 +154,25 @@ impl CameraService {
             }
         }
         Ok(done)
+    }
+
+    /// Forgets the certificates of a camera's address, on every port of it: the next ones are the
+    /// first. What that was.
+    pub fn forget_certificates(&self, ask: &CameraAsk) -> Result<Vec<KeptCertificate>, Fault> {
+        let parts = &self.shared.common.parts;
+        let place = parts.book.place(ask)?;
+        let ip = match &place.host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(name) => self.shared.whereabouts().last(name),
+        };
+        let ip = ip.or_else(|| parts.book.address(&place.host));
+        let ip = ip.ok_or_else(|| {
+            Fault::new(
+                ErrorCode::NotFound,
+                "nothing was sent to this camera yet, so nobody knows which address its name has",
+            )
+        })?;
+        Ok(parts.gateway.forget_certificates(ip))
     }
 
     /// Hands a command to the lane of its camera, which is made where there is none.

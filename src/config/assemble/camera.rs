@@ -6,7 +6,7 @@ use super::{duration, either, secs};
 use crate::config::fault::Place;
 use crate::config::reader::{Reader, Section};
 use crate::config::value::{self, Wrong};
-use crate::config::{Camera, CameraCredential};
+use crate::config::{Camera, CameraCredential, CertificateCheck};
 use crate::util::secret::Secret;
 use crate::util::{foreign, url};
 
@@ -16,6 +16,13 @@ const MAX_SCANNED: u64 = 65_536;
 pub(super) fn camera<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Camera {
     let scan_enabled = r.read(section, "scan_enabled", None, true, value::boolean);
     let allow_loopback = r.read(section, "allow_loopback", None, false, value::boolean);
+    let tls = r.read(
+        section,
+        "tls",
+        None,
+        CertificateCheck::Pin,
+        value::certificate_check,
+    );
     let scan_subnet = subnets(r, section, scan_enabled.value, allow_loopback.value);
     let scan_timeout = duration(r, section, "scan_timeout", secs(30), secs(1), secs(600));
     let rescan = duration(
@@ -44,6 +51,7 @@ pub(super) fn camera<'a>(r: &mut Reader<'a>, section: &Section<'a>) -> Camera {
         scan_timeout: scan_timeout.value,
         rescan_interval: rescan.value,
         allow_loopback: allow_loopback.value,
+        tls: tls.value,
         credentials: credentials(r, section),
     }
 }

@@ -1,7 +1,7 @@
 //! Keys that take one of a few words, and those words.
 
 use super::Wrong;
-use crate::config::{EngineChoice, LogFormat, Mode, Passthrough};
+use crate::config::{CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
 
 /// One of a few words, in any case.
 fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
@@ -30,6 +30,11 @@ pub(in crate::config) const PASSTHROUGHS: [(&str, Passthrough); 3] = [
 pub(in crate::config) const ENGINES: [(&str, EngineChoice); 2] = [
     ("auto", EngineChoice::Auto),
     ("ffmpeg", EngineChoice::Ffmpeg),
+];
+pub(in crate::config) const CERTIFICATE_CHECKS: [(&str, CertificateCheck); 3] = [
+    ("pin", CertificateCheck::Pin),
+    ("verify", CertificateCheck::Verify),
+    ("any", CertificateCheck::Any),
 ];
 pub(in crate::config) const FORMATS: [(&str, LogFormat); 2] =
     [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -68,6 +73,10 @@ pub(in crate::config) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
         return Err("must be auto or ffmpeg: this version of lss has no relay".into());
     }
     choice(text, &ENGINES)
+}
+
+pub(in crate::config) fn certificate_check(text: &str) -> Result<CertificateCheck, Wrong> {
+    choice(text, &CERTIFICATE_CHECKS)
 }
 
 pub(in crate::config) fn log_format(text: &str) -> Result<LogFormat, Wrong> {

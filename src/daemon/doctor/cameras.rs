@@ -13,7 +13,7 @@ use crate::application::camera::{
     Said, Sent, Target, Vendor,
 };
 use crate::application::doctor;
-use crate::daemon::cameras::book;
+use crate::daemon::cameras::{self, book};
 use crate::daemon::login_memory;
 use crate::daemon::probe::Nobody;
 use crate::domain::camera::{
@@ -26,7 +26,6 @@ use crate::domain::vendor;
 use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::child::launch::Launcher;
-use crate::infrastructure::http::camera::CameraOptions;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
 use crate::util::secret::Secret;
@@ -88,8 +87,9 @@ pub(super) fn jobs(config: &Shared, named: &[CameraAt], known: Vec<CameraAt>) ->
 
 fn tools(config: &Shared) -> Tools {
     let book = book(config);
-    login_memory::look(config, &book);
-    let gateway = Arc::new(Cameras::new(CameraOptions::default()));
+    let doors = cameras::doors(config);
+    login_memory::look(config, &book, &doors);
+    let gateway = Arc::new(cameras::gateway(doors));
     let service = CameraService::new(CameraParts {
         gateway: gateway.clone(),
         rtsp: Arc::new(RtspClient),

@@ -1,8 +1,9 @@
 //! What the daemon tells its guard: one JSON object a line. Passwords are among it, so it goes over
 //! the pipe and nowhere else.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -10,11 +11,14 @@ use zeroize::Zeroizing;
 use crate::domain::camera::{
     CameraAddress, CameraTarget, Credentials, Manner, Protocol, ProtocolOffer,
 };
+use crate::domain::camera_trust::{CameraTrust, CertificateRule, KeptCertificate, hex, unhex};
 use crate::domain::ptz::{Drive, Drives};
 use crate::util::secret::Secret;
 
 /// The longest line that is believed.
 pub const MAX_LINE: usize = 16 * 1024;
+/// Of one address.
+const MAX_CERTIFICATES: usize = 16;
 
 /// One camera that may be moving.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct Job {
     pub logins: Vec<Credentials>,
     /// How it is spoken with.
     pub manner: Manner,
+    /// What its certificate is judged by, where it has one.
+    pub trust: CameraTrust,
 }
 
 /// What a line says.
@@ -63,6 +69,9 @@ struct JobLine {
     profile: Option<String>,
     onvif_path: Option<String>,
     allow_basic: bool,
+    tls: String,
+    /// Where, which, and the ports that lead there.
+    certificates: Vec<(SocketAddr, String, Vec<u16>)>,
 }
 
 /// A password in clear, wiped when it goes.
@@ -140,6 +149,14 @@ pub fn write(told: &Told) -> Zeroizing<Vec<u8>> {
             profile: job.manner.profile.clone(),
             onvif_path: job.manner.onvif_path.clone(),
             allow_basic: job.manner.allow_basic,
+            tls: job.trust.rule.name().to_owned(),
+            certificates: job
+                .trust
+                .kept
+                .iter()
+                .take(MAX_CERTIFICATES)
+                .map(|c| (c.at, hex(&c.fingerprint), c.entrances.clone()))
+                .collect(),
         }),
     };
     // Room enough from the start: what a growing buffer leaves behind would not be wiped.
@@ -182,9 +199,27 @@ pub fn read(line: &[u8], offers: &[ProtocolOffer]) -> Option<Told> {
                     onvif_path: job.onvif_path,
                     allow_basic: job.allow_basic,
                 },
+                trust: CameraTrust {
+                    // The strictest, rather than none.
+                    rule: CertificateRule::ALL
+                        .into_iter()
+                        .find(|rule| rule.name() == job.tls)
+                        .unwrap_or_default(),
+                    kept: job.certificates.into_iter().filter_map(kept).collect(),
+                },
             }))
         }
     }
+}
+
+/// The guard does not live long enough to ask how old it is.
+fn kept((at, sha256, entrances): (SocketAddr, String, Vec<u16>)) -> Option<KeptCertificate> {
+    Some(KeptCertificate {
+        at,
+        fingerprint: unhex(&sha256)?,
+        since: SystemTime::UNIX_EPOCH,
+        entrances,
+    })
 }
 
 #[cfg(test)]
@@ -211,6 +246,15 @@ mod tests {
                 profile: Some("view \"2\"".to_owned()),
                 onvif_path: Some("/onvif/services".to_owned()),
                 allow_basic: true,
+            },
+            trust: CameraTrust {
+                rule: CertificateRule::Any,
+                kept: vec![KeptCertificate {
+                    at: "[fd00::5]:443".parse().unwrap(),
+                    fingerprint: [0x0F; 32],
+                    since: SystemTime::UNIX_EPOCH,
+                    entrances: vec![80],
+                }],
             },
         };
         assert_eq!(job.place(), "fd00::5/3");

@@ -144,6 +144,7 @@ pub fn is_meant(marked: bool) -> bool {
 mod tests {
     use super::*;
     use crate::domain::camera::{CameraAddress, Credentials, Protocol};
+    use crate::domain::camera_trust::CameraTrust;
     use crate::domain::ptz::Drives;
     use crate::util::secret::Secret;
 
@@ -158,6 +159,7 @@ mod tests {
             channel: 1,
             protocol: Protocol::ONVIF,
             drives,
+            trust: CameraTrust::default(),
             logins: vec![Credentials::new("admin", Secret::new("canary")).unwrap()],
             manner: crate::domain::camera::Manner::default(),
         }

@@ -18,6 +18,7 @@ use crate::domain::camera::{
     Checked, Credentials, Manner, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer,
     SnapshotWish, StopWay,
 };
+use crate::domain::camera_trust::{CameraTrust, KeptCertificate};
 use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Drives, Velocity};
 
@@ -44,6 +45,10 @@ impl Watched {
     pub fn new(inner: Arc<dyn CameraGateway>, tell: Tell, claim: Say) -> Self {
         let watch = Watch {
             state: Mutex::default(),
+            trust: Box::new({
+                let inner = Arc::clone(&inner);
+                move |ip| inner.trust(ip)
+            }),
             tell,
             claim,
         };
@@ -79,10 +84,19 @@ impl CameraGateway for Watched {
     ) -> Result<bool, CameraError> {
         self.inner.speaks(address, protocol, deadline)
     }
+
+    fn trust(&self, ip: IpAddr) -> CameraTrust {
+        self.inner.trust(ip)
+    }
+
+    fn forget_certificates(&self, ip: IpAddr) -> Vec<KeptCertificate> {
+        self.inner.forget_certificates(ip)
+    }
 }
 
 struct Watch {
     state: Mutex<State>,
+    trust: Box<dyn Fn(IpAddr) -> CameraTrust + Send + Sync>,
     tell: Tell,
     claim: Say,
 }
@@ -118,6 +132,7 @@ impl Watch {
         protocol: Protocol,
         what: impl FnOnce(&mut Place) -> bool,
     ) -> Option<Receiver<()>> {
+        let trust = (self.trust)(target.address.ip);
         let mut state = self.state();
         let State { places, taken } = &mut *state;
         if places.len() >= REMEMBERED {
@@ -147,6 +162,7 @@ impl Watch {
             drives: place.moving,
             logins,
             manner: place.manner.clone(),
+            trust,
         }))
     }
 
@@ -383,6 +399,7 @@ mod tests {
         let (take, claimed): (Sender<(String, Claim)>, _) = unbounded();
         let watch = Watch {
             state: Mutex::default(),
+            trust: Box::new(|_| CameraTrust::default()),
             tell: Box::new(move |job| {
                 say.send(job).unwrap();
                 let (done, ready) = bounded(1);

@@ -37,6 +37,21 @@ impl Bounded {
         Err(last)
     }
 
+    /// A connection that is there.
+    pub fn of(tcp: TcpStream, deadline: Instant) -> Self {
+        Self { tcp, deadline }
+    }
+
+    /// For what follows.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// The socket itself, to wait on.
+    pub fn socket(&self) -> &TcpStream {
+        &self.tcp
+    }
+
     fn left(&self) -> io::Result<Duration> {
         left(self.deadline).ok_or_else(|| io::ErrorKind::TimedOut.into())
     }

@@ -7,6 +7,7 @@ use crate::domain::camera::{CameraError, LoginRefusal, Manner};
 use crate::util::foreign;
 
 use super::digest;
+use super::doors::Doors;
 use super::login_client::LoginError;
 use super::response::{HttpError, Response};
 
@@ -17,13 +18,15 @@ pub const MAX_REPLY: usize = 8 * 1024 * 1024;
 const MAX_WORDS: usize = 200;
 
 /// What both protocols' clients are told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CameraOptions {
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Answer Basic logins where a camera offers nothing else and never has. They hand the
     /// password over.
     pub allow_basic: bool,
+    /// How ports are spoken to, and the certificates that are kept.
+    pub doors: Doors,
 }
 
 impl Default for CameraOptions {
@@ -31,6 +34,7 @@ impl Default for CameraOptions {
         Self {
             connect_timeout: Duration::from_secs(3),
             allow_basic: false,
+            doors: Doors::default(),
         }
     }
 }
@@ -57,9 +61,11 @@ impl From<HttpError> for CameraError {
         match error {
             HttpError::Connect(_) | HttpError::TooLate => Self::Unreachable(words),
             HttpError::Timeout(_) | HttpError::Dead | HttpError::Lost(_) => Self::NoAnswer(words),
-            HttpError::TooLarge(_) | HttpError::Echo | HttpError::Malformed(_) => {
-                Self::BadAnswer(words)
-            }
+            HttpError::Certificate(_) => Self::Certificate(words),
+            HttpError::TooLarge(_)
+            | HttpError::Echo
+            | HttpError::SpeaksTls
+            | HttpError::Malformed(_) => Self::BadAnswer(words),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A thin HTTP/1.1 client for one camera: one kept-alive connection, and a word on how far a
-//! request got when it fails.
+//! request got when it fails. Whether that is by TLS, and by which port, is found out by what
+//! answers ([`Doors`]): nothing has to say so.
 //!
 //! Not ureq, because a pool can't say whether a failed request was sent, can't be told to use a
 //! fresh connection for a stop, and splits head and body over two packets. Knows no login and no
@@ -14,16 +15,27 @@
 //! and can't end so again.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::camera_tls::TlsTrouble;
 use super::coding;
+use super::doors::{Door, Doors, Known};
 use super::response::{HttpError, Reader, Response, is_timeout, left, lost_words};
+use super::wire::Wire;
+use crate::util::url;
 
 /// A request that must not be sent twice does not use a connection idle for longer than this.
 const FRESH_ENOUGH: Duration = Duration::from_secs(1);
 /// A loss that is noticed this soon after sending is a close that crossed the request.
 const CROSSED: Duration = Duration::from_millis(500);
+/// The ports of HTTP and HTTPS where nobody says another.
+const HTTP: u16 = 80;
+const HTTPS: [u16; 2] = [443, 8443];
+/// How often one request may find that its camera is spoken to otherwise.
+const MAX_TURNS: u32 = 4;
+/// Longest answer to a request that only finds that out.
+const MAX_KNOCK: usize = 256 * 1024;
 
 /// Whether a request may be sent once more on a new connection when the kept one turns out dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,12 +67,15 @@ pub struct Request<'a> {
     pub resend: Resend,
     /// Longest body of an answer, in bytes.
     pub max_reply: usize,
+    /// There is a login in its body.
+    pub secret: bool,
 }
 
 /// A connection between two requests.
 #[derive(Debug)]
 struct Kept {
-    stream: TcpStream,
+    wire: Wire,
+    door: Door,
     since: Instant,
     idle_limit: Duration,
 }
@@ -69,30 +84,40 @@ struct Kept {
 #[derive(Debug)]
 pub struct CameraClient {
     peer: SocketAddr,
-    host: String,
     connect_timeout: Duration,
+    doors: Doors,
     kept: Option<Kept>,
 }
 
 impl CameraClient {
     /// Opens nothing yet.
-    pub fn new(peer: SocketAddr, connect_timeout: Duration) -> Self {
+    pub fn new(peer: SocketAddr, connect_timeout: Duration, doors: Doors) -> Self {
         Self {
             peer,
-            host: host_header(peer),
             connect_timeout,
+            doors,
             kept: None,
         }
     }
 
-    /// Where to.
+    /// Where to, as it was asked for.
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The `Host` header.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// Where the conversation takes place, as far as is known.
+    pub fn door(&self) -> Door {
+        match self.doors.of(self.peer) {
+            Some(Known::Door(door)) => door,
+            _ => self.plain_door(),
+        }
+    }
+
+    fn plain_door(&self) -> Door {
+        Door {
+            at: self.peer,
+            tls: false,
+        }
     }
 
     /// Closes the kept connection, if there is one.
@@ -101,20 +126,170 @@ impl CameraClient {
     }
 
     /// Sends a request and reads the whole answer, all by `deadline`. `authorization` is the
-    /// value of that header.
+    /// value of that header. A login leaves only when it is known how the camera is spoken to, and
+    /// by TLS only when its certificate has been judged.
     pub fn send(
         &mut self,
         request: &Request<'_>,
         authorization: Option<&[u8]>,
         deadline: Instant,
     ) -> Result<Response, HttpError> {
-        let message = self.encode(request, authorization);
+        for turn in 1..=MAX_TURNS {
+            let known = self.doors.of(self.peer);
+            let door = match known {
+                Some(Known::Door(door)) => door,
+                _ => {
+                    let tls_first =
+                        known == Some(Known::Silent) || HTTPS.contains(&self.peer.port());
+                    if tls_first && self.try_tls(self.peer, share(deadline)).is_ok() {
+                        continue;
+                    }
+                    self.plain_door()
+                }
+            };
+            let stranger = !matches!(known, Some(Known::Door(_)));
+            if stranger && (authorization.is_some() || request.secret) {
+                let knock = Request {
+                    method: "GET",
+                    content_type: None,
+                    soap_action: None,
+                    body: None,
+                    max_reply: MAX_KNOCK,
+                    secret: false,
+                    ..*request
+                };
+                let answer = self.send_by(door, &knock, None, deadline);
+                self.learn(stranger, &answer, deadline)?;
+                if !matches!(self.doors.of(self.peer), Some(Known::Door(_))) {
+                    return answer.map_err(|failure| failure.error);
+                }
+                continue;
+            }
+            let answer = self.send_by(door, request, authorization, deadline);
+            let turned = !door.tls && self.learn(stranger, &answer, deadline)?;
+            if !turned || turn == MAX_TURNS {
+                return answer.map_err(|failure| failure.error);
+            }
+        }
+        Err(HttpError::TooLate)
+    }
+
+    /// What the answer to a plain request says of how the camera is spoken to. True if otherwise.
+    fn learn(
+        &mut self,
+        stranger: bool,
+        answer: &Result<Response, Failure>,
+        deadline: Instant,
+    ) -> Result<bool, HttpError> {
+        let peer = self.peer;
+        let failure = match answer {
+            Ok(response) => {
+                if let Some(at) = tls_behind(response, peer.ip()) {
+                    return match self.try_tls(at, deadline) {
+                        Ok(()) => Ok(true),
+                        Err(TlsTrouble::Certificate(words)) => Err(HttpError::Certificate(words)),
+                        Err(other) => Err(HttpError::Connect(format!(
+                            "it sends to https on port {}: {}",
+                            at.port(),
+                            other.words()
+                        ))),
+                    };
+                }
+                // Some say it in words, to whoever speaks plainly to a TLS port.
+                if stranger && response.status == 400 {
+                    match self.try_tls(peer, deadline) {
+                        Ok(()) => return Ok(true),
+                        Err(TlsTrouble::Certificate(words)) => {
+                            return Err(HttpError::Certificate(words));
+                        }
+                        Err(_) => {}
+                    }
+                }
+                self.doors.learn(peer, Known::Door(self.plain_door()));
+                return Ok(false);
+            }
+            Err(failure) => failure,
+        };
+        let fresh_and_mute = failure.fresh && !failure.answer_seen;
+        match &failure.error {
+            HttpError::SpeaksTls => match self.try_tls(peer, deadline) {
+                Ok(()) => Ok(true),
+                Err(TlsTrouble::Certificate(words)) => Err(HttpError::Certificate(words)),
+                Err(other) => Err(HttpError::Connect(other.words())),
+            },
+            HttpError::Lost(_) if fresh_and_mute && stranger => {
+                match self.try_tls(peer, deadline) {
+                    Ok(()) => Ok(true),
+                    Err(TlsTrouble::Certificate(words)) => Err(HttpError::Certificate(words)),
+                    Err(TlsTrouble::TooOld(words)) => Err(HttpError::Connect(words)),
+                    Err(_) => Ok(false),
+                }
+            }
+            // It may be another device by now.
+            HttpError::Lost(_) if fresh_and_mute => {
+                self.doors.unlearn(peer);
+                Ok(false)
+            }
+            HttpError::Connect(_) if failure.refused && stranger && peer.port() == HTTP => {
+                let [https, ..] = HTTPS;
+                match self.try_tls(SocketAddr::new(peer.ip(), https), deadline) {
+                    Ok(()) => Ok(true),
+                    Err(TlsTrouble::Certificate(words)) => Err(HttpError::Certificate(words)),
+                    Err(TlsTrouble::TooOld(words)) => Err(HttpError::Connect(words)),
+                    Err(_) => Ok(false),
+                }
+            }
+            HttpError::Timeout(_) if fresh_and_mute && stranger => {
+                self.doors.learn(peer, Known::Silent);
+                Ok(false)
+            }
+            HttpError::TooLarge(_) | HttpError::Echo | HttpError::Malformed(_) if stranger => {
+                self.doors.learn(peer, Known::Door(self.plain_door()));
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether there is TLS, and from now on by that; the connection is kept for what follows.
+    fn try_tls(&mut self, at: SocketAddr, deadline: Instant) -> Result<(), TlsTrouble> {
+        let door = Door { at, tls: true };
+        let wire = self.secure(at, deadline).map_err(|trouble| match trouble {
+            Opening::Tls(trouble) => trouble,
+            Opening::Tcp(failure) => TlsTrouble::NoTls(failure.error.to_string()),
+        })?;
+        log::debug!(camera:% = self.peer, at:%; "it speaks TLS");
+        self.doors.learn(self.peer, Known::Door(door));
+        self.kept = Some(Kept {
+            wire,
+            door,
+            since: Instant::now(),
+            idle_limit: FRESH_ENOUGH,
+        });
+        Ok(())
+    }
+
+    fn secure(&self, at: SocketAddr, deadline: Instant) -> Result<Wire, Opening> {
+        let connect = || self.connect(at, deadline).map_err(Opening::Tcp);
+        self.doors.tls().secure(at, deadline, connect)
+    }
+
+    /// Sends to where it is known to go, and how.
+    fn send_by(
+        &mut self,
+        door: Door,
+        request: &Request<'_>,
+        authorization: Option<&[u8]>,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        let message = encode(&host_header(door), request, authorization);
         let head_only = request.method == "HEAD";
-        if let Some(stream) = self.take_kept(request.resend) {
+        if let Some(wire) = self.take_kept(door, request.resend) {
             let sent_at = Instant::now();
             return self
-                .exchange(stream, &message, request.max_reply, head_only, deadline)
-                .map_err(|failure| {
+                .exchange(wire, door, &message, request.max_reply, head_only, deadline)
+                .map_err(|mut failure| {
+                    failure.fresh = false;
                     let again = !failure.answer_seen
                         && matches!(failure.error, HttpError::Lost(_))
                         && match request.resend {
@@ -123,79 +298,86 @@ impl CameraClient {
                             Resend::Never => false,
                         };
                     if again {
-                        HttpError::Dead
-                    } else {
-                        failure.error
+                        failure.error = HttpError::Dead;
                     }
+                    failure
                 });
         }
-        let stream = self.connect(deadline)?;
-        self.exchange(stream, &message, request.max_reply, head_only, deadline)
-            .map_err(|failure| failure.error)
+        let wire = self.open(door, deadline)?;
+        self.exchange(wire, door, &message, request.max_reply, head_only, deadline)
     }
 
-    fn encode(&self, request: &Request<'_>, authorization: Option<&[u8]>) -> Vec<u8> {
-        let body = request.body.unwrap_or_default();
-        let mut out = Vec::with_capacity(512 + body.len());
-        // Writing to a Vec can't fail.
-        let _ = write!(
-            out,
-            "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lss\r\nAccept: */*\r\n{}Connection: keep-alive\r\n",
-            request.method,
-            request.target,
-            self.host,
-            coding::ACCEPT
-        );
-        if let Some(value) = authorization {
-            out.extend_from_slice(b"Authorization: ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
+    fn open(&self, door: Door, deadline: Instant) -> Result<Wire, Failure> {
+        if !door.tls {
+            let tcp = self.connect(door.at, deadline)?;
+            return Ok(Wire::plain(tcp, deadline));
         }
-        if let Some(kind) = request.content_type {
-            let _ = write!(out, "Content-Type: {kind}\r\n");
-        }
-        if let Some(action) = request.soap_action {
-            let _ = write!(out, "SOAPAction: {action}\r\n");
-        }
-        if request.body.is_some() {
-            let _ = write!(out, "Content-Length: {}\r\n", body.len());
-        }
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(body);
-        out
+        self.secure(door.at, deadline).map_err(|opening| {
+            Failure::of(match opening {
+                Opening::Tcp(failure) => {
+                    if self.doors.tls().may_speak_plain() {
+                        self.doors.unlearn(self.peer);
+                    }
+                    return failure;
+                }
+                Opening::Tls(TlsTrouble::Certificate(words)) => HttpError::Certificate(words),
+                Opening::Tls(TlsTrouble::NoTls(words)) => {
+                    if self.doors.tls().may_speak_plain() {
+                        self.doors.unlearn(self.peer);
+                        HttpError::Connect(words)
+                    } else {
+                        HttpError::Certificate(format!(
+                            "{words}, and it has shown a certificate before: without one nothing \
+                             is sent. If the camera was set so, \
+                             DELETE /api/cameras/{{id}}/certificate forgets it"
+                        ))
+                    }
+                }
+                Opening::Tls(TlsTrouble::TooOld(words) | TlsTrouble::Late(words)) => {
+                    HttpError::Connect(words)
+                }
+            })
+        })
     }
 
     /// The kept connection, if it is young enough and nothing was heard on it.
-    fn take_kept(&mut self, resend: Resend) -> Option<TcpStream> {
-        let kept = self.kept.take()?;
+    fn take_kept(&mut self, door: Door, resend: Resend) -> Option<Wire> {
+        let mut kept = self.kept.take().filter(|kept| kept.door == door)?;
         let limit = match resend {
             Resend::Never => kept.idle_limit.min(FRESH_ENOUGH),
             Resend::Always | Resend::WhenCrossed => kept.idle_limit,
         };
-        (kept.since.elapsed() < limit && is_quiet(&kept.stream)).then_some(kept.stream)
+        (kept.since.elapsed() < limit && kept.wire.is_quiet()).then_some(kept.wire)
     }
 
-    fn connect(&self, deadline: Instant) -> Result<TcpStream, HttpError> {
-        let left = left(deadline).ok_or(HttpError::TooLate)?;
-        let stream = TcpStream::connect_timeout(&self.peer, left.min(self.connect_timeout))
-            .map_err(|why| HttpError::Connect(connect_words(self.peer, &why)))?;
+    fn connect(&self, at: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
+        let left = left(deadline).ok_or_else(|| Failure::of(HttpError::TooLate))?;
+        let stream =
+            TcpStream::connect_timeout(&at, left.min(self.connect_timeout)).map_err(|why| {
+                Failure {
+                    refused: why.kind() == io::ErrorKind::ConnectionRefused,
+                    ..Failure::of(HttpError::Connect(connect_words(at, &why)))
+                }
+            })?;
         stream
             .set_nodelay(true)
-            .map_err(|why| HttpError::Connect(why.to_string()))?;
+            .map_err(|why| Failure::of(HttpError::Connect(why.to_string())))?;
         Ok(stream)
     }
 
     fn exchange(
         &mut self,
-        mut stream: TcpStream,
+        mut wire: Wire,
+        door: Door,
         message: &[u8],
         max_reply: usize,
         head_only: bool,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        write_all(&mut stream, message, deadline)?;
+        wire.set_deadline(deadline);
+        write_all(&mut wire, message, deadline)?;
         let mut reader = Reader {
-            stream,
+            stream: wire,
             buffer: Vec::new(),
             deadline,
             answer_seen: false,
@@ -205,7 +387,8 @@ impl CameraClient {
             Ok((response, keep)) => {
                 if let Some(idle_limit) = keep.filter(|_| reader.buffer.is_empty()) {
                     self.kept = Some(Kept {
-                        stream: reader.stream,
+                        wire: reader.stream,
+                        door,
                         since: Instant::now(),
                         idle_limit,
                     });
@@ -214,30 +397,110 @@ impl CameraClient {
             }
             Err(error) => {
                 // The camera should not go on filling a pipe that nobody empties.
-                let _ = reader.stream.shutdown(Shutdown::Both);
+                reader.stream.shut_down();
                 Err(Failure {
-                    error,
                     answer_seen: reader.answer_seen,
+                    ..Failure::of(error)
                 })
             }
         }
     }
 }
 
-/// An error, and whether any byte of an answer came before it.
+/// An error, and what is known of it.
 struct Failure {
     error: HttpError,
+    /// A byte of an answer came before it.
     answer_seen: bool,
+    /// The connection was opened for this request.
+    fresh: bool,
+    /// Nothing listens there.
+    refused: bool,
 }
 
-fn host_header(peer: SocketAddr) -> String {
-    let host = match peer.ip() {
+impl Failure {
+    fn of(error: HttpError) -> Self {
+        Self {
+            error,
+            answer_seen: false,
+            fresh: true,
+            refused: false,
+        }
+    }
+}
+
+/// Why there is no connection with TLS.
+enum Opening {
+    Tcp(Failure),
+    Tls(TlsTrouble),
+}
+
+impl From<TlsTrouble> for Opening {
+    fn from(trouble: TlsTrouble) -> Self {
+        Self::Tls(trouble)
+    }
+}
+
+/// Half of what is left: something else may have to be tried.
+fn share(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}
+
+/// Where an answer leads that sends on to TLS, if that is the same host.
+fn tls_behind(response: &Response, ip: IpAddr) -> Option<SocketAddr> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.header("location")?;
+    let parts = url::split(&location).ok()?;
+    let same = url::literal_ip(parts.host) == Some(ip.to_canonical());
+    let [https, ..] = HTTPS;
+    (same && parts.scheme.eq_ignore_ascii_case("https"))
+        .then(|| SocketAddr::new(ip, parts.port.unwrap_or(https)))
+}
+
+fn encode(host: &str, request: &Request<'_>, authorization: Option<&[u8]>) -> Vec<u8> {
+    let body = request.body.unwrap_or_default();
+    let mut out = Vec::with_capacity(512 + body.len());
+    // Writing to a Vec can't fail.
+    let _ = write!(
+        out,
+        "{} {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lss\r\nAccept: */*\r\n{}Connection: keep-alive\r\n",
+        request.method,
+        request.target,
+        coding::ACCEPT
+    );
+    if let Some(value) = authorization {
+        out.extend_from_slice(b"Authorization: ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(kind) = request.content_type {
+        let _ = write!(out, "Content-Type: {kind}\r\n");
+    }
+    if let Some(action) = request.soap_action {
+        let _ = write!(out, "SOAPAction: {action}\r\n");
+    }
+    if request.body.is_some() {
+        let _ = write!(out, "Content-Length: {}\r\n", body.len());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out
+}
+
+fn host_header(door: Door) -> String {
+    let host = match door.at.ip() {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    match peer.port() {
-        80 => host,
-        port => format!("{host}:{port}"),
+    let [https, ..] = HTTPS;
+    let usual = if door.tls { https } else { HTTP };
+    if door.at.port() == usual {
+        host
+    } else {
+        format!("{host}:{}", door.at.port())
     }
 }
 
@@ -251,44 +514,26 @@ fn connect_words(peer: SocketAddr, why: &io::Error) -> String {
     }
 }
 
-/// Whether a connection is open with nothing to read. A camera that has closed it, or that says
-/// something without having been asked, is not quiet.
-fn is_quiet(stream: &TcpStream) -> bool {
-    if stream.set_nonblocking(true).is_err() {
-        return false;
-    }
-    let quiet = matches!(
-        stream.peek(&mut [0_u8; 1]),
-        Err(why) if why.kind() == io::ErrorKind::WouldBlock
-    );
-    quiet && stream.set_nonblocking(false).is_ok()
-}
-
-fn write_all(stream: &mut TcpStream, message: &[u8], deadline: Instant) -> Result<(), Failure> {
-    let fail = |error| Failure {
-        error,
-        answer_seen: false,
-    };
+fn write_all(wire: &mut Wire, message: &[u8], deadline: Instant) -> Result<(), Failure> {
     let mut rest = message;
     while !rest.is_empty() {
-        let left = left(deadline).ok_or_else(|| {
-            fail(if rest.len() == message.len() {
+        if left(deadline).is_none() {
+            return Err(Failure::of(if rest.len() == message.len() {
                 HttpError::TooLate
             } else {
                 HttpError::Timeout("while sending")
-            })
-        })?;
-        let step = stream
-            .set_write_timeout(Some(left))
-            .and_then(|()| stream.write(rest));
-        match step {
-            Ok(0) => return Err(fail(HttpError::Lost("connection closed".to_owned()))),
+            }));
+        }
+        match wire.write(rest) {
+            Ok(0) => {
+                return Err(Failure::of(HttpError::Lost("connection closed".to_owned())));
+            }
             Ok(n) => rest = rest.get(n..).unwrap_or_default(),
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
             Err(why) if is_timeout(&why) => {
-                return Err(fail(HttpError::Timeout("while sending")));
+                return Err(Failure::of(HttpError::Timeout("while sending")));
             }
-            Err(why) => return Err(fail(HttpError::Lost(lost_words(&why)))),
+            Err(why) => return Err(Failure::of(HttpError::Lost(lost_words(&why)))),
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What a certificate says of itself: owner, signer, and its time (X.509, RFC 5280, 4.1). Reads
-//! just that, for people; whether a certificate is good is rustls' to judge. Pure.
+//! What a certificate says of itself: owner, signer, its time and its key (X.509, RFC 5280, 4.1), in
+//! any version. Whether a certificate is good is for others to judge. Pure.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +8,7 @@ use crate::util::foreign;
 
 /// DER tags.
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
 const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -22,25 +23,67 @@ const MAX_NAME: usize = 80;
 
 /// Reads a certificate in DER; `None` for what is none.
 pub fn facts(der: &[u8]) -> Option<CertificateFacts> {
-    let (certificate, _) = expect(der, SEQUENCE)?;
-    let (tbs, _) = expect(certificate, SEQUENCE)?;
-    let rest = match item(tbs)? {
-        (VERSION, _, rest) => rest,
-        _ => tbs,
-    };
-    let (_serial, rest) = expect(rest, INTEGER)?;
-    let (_algorithm, rest) = expect(rest, SEQUENCE)?;
-    let (issuer, rest) = expect(rest, SEQUENCE)?;
-    let (validity, rest) = expect(rest, SEQUENCE)?;
-    let (subject, _) = expect(rest, SEQUENCE)?;
-    let (from_tag, from, rest) = item(validity)?;
+    let fields = Fields::read(der)?;
+    let (from_tag, from, rest) = item(fields.validity)?;
     let (until_tag, until, _) = item(rest)?;
     Some(CertificateFacts {
-        subject: name(subject),
-        issuer: name(issuer),
+        subject: name(fields.subject),
+        issuer: name(fields.issuer),
         from: moment(from_tag, from),
         until: moment(until_tag, until),
     })
+}
+
+/// A certificate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey<'a> {
+    /// The content of its AlgorithmIdentifier.
+    pub algorithm: &'a [u8],
+    /// The key itself, in the form of that algorithm.
+    pub key: &'a [u8],
+}
+
+/// Reads the key of a certificate in DER.
+pub fn public_key(der: &[u8]) -> Option<PublicKey<'_>> {
+    let (algorithm, rest) = expect(Fields::read(der)?.key, SEQUENCE)?;
+    let (bits, _) = expect(rest, BIT_STRING)?;
+    // Whole bytes: no bit of the last one is unused.
+    let (0, key) = bits.split_first().map(|(unused, key)| (*unused, key))? else {
+        return None;
+    };
+    Some(PublicKey { algorithm, key })
+}
+
+/// The fields of a certificate that are of interest, unread.
+struct Fields<'a> {
+    issuer: &'a [u8],
+    validity: &'a [u8],
+    subject: &'a [u8],
+    key: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let (certificate, _) = expect(der, SEQUENCE)?;
+        let (tbs, _) = expect(certificate, SEQUENCE)?;
+        // Version 1 names none.
+        let rest = match item(tbs)? {
+            (VERSION, _, rest) => rest,
+            _ => tbs,
+        };
+        let (_serial, rest) = expect(rest, INTEGER)?;
+        let (_algorithm, rest) = expect(rest, SEQUENCE)?;
+        let (issuer, rest) = expect(rest, SEQUENCE)?;
+        let (validity, rest) = expect(rest, SEQUENCE)?;
+        let (subject, rest) = expect(rest, SEQUENCE)?;
+        let (key, _) = expect(rest, SEQUENCE)?;
+        Some(Self {
+            issuer,
+            validity,
+            subject,
+            key,
+        })
+    }
 }
 
 /// Tag, content, and what follows.

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::camera_client::{CameraClient, Request, Resend};
 use super::digest::{self, Challenge, Session};
+use super::doors::Door;
 use super::response::{HttpError, Response};
 use crate::domain::camera::Credentials;
+use crate::util::url;
 
 /// A nonce refused within this time of its issue was not too old: the camera does not let nonces
 /// be used twice.
@@ -168,6 +170,7 @@ impl LoginClient {
             body: None,
             resend: Resend::Always,
             max_reply: MAX_PRIMER,
+            secret: false,
         };
         self.nonce = None;
         let (response, _) = self.send_resending(&request, deadline)?;
@@ -196,7 +199,7 @@ impl LoginClient {
         let Some(location) = redirect(&response) else {
             return Ok(response);
         };
-        let Some(target) = same_host_target(&location, self.http.host()) else {
+        let Some(target) = same_host_target(&location, self.http.door()) else {
             return Err(LoginError::Elsewhere(location));
         };
         if request.method != "GET" {
@@ -376,21 +379,28 @@ fn redirect(response: &Response) -> Option<String> {
         .flatten()
 }
 
-/// The target of a redirect if it stays on this host and port over plain HTTP.
-fn same_host_target(location: &str, host: &str) -> Option<String> {
+/// The target of a redirect if it stays with this host, its port and its TLS.
+fn same_host_target(location: &str, door: Door) -> Option<String> {
     let path = if location.starts_with('/') && !location.starts_with("//") {
         location
     } else {
-        let rest = location.strip_prefix("http://")?;
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let same = authority == host
-            || authority.strip_suffix(":80") == Some(host)
-            || host.strip_suffix(":80") == Some(authority);
+        let parts = url::split(location).ok()?;
+        let (scheme, usual) = if door.tls {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
+        let same = parts.scheme.eq_ignore_ascii_case(scheme)
+            && url::literal_ip(parts.host) == Some(door.at.ip().to_canonical())
+            && parts.port.unwrap_or(usual) == door.at.port();
         if !same {
             return None;
         }
-        if path.is_empty() { "/" } else { path }
+        if parts.path.is_empty() {
+            "/"
+        } else {
+            parts.path
+        }
     };
     let clean = path
         .bytes()
@@ -401,10 +411,15 @@ fn same_host_target(location: &str, host: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     #[test]
     fn redirects_stay_on_the_host() {
-        let on = |location| same_host_target(location, "10.0.0.9:8080");
+        let door = |port, tls| Door {
+            at: SocketAddr::from(([10, 0, 0, 9], port)),
+            tls,
+        };
+        let on = |location| same_host_target(location, door(8080, false));
         assert_eq!(on("/doc/x?y=1").as_deref(), Some("/doc/x?y=1"));
         assert_eq!(on("http://10.0.0.9:8080/a").as_deref(), Some("/a"));
         assert_eq!(on("http://10.0.0.9:8080").as_deref(), Some("/"));
@@ -421,7 +436,18 @@ mod tests {
         ] {
             assert_eq!(on(elsewhere), None, "{elsewhere}");
         }
-        let port_80 = same_host_target("http://10.0.0.9:80/a", "10.0.0.9");
-        assert_eq!(port_80.as_deref(), Some("/a"));
+        for (location, port, tls, target) in [
+            ("http://10.0.0.9:80/a", 80, false, Some("/a")),
+            ("http://10.0.0.9/a", 80, false, Some("/a")),
+            ("https://10.0.0.9/a", 443, true, Some("/a")),
+            ("https://10.0.0.9:443/a", 443, true, Some("/a")),
+            ("https://10.0.0.9:8443/a", 443, true, None),
+            // Back to where everybody reads along.
+            ("http://10.0.0.9:443/a", 443, true, None),
+            ("http://10.0.0.9/a", 443, true, None),
+        ] {
+            let found = same_host_target(location, door(port, tls));
+            assert_eq!(found.as_deref(), target, "{location}");
+        }
     }
 }

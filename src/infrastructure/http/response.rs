@@ -2,10 +2,10 @@
 //! login and no retry.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::coding;
+use super::wire::Wire;
 
 /// Longest head of a response.
 const MAX_HEAD: usize = 32 * 1024;
@@ -68,6 +68,12 @@ pub enum HttpError {
     /// Our own request, or the beginning of one, in the place of an answer.
     #[error("not an HTTP answer: our own request")]
     Echo,
+    /// A TLS record in the place of an answer.
+    #[error("not an HTTP answer: it speaks TLS")]
+    SpeaksTls,
+    /// The certificate is not the one that it has to be; nothing was sent.
+    #[error("{0}")]
+    Certificate(String),
     /// Not HTTP, or HTTP that contradicts itself.
     #[error("not an HTTP answer: {0}")]
     Malformed(String),
@@ -110,7 +116,7 @@ pub enum Framing {
 
 /// Reads one response. What is left in `buffer` afterwards belongs to no response of ours.
 pub(super) struct Reader {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Wire,
     pub(super) buffer: Vec<u8>,
     pub(super) deadline: Instant,
     pub(super) answer_seen: bool,
@@ -159,12 +165,10 @@ impl Reader {
         const WAITING: HttpError = HttpError::Timeout("waiting for the answer");
         let mut chunk = [0_u8; 8 * 1024];
         loop {
-            let left = left(self.deadline).ok_or(WAITING)?;
-            let step = self
-                .stream
-                .set_read_timeout(Some(left))
-                .and_then(|()| self.stream.read(&mut chunk));
-            match step {
+            if left(self.deadline).is_none() {
+                return Err(WAITING);
+            }
+            match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(false),
                 Ok(n) => {
                     self.answer_seen = true;
@@ -316,6 +320,8 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         }
         Ok(httparse::Status::Partial) => Ok(None),
         Err(_) if is_request(bytes) => Err(HttpError::Echo),
+        // An alert or a handshake, of any version.
+        Err(_) if matches!(bytes, [0x15 | 0x16, 3, ..] | [0x15]) => Err(HttpError::SpeaksTls),
         Err(why) => Err(HttpError::Malformed(why.to_string())),
     }
 }

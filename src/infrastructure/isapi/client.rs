@@ -88,7 +88,7 @@ impl IsapiClient {
         options: CameraOptions,
         memory: Memory,
     ) -> Self {
-        let http = CameraClient::new(address.socket(), options.connect_timeout);
+        let http = CameraClient::new(address.socket(), options.connect_timeout, options.doors);
         let rules = LoginRules {
             allow_basic: options.allow_basic,
             is_definite,
@@ -137,6 +137,7 @@ impl IsapiClient {
             body: call.body.as_deref(),
             resend: call.resend,
             max_reply,
+            secret: false,
         };
         match self.login.send(&request, deadline) {
             Ok(response) => {
@@ -163,9 +164,11 @@ impl IsapiClient {
             return Ok(());
         }
         match self.is_taken(deadline) {
-            Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
-                return Err(error);
-            }
+            Err(
+                error @ (CameraError::LoginRefused(_)
+                | CameraError::Unreachable(_)
+                | CameraError::Certificate(_)),
+            ) => return Err(error),
             // It closes, or is too busy for the check: the call itself shows, and the next one asks.
             Err(CameraError::NoAnswer(_) | CameraError::Busy(_)) => return Ok(()),
             // It has no such check, or has other troubles with it.

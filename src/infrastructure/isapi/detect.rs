@@ -13,7 +13,7 @@ use crate::infrastructure::xml::{self, MAX_DOCUMENT};
 /// Asks.
 pub fn speaks_isapi(
     address: &CameraAddress,
-    options: CameraOptions,
+    options: &CameraOptions,
     deadline: Instant,
 ) -> Result<bool, CameraError> {
     let target = body::device_info().target;
@@ -25,8 +25,9 @@ pub fn speaks_isapi(
         body: None,
         resend: Resend::Always,
         max_reply: MAX_DOCUMENT,
+        secret: false,
     };
-    let mut client = CameraClient::new(address.socket(), options.connect_timeout);
+    let mut client = client(address, options);
     match client
         .send(&request, None, deadline)
         .map_err(CameraError::from)
@@ -36,6 +37,11 @@ pub fn speaks_isapi(
         Err(CameraError::BadAnswer(_)) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn client(address: &CameraAddress, options: &CameraOptions) -> CameraClient {
+    let doors = options.doors.clone();
+    CameraClient::new(address.socket(), options.connect_timeout, doors)
 }
 
 /// Judges the answer to a request for the device's information. A 401 alone is not enough:

@@ -112,7 +112,9 @@ impl OnvifClient {
                     allow_basic: self.options.allow_basic,
                     is_definite: |response| reply::read(&response.body).is_ok(),
                 };
-                let http = CameraClient::new(peer, self.options.connect_timeout);
+                let options = &self.options;
+                let doors = options.doors.clone();
+                let http = CameraClient::new(peer, options.connect_timeout, doors);
                 let door = LoginClient::new(http, self.credentials.clone(), rules);
                 self.doors.push((port, door));
                 self.doors.len() - 1
@@ -414,7 +416,10 @@ impl OnvifClient {
             let created = rfc3339(clock.time(Instant::now(), SystemTime::now()));
             let token = Token::new(login, nonce, &created);
             let message = Message::new(self.form, Some(&token), operation);
-            let request = message.to(&place.path);
+            let request = Request {
+                secret: true,
+                ..message.to(&place.path)
+            };
             let sent = self.door(place.port).send_plain(&request, deadline);
             match silence(sent, operation) {
                 // Ends: the next one opens a connection, and a new one is never Dead.
@@ -473,7 +478,12 @@ impl OnvifClient {
         let told = match asked {
             Ok(told) => told,
             // No such path, or no connection: there is nobody to log in to.
-            Err(trouble @ (Trouble::NotHere(_) | Trouble::Other(CameraError::Unreachable(_)))) => {
+            Err(
+                trouble @ (Trouble::NotHere(_)
+                | Trouble::Other(
+                    CameraError::Unreachable(_) | CameraError::Certificate(_),
+                )),
+            ) => {
                 return Err(trouble);
             }
             // A few ask for a login here, some have no such question.
@@ -531,6 +541,7 @@ impl OnvifClient {
             body: None,
             resend: Resend::Always,
             max_reply: MAX_REPLY,
+            secret: false,
         };
         self.door(place.port)
             .send(&request, deadline)

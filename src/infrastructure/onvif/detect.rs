@@ -18,10 +18,10 @@ use crate::infrastructure::http::response::{HttpError, Response};
 /// its web server. Local time where UTC belongs does not count as wrong.
 pub fn clock_offset(
     address: &CameraAddress,
-    options: CameraOptions,
+    options: &CameraOptions,
     deadline: Instant,
 ) -> Option<i64> {
-    let mut client = CameraClient::new(address.socket(), options.connect_timeout);
+    let mut client = client(address, options);
     let (mut begin, mut form) = (Instant::now(), Form::default());
     let response = loop {
         let clock = request::system_date_and_time();
@@ -70,15 +70,20 @@ pub fn says_yes_alone(response: &Response) -> bool {
             .all(|b| *b == 0 || b.is_ascii_whitespace())
 }
 
+fn client(address: &CameraAddress, options: &CameraOptions) -> CameraClient {
+    let doors = options.doors.clone();
+    CameraClient::new(address.socket(), options.connect_timeout, doors)
+}
+
 /// Asks for the clock, which nearly every camera tells anybody, in other forms, too, where the answer
 /// is empty; where nothing comes of that, for the capabilities. Any SOAP answer counts, a fault too; a
 /// bare 401 does not, for routers answer that to everything.
 pub fn speaks_onvif(
     address: &CameraAddress,
-    options: CameraOptions,
+    options: &CameraOptions,
     deadline: Instant,
 ) -> Result<bool, CameraError> {
-    let mut client = CameraClient::new(address.socket(), options.connect_timeout);
+    let mut client = client(address, options);
     let clock = request::system_date_and_time();
     let share = clock_share(Instant::now(), deadline);
     let mut form = Form::default();

@@ -78,6 +78,7 @@ impl Message {
             body: Some(&self.body),
             resend: self.resend,
             max_reply: MAX_DOCUMENT,
+            secret: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The state directory: the few things that have to outlive a restart, where the machine has a place
 //! for them (`lss.node.state_dir`, or the service manager's).
 
+pub mod certificates;
 pub mod logins;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
