@@ -65,6 +65,11 @@ impl Doors {
         self.0.tls.forget(ip)
     }
 
+    /// Whether a port is known to be spoken to by TLS, itself or where it leads.
+    pub fn is_tls(&self, port: SocketAddr) -> bool {
+        matches!(self.of(port), Some(Known::Door(Door { tls: true, .. })))
+    }
+
     /// What is known of a port. Where a certificate is kept, there is no way back to plain HTTP:
     /// that is what whoever wants the login would ask for.
     pub(super) fn of(&self, port: SocketAddr) -> Option<Known> {

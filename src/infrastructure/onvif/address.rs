@@ -19,10 +19,11 @@ pub struct Place {
 }
 
 /// Where a service may be, the likeliest first. `advertised` = one address or several separated
-/// by spaces; `usual` = the conventional path.
+/// by spaces; `usual` = the conventional path. A camera that is spoken with by TLS (`secure`) is not
+/// spoken with otherwise for what it advertises.
 pub fn service_places(
     advertised: Option<&str>,
-    reached: &CameraAddress,
+    (reached, secure): (&CameraAddress, bool),
     usual: &str,
 ) -> Vec<Place> {
     let mut places = Vec::new();
@@ -33,11 +34,10 @@ pub fn service_places(
             port: reached.port,
             path: path.clone(),
         });
-        if is_host(&parts, reached.ip) && parts.scheme.eq_ignore_ascii_case("http") {
-            places.push(Place {
-                port: parts.port.unwrap_or(80),
-                path,
-            });
+        if is_host(&parts, reached.ip)
+            && let Some(port) = port(&parts, secure)
+        {
+            places.push(Place { port, path });
         }
     }
     places.push(Place {
@@ -49,14 +49,15 @@ pub fn service_places(
 
 /// Where a picture may be, the likeliest first; none for anything but HTTP. The picture is often
 /// on the web port while the services are on another, so a port on the same host comes first.
-pub fn picture_places(uri: &str, reached: &CameraAddress) -> Vec<Place> {
+pub fn picture_places(uri: &str, (reached, secure): (&CameraAddress, bool)) -> Vec<Place> {
     let Some(parts) = split(uri.trim()) else {
         return Vec::new();
     };
-    let (true, Some(path)) = (parts.scheme.eq_ignore_ascii_case("http"), clean(parts.path)) else {
+    let (Some(_), Some(path)) = (port(&parts, false), clean(parts.path)) else {
         return Vec::new();
     };
-    let mut both = vec![parts.port.unwrap_or(80), reached.port];
+    let mut both: Vec<u16> = port(&parts, secure).into_iter().collect();
+    both.push(reached.port);
     if !is_host(&parts, reached.ip) {
         both.reverse();
     }
@@ -124,6 +125,15 @@ fn split(text: &str) -> Option<UrlParts<'_>> {
         .then_some(UrlParts { host, port, ..bare })
 }
 
+/// The port of an address by HTTP or HTTPS; by HTTPS alone if it has to be `secure`.
+fn port(parts: &UrlParts<'_>, secure: bool) -> Option<u16> {
+    if parts.scheme.eq_ignore_ascii_case("https") {
+        return Some(parts.port.unwrap_or(443));
+    }
+    let plain = parts.scheme.eq_ignore_ascii_case("http") && !secure;
+    plain.then(|| parts.port.unwrap_or(80))
+}
+
 fn is_host(parts: &UrlParts<'_>, ip: IpAddr) -> bool {
     parts.host.parse::<IpAddr>() == Ok(ip)
 }
@@ -162,11 +172,8 @@ fn dedup(places: Vec<Place>) -> Vec<Place> {
 /// The port and path of the first place that a discovery answer names for the host it came from.
 pub fn discovered_place(xaddrs: &str, source: IpAddr) -> Option<Place> {
     let parts = best(xaddrs, source)?;
-    if !parts.scheme.eq_ignore_ascii_case("http") {
-        return None;
-    }
     Some(Place {
-        port: parts.port.unwrap_or(80),
+        port: port(&parts, false)?,
         path: clean(parts.path)?,
     })
 }
@@ -189,7 +196,13 @@ mod tests {
 
     #[test]
     fn services() {
-        let at = |advertised| text(&service_places(advertised, &reached(8080), "/usual"));
+        let at = |advertised| {
+            text(&service_places(
+                advertised,
+                (&reached(8080), false),
+                "/usual",
+            ))
+        };
         assert_eq!(at(None), ["8080/usual"]);
         assert_eq!(
             at(Some("http://192.168.1.88:8080/onvif/Media")),
@@ -230,11 +243,25 @@ mod tests {
             assert_eq!(at(Some(advertised)), places, "{advertised}");
         }
         assert_eq!(at(Some("ftp://10.0.0.9/x")), ["8080/usual"]);
+        assert_eq!(
+            at(Some("https://10.0.0.9/b")),
+            ["8080/b", "443/b", "8080/usual"]
+        );
+        let by_tls = |advertised| text(&service_places(advertised, (&reached(443), true), "/u"));
+        assert_eq!(
+            by_tls(Some("http://10.0.0.9/a")),
+            ["443/a", "443/u"],
+            "not back to where everybody reads along"
+        );
+        assert_eq!(
+            by_tls(Some("https://10.0.0.9:8443/a")),
+            ["443/a", "8443/a", "443/u"]
+        );
     }
 
     #[test]
     fn pictures() {
-        let at = |uri| text(&picture_places(uri, &reached(8000)));
+        let at = |uri| text(&picture_places(uri, (&reached(8000), false)));
         assert_eq!(
             at("http://10.0.0.9/cgi?a=1&b=2"),
             ["80/cgi?a=1&b=2", "8000/cgi?a=1&b=2"]
@@ -245,15 +272,15 @@ mod tests {
             ["8000/snap.jpg?a=1", "80/snap.jpg?a=1"]
         );
         assert_eq!(at("1.2.3.4:81/x"), ["8000/x", "81/x"]);
-        for none in [
-            "rtsp://10.0.0.9/x",
-            "https://10.0.0.9/x",
-            "x",
-            "a@b/x",
-            "",
-            "http://h/é",
-        ] {
-            assert!(picture_places(none, &reached(80)).is_empty(), "{none}");
+        assert_eq!(at("https://10.0.0.9/x"), ["443/x", "8000/x"]);
+        let by_tls = |uri| text(&picture_places(uri, (&reached(443), true)));
+        assert_eq!(by_tls("http://10.0.0.9/x"), ["443/x"]);
+        assert_eq!(by_tls("https://10.0.0.9:8443/x"), ["8443/x", "443/x"]);
+        for none in ["rtsp://10.0.0.9/x", "x", "a@b/x", "", "http://h/é"] {
+            assert!(
+                picture_places(none, (&reached(80), false)).is_empty(),
+                "{none}"
+            );
         }
     }
 
@@ -275,7 +302,7 @@ mod tests {
         #[test]
         fn paths_can_go_into_a_request_line(text in any::<String>()) {
             for list in [text.clone(), format!("http://10.0.0.9/{text}"), format!("http://{text}/a")] {
-                let all = [service_places(Some(&list), &reached(80), "/u"), picture_places(&list, &reached(80))];
+                let all = [service_places(Some(&list), (&reached(80), false), "/u"), picture_places(&list, (&reached(80), false))];
                 for place in all.concat() {
                     prop_assert!(place.path.starts_with('/'));
                     prop_assert!(place.path.bytes().all(|b| b.is_ascii_graphic()));

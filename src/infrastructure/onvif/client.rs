@@ -86,6 +86,12 @@ impl OnvifClient {
         &self.address
     }
 
+    /// The same, and whether it is spoken with by TLS there.
+    pub fn reached(&self) -> (&CameraAddress, bool) {
+        let secure = self.options.doors.is_tls(self.address.socket());
+        (&self.address, secure)
+    }
+
     /// What was learnt.
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -146,7 +152,7 @@ impl OnvifClient {
             Service::Device => self.told_path.clone(),
             _ => self.services(deadline)?.address(service).map(str::to_owned),
         };
-        let places = service_places(advertised.as_deref(), &self.address, service.usual_path());
+        let places = service_places(advertised.as_deref(), self.reached(), service.usual_path());
         let mut first: Option<(&Place, Trouble)> = None;
         for place in &places {
             if service == Service::Device {

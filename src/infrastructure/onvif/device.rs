@@ -344,7 +344,7 @@ impl CameraDevice for OnvifCamera {
                 let asked = request::snapshot_uri(media, &profile.token);
                 let content = self.client.call(&asked, deadline)?;
                 let uri = media::uri(&content).unwrap_or_default();
-                address::picture_places(&uri, &self.target.address)
+                address::picture_places(&uri, self.client.reached())
             }
         };
         let mut first = None;
