@@ -9,4 +9,7 @@ mod client;
 #[path = "camera_tls/daemon.rs"]
 mod daemon;
 #[cfg(test)]
+#[path = "camera_tls/rtsp.rs"]
+mod rtsp;
+#[cfg(test)]
 mod support;

@@ -14,6 +14,7 @@ mod tests {
     use lss::domain::discovery::{RtspGateway as _, StreamDescription};
     use lss::domain::error::{ErrorCode, Fault};
     use lss::domain::gateway::LoginEnd;
+    use lss::infrastructure::http::doors::Doors;
     use lss::infrastructure::rtsp::RtspClient;
     use lss::infrastructure::rtsp::lend::Lent;
     use lss::util::secret::Secret;
@@ -55,7 +56,7 @@ mod tests {
         timeout: Duration,
     ) -> Result<StreamDescription, Fault> {
         let url = Secret::url(server.url(path));
-        RtspClient.describe(server.addr, &url, login, timeout)
+        RtspClient::default().describe(server.addr, &url, login, timeout)
     }
 
     fn code(result: Result<StreamDescription, Fault>) -> (ErrorCode, String) {
@@ -207,8 +208,8 @@ mod tests {
     #[test]
     fn urls_of_other_kinds_are_refused_before_anything_is_sent() {
         let server = RtspServer::start(Rules::default());
-        for url in ["http://h/", "rtsps://h/x", "main"] {
-            let fault = RtspClient
+        for url in ["http://h/", "rtmps://h/x", "main"] {
+            let fault = RtspClient::default()
                 .describe(server.addr, &Secret::unlisted(url), None, LONG)
                 .unwrap_err();
             assert_eq!(fault.code, ErrorCode::ValidationFailed);
@@ -216,7 +217,9 @@ mod tests {
         assert_eq!(server.seen().connections, 0);
         // User info stays out of the request; the host may be any.
         let url = Secret::url("rtsp://admin:cAnary-p@ss@camera.example/main");
-        RtspClient.describe(server.addr, &url, None, LONG).unwrap();
+        RtspClient::default()
+            .describe(server.addr, &url, None, LONG)
+            .unwrap();
         assert_eq!(
             server.seen().requests,
             ["DESCRIBE rtsp://camera.example/main"]
@@ -248,10 +251,14 @@ mod tests {
         // The port is known only now, so the name stands for it.
         let server = sent_on("rtsp://camera.example/main");
         let url = Secret::url("rtsp://camera.example/old");
-        assert!(RtspClient.describe(server.addr, &url, None, LONG).is_ok());
+        assert!(
+            RtspClient::default()
+                .describe(server.addr, &url, None, LONG)
+                .is_ok()
+        );
         let round = sent_on("rtsp://camera.example/old/again");
         let url = Secret::url("rtsp://camera.example/old");
-        let (code, _) = code(RtspClient.describe(round.addr, &url, None, LONG));
+        let (code, _) = code(RtspClient::default().describe(round.addr, &url, None, LONG));
         assert_eq!(code, ErrorCode::InternalError);
         assert_eq!(round.seen().requests.len(), 2, "not for ever");
     }
@@ -313,7 +320,9 @@ mod tests {
         assert_eq!(code, wanted, "{words}");
         assert!(words.contains(word), "{words}");
         let began = Instant::now();
-        let fault = RtspClient.speaks(server.addr, SHORT).unwrap_err();
+        let fault = RtspClient::default()
+            .speaks(server.addr, SHORT)
+            .unwrap_err();
         assert!(began.elapsed() < SHORT + Duration::from_secs(10));
         assert_eq!(fault.code, wanted, "{fault}");
     }
@@ -378,29 +387,33 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
-        let fault = RtspClient.speaks(free, LONG).unwrap_err();
+        let fault = RtspClient::default().speaks(free, LONG).unwrap_err();
         assert_eq!(fault.code, ErrorCode::Unavailable);
         assert!(fault.message.contains("nothing listens"), "{fault}");
-        let fault = RtspClient.speaks(free, Duration::ZERO).unwrap_err();
+        let fault = RtspClient::default()
+            .speaks(free, Duration::ZERO)
+            .unwrap_err();
         assert_eq!(fault.code, ErrorCode::Unavailable);
     }
 
     #[test]
     fn who_speaks_rtsp() {
         let open = RtspServer::start(Rules::default());
-        assert_eq!(RtspClient.speaks(open.addr, LONG), Ok(()));
+        assert_eq!(RtspClient::default().speaks(open.addr, LONG), Ok(()));
         let closed = RtspServer::start(Rules {
             gate_on_options: true,
             ..gated(GateRules::default())
         });
-        assert_eq!(RtspClient.speaks(closed.addr, LONG), Ok(()));
+        assert_eq!(RtspClient::default().speaks(closed.addr, LONG), Ok(()));
         assert_eq!(closed.seen().with_login, [false], "never with a login");
         let airplay = RtspServer::start(Rules {
             public: "ANNOUNCE, SETUP, RECORD, PAUSE, FLUSH, TEARDOWN, OPTIONS".to_owned(),
             server: Some("AirTunes/220.68".to_owned()),
             ..Rules::default()
         });
-        let fault = RtspClient.speaks(airplay.addr, LONG).unwrap_err();
+        let fault = RtspClient::default()
+            .speaks(airplay.addr, LONG)
+            .unwrap_err();
         assert_eq!(fault.code, ErrorCode::InternalError);
         assert!(fault.message.contains("AirPlay"), "{fault}");
     }
@@ -479,7 +492,7 @@ mod tests {
         });
         let until = Instant::now() + LONG;
         let url = Secret::url(format!("rtsp://{at}/main"));
-        let lent = Lent::open(at, &url, Some(&right()), until)
+        let lent = Lent::open(at, &Doors::default(), &url, Some(&right()), until)
             .map_err(|(_, fault)| fault)
             .unwrap();
         assert_eq!(lent.login(), LoginEnd::Taken);
@@ -547,11 +560,17 @@ mod tests {
         let server = RtspServer::start(gated(GateRules::default()));
         let url = Secret::url(server.url("/main"));
         let wrong = login("wrong");
-        let refused = Lent::open(server.addr, &url, Some(&wrong), until());
+        let refused = Lent::open(server.addr, &Doors::default(), &url, Some(&wrong), until());
         assert!(matches!(refused, Err((LoginEnd::Refused, _))));
-        let stranger = Lent::open(server.addr, &url, None, until());
+        let stranger = Lent::open(server.addr, &Doors::default(), &url, None, until());
         assert!(matches!(stranger, Err((LoginEnd::Unknown, _))));
-        let lent = Lent::open(server.addr, &url, Some(&right()), until());
+        let lent = Lent::open(
+            server.addr,
+            &Doors::default(),
+            &url,
+            Some(&right()),
+            until(),
+        );
         assert!(lent.is_ok_and(|lent| lent.login() == LoginEnd::Taken));
 
         let server = quirk(Quirk::Redirects {
@@ -559,7 +578,13 @@ mod tests {
             to: "rtsp://127.0.0.2/main".to_owned(),
         });
         let url = Secret::url(server.url("/main"));
-        match Lent::open(server.addr, &url, Some(&right()), until()) {
+        match Lent::open(
+            server.addr,
+            &Doors::default(),
+            &url,
+            Some(&right()),
+            until(),
+        ) {
             Err((LoginEnd::Unknown, fault)) => {
                 assert!(fault.message.contains("not followed"), "{fault}");
             }
@@ -573,7 +598,7 @@ mod tests {
         let server = RtspServer::start(Rules::default());
         let url = Secret::url(server.url("/main"));
         let until = Instant::now() + LONG;
-        let lent = Lent::open(server.addr, &url, None, until)
+        let lent = Lent::open(server.addr, &Doors::default(), &url, None, until)
             .map_err(|(_, fault)| fault)
             .unwrap();
         let (here, there) = UnixStream::pair().unwrap();

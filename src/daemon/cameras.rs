@@ -62,7 +62,7 @@ pub fn service(
     book: Arc<Book>,
     health: &Arc<CamerasHealth>,
     cloud: Option<CloudEnd>,
-    gateway: Arc<dyn CameraGateway>,
+    (gateway, doors): (Arc<dyn CameraGateway>, Doors),
 ) -> CameraService {
     let observer = Observer {
         health: health.clone(),
@@ -71,11 +71,12 @@ pub fn service(
     };
     CameraService::new(CameraParts {
         gateway,
-        rtsp: Arc::new(RtspClient),
+        rtsp: Arc::new(RtspClient::new(doors.clone())),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             config.ffmpeg.path.clone(),
             super::startup::launcher(config),
+            doors,
         )),
         observer: Arc::new(observer),
         book,

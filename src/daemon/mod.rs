@@ -212,8 +212,8 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     let login_memory = login_memory::LoginMemory::start(config, &book, &doors)
         .map_err(|e| format!("thread login-memory: {e}"))?;
     let guard = guard::start(config, &lock).map_err(|e| format!("thread guard: {e}"))?;
-    let gateway = guard::watched(cameras::gateway(doors), guard.clone(), &lock);
-    let cameras = cameras::service(config, book, &cameras_health, cloud_end, gateway);
+    let gateway = guard::watched(cameras::gateway(doors.clone()), guard.clone(), &lock);
+    let cameras = cameras::service(config, book, &cameras_health, cloud_end, (gateway, doors));
     let mut observers: Vec<Box<dyn TaskObserver>> =
         early.iter().flat_map(Early::observers).collect();
     observers.push(Box::new(cameras::Learner(cameras.clone())));

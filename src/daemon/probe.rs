@@ -17,10 +17,9 @@ use crate::domain::camera::{CameraDeviceInfo, Credentials};
 use crate::domain::gateway::CameraObserver;
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::PtzEvent;
-use crate::infrastructure::camera_gateway::Cameras;
 use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::child::launch::Launcher;
-use crate::infrastructure::http::camera::CameraOptions;
+use crate::infrastructure::http::doors::Doors;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
 use crate::util::secret::Secret;
@@ -147,11 +146,16 @@ impl CameraObserver for Nobody {
 /// Cameras without a daemon, without a login but what is given. Whoever types an address means it:
 /// a tunnel on this machine too.
 pub(super) fn cameras() -> CameraService {
+    let doors = Doors::default();
     CameraService::new(CameraParts {
-        gateway: Arc::new(Cameras::new(CameraOptions::default())),
-        rtsp: Arc::new(RtspClient),
+        gateway: Arc::new(super::cameras::gateway(doors.clone())),
+        rtsp: Arc::new(RtspClient::new(doors.clone())),
         names: Arc::new(CameraNames::default()),
-        pictures: Arc::new(Pictures::new("ffmpeg".into(), Launcher::of_no_node())),
+        pictures: Arc::new(Pictures::new(
+            "ffmpeg".into(),
+            Launcher::of_no_node(),
+            doors.clone(),
+        )),
         observer: Arc::new(Nobody),
         book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),
         policy: LanePolicy::default(),

@@ -11,27 +11,28 @@ use crate::domain::camera::{CameraError, FrameSource, PictureLimit, SnapshotMake
 use crate::domain::gateway::LoginEnd;
 use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::ffmpeg::frame;
+use crate::infrastructure::http::doors::Doors;
+use crate::infrastructure::rtsp::client::usual_port;
 use crate::infrastructure::rtsp::lend::Lent;
 use crate::infrastructure::snapshot::{self, Fit};
 use crate::util::url;
-
-/// The port of RTSP where nobody says another.
-const RTSP: u16 = 554;
 
 /// See [`SnapshotMaker`].
 pub struct Pictures {
     ffmpeg: PathBuf,
     launcher: Launcher,
+    doors: Doors,
     /// One picture is decoded at a time, for each may take a lot of memory.
     turn: Mutex<()>,
 }
 
 impl Pictures {
-    /// With the FFmpeg of the configuration.
-    pub fn new(ffmpeg: PathBuf, launcher: Launcher) -> Self {
+    /// With the FFmpeg of the configuration, and the certificates that all clients of cameras share.
+    pub fn new(ffmpeg: PathBuf, launcher: Launcher, doors: Doors) -> Self {
         Self {
             ffmpeg,
             launcher,
+            doors,
             turn: Mutex::new(()),
         }
     }
@@ -54,9 +55,17 @@ impl SnapshotMaker for Pictures {
         source: &FrameSource,
         deadline: Instant,
     ) -> (LoginEnd, Result<Vec<u8>, CameraError>) {
-        let port = url::split(source.url.expose()).ok().and_then(|u| u.port);
-        let at = SocketAddr::new(source.ip, port.unwrap_or(RTSP));
-        let lent = match Lent::open(at, &source.url, source.login.as_ref(), deadline) {
+        let parts = url::split(source.url.expose()).ok();
+        let usual = usual_port(parts.as_ref().map_or("", |parts| parts.scheme));
+        let port = parts.and_then(|parts| parts.port);
+        let at = SocketAddr::new(source.ip, port.unwrap_or(usual));
+        let lent = match Lent::open(
+            at,
+            &self.doors,
+            &source.url,
+            source.login.as_ref(),
+            deadline,
+        ) {
             Ok(lent) => lent,
             Err((end, fault)) => return (end, Err(CameraError::NoAnswer(fault.message))),
         };

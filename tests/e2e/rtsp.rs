@@ -17,9 +17,9 @@ use crate::lab::{Camera, Login};
 
 fn ask(camera: &Camera, mount: &str, login: Option<&str>) -> Result<StreamDescription, Fault> {
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, camera.port()));
-    assert_eq!(RtspClient.speaks(at, SOON), Ok(()));
+    assert_eq!(RtspClient::default().speaks(at, SOON), Ok(()));
     let login = login.map(|p| Credentials::new("admin", Secret::new(p)).unwrap());
-    RtspClient.describe(at, &Secret::url(camera.url(mount)), login.as_ref(), SOON)
+    RtspClient::default().describe(at, &Secret::url(camera.url(mount)), login.as_ref(), SOON)
 }
 
 fn track<'a>(seen: &'a StreamDescription, media: &str) -> &'a TrackInfo {
@@ -150,7 +150,7 @@ fn a_login(test: &str, scheme: &str) {
     let (at, listening) = eavesdropper(camera.port());
     let wrong = Credentials::new("admin", Secret::new("cAnary-wrong")).unwrap();
     let url = Secret::url(camera.url("cam"));
-    let result = RtspClient.describe(at, &url, Some(&wrong), SOON);
+    let result = RtspClient::default().describe(at, &url, Some(&wrong), SOON);
     assert_eq!(result.unwrap_err().code, ErrorCode::Unauthorized);
     let said = listening.join().unwrap();
     assert_eq!(said.matches("DESCRIBE ").count(), 2, "{said}");
@@ -159,7 +159,7 @@ fn a_login(test: &str, scheme: &str) {
     // Hung: the kernel still takes the connection.
     camera.hang();
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, camera.port()));
-    let fault = RtspClient
+    let fault = RtspClient::default()
         .speaks(at, Duration::from_millis(500))
         .unwrap_err();
     assert_eq!(fault.code, ErrorCode::Unavailable, "{fault}");

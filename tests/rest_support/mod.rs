@@ -488,11 +488,12 @@ fn no_cameras() -> CameraService {
     }
     CameraService::new(CameraParts {
         gateway: Arc::new(Cameras::new(CameraOptions::default())),
-        rtsp: Arc::new(lss::infrastructure::rtsp::RtspClient),
+        rtsp: Arc::new(lss::infrastructure::rtsp::RtspClient::default()),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             "/nonexistent/ffmpeg".into(),
             Launcher::of_no_node(),
+            lss::infrastructure::http::doors::Doors::default(),
         )),
         observer: Arc::new(Nobody),
         book: Arc::new(Book::new(Vec::new(), true, Box::new(Vec::new))),

@@ -437,7 +437,10 @@ fn describe(request: &Incoming, path: &str, known: Option<&String>, rules: &Rule
 }
 
 fn path_of(url: &str) -> &str {
-    let rest = url.strip_prefix("rtsp://").unwrap_or(url);
+    let rest = ["rtsp://", "rtsps://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme))
+        .unwrap_or(url);
     rest.find('/').map_or("", |at| &rest[at..])
 }
 
@@ -471,7 +474,11 @@ fn read_request(
         shared.violation(&format!("request line: {words:?}"));
         return None;
     };
-    if !target.starts_with("rtsp://") || target.contains('@') {
+    // By TLS where there is a front that takes it off.
+    let known = ["rtsp://", "rtsps://"]
+        .iter()
+        .any(|s| target.starts_with(s));
+    if !known || target.contains('@') {
         shared.violation(&format!("request URL: {target}"));
     }
     let headers: Vec<(String, String)> = lines[1..]

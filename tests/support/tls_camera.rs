@@ -36,6 +36,8 @@ pub enum Plainly {
     Words,
     /// Nothing, until the client gives up.
     Silence,
+    /// The camera's answer, by the same way as with TLS: what is compared with.
+    Passed,
 }
 
 /// A certificate with its key, for a server.
@@ -228,11 +230,44 @@ impl Shared {
                 Plainly::Silence => {
                     let _ = tcp.read(&mut said);
                 }
+                Plainly::Passed => {
+                    let _ = self.pass(tcp, &said[..read]);
+                }
                 Plainly::Alert | Plainly::Close => {}
             }
             return;
         }
         let _ = self.pump(tcp);
+    }
+
+    fn pass(&self, mut front: TcpStream, first: &[u8]) -> io::Result<()> {
+        let mut behind = TcpStream::connect(self.behind)?;
+        front.set_nodelay(true)?;
+        behind.set_nodelay(true)?;
+        behind.write_all(first)?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let mut fds = [
+                PollFd::new(front.as_fd(), PollFlags::POLLIN),
+                PollFd::new(behind.as_fd(), PollFlags::POLLIN),
+            ];
+            poll(&mut fds, PollTimeout::from(60_000_u16))?;
+            let ready = fds.map(|fd| fd.revents().is_some_and(|r| !r.is_empty()));
+            if ready[0] {
+                let read = front.read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                behind.write_all(&buffer[..read])?;
+            }
+            if ready[1] {
+                let read = behind.read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                front.write_all(&buffer[..read])?;
+            }
+        }
     }
 
     fn pump(&self, mut front: TcpStream) -> io::Result<()> {

@@ -28,6 +28,7 @@ use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
+use crate::infrastructure::rtsp::client::usual_port;
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -49,6 +50,7 @@ struct Tools {
     service: CameraService,
     gateway: Arc<Cameras>,
     book: Arc<Book>,
+    rtsp: RtspClient,
 }
 
 /// One job a camera.
@@ -89,14 +91,15 @@ fn tools(config: &Shared) -> Tools {
     let book = book(config);
     let doors = cameras::doors(config);
     login_memory::look(config, &book, &doors);
-    let gateway = Arc::new(cameras::gateway(doors));
+    let gateway = Arc::new(cameras::gateway(doors.clone()));
     let service = CameraService::new(CameraParts {
         gateway: gateway.clone(),
-        rtsp: Arc::new(RtspClient),
+        rtsp: Arc::new(RtspClient::new(doors.clone())),
         names: Arc::new(CameraNames::default()),
         pictures: Arc::new(Pictures::new(
             config.ffmpeg.path.clone(),
             Launcher::of_no_node(),
+            doors.clone(),
         )),
         observer: Arc::new(Nobody),
         book: book.clone(),
@@ -106,6 +109,7 @@ fn tools(config: &Shared) -> Tools {
         },
     });
     Tools {
+        rtsp: RtspClient::new(doors),
         service,
         gateway,
         book,
@@ -159,10 +163,35 @@ impl Tools {
             // Without HTTP the login has not been tried yet, so RTSP may.
             let paths = usual_paths(target.vendor.as_ref().map(Vendor::as_str), None);
             let at = SocketAddr::new(*ip, RTSP_PORT);
-            look.stream = describe(at, &paths, login.as_ref())
+            look.stream = self
+                .describe(("rtsp", at), &paths, login.as_ref())
                 .filter(|s| !matches!(&s.found, Err(f) if f.code == ErrorCode::Unavailable));
         }
         look
+    }
+
+    /// Asks path after path until one is known. A login that is refused ends it.
+    fn describe(
+        &self,
+        (scheme, at): (&str, SocketAddr),
+        paths: &[String],
+        login: Option<&Credentials>,
+    ) -> Option<StreamLook> {
+        let mut last = None;
+        for path in paths {
+            let url = Secret::url(format!("{scheme}://{at}{path}"));
+            let found = self.rtsp.describe(at, &url, login, STEP);
+            let elsewhere = matches!(&found, Err(fault) if fault.code == ErrorCode::NotFound);
+            last = Some(StreamLook {
+                place: format!("{at}{}", masked(path)),
+                told: false,
+                found,
+            });
+            if !elsewhere {
+                break;
+            }
+        }
+        last
     }
 
     fn ask(&self, ask: &CameraAsk) -> Result<CameraDeviceInfo, Fault> {
@@ -203,14 +232,14 @@ impl Tools {
         let told = device.stream_uri(deadline).ok().flatten();
         let told = told.as_deref().and_then(|uri| told_place(uri, ip));
         look.stream = match told {
-            Some((at, path)) => describe(at, &[path], login).map(|stream| StreamLook {
+            Some((at, path)) => self.describe(at, &[path], login).map(|stream| StreamLook {
                 told: true,
                 ..stream
             }),
             None => {
                 let at = SocketAddr::new(ip, settings.rtsp_port.unwrap_or(RTSP_PORT));
                 let vendor = target.and_then(|t| t.vendor.as_ref()).map(Vendor::as_str);
-                describe(at, &usual_paths(vendor, Some(info)), login)
+                self.describe(("rtsp", at), &usual_paths(vendor, Some(info)), login)
             }
         };
         look.settings = (settings != StreamSettings::default()).then_some(settings);
@@ -226,15 +255,15 @@ fn shown(host: &str, port: u16) -> String {
 }
 
 /// Where the camera says its stream is; the host is the one that was reached.
-fn told_place(uri: &str, ip: IpAddr) -> Option<(SocketAddr, String)> {
+fn told_place(uri: &str, ip: IpAddr) -> Option<((&'static str, SocketAddr), String)> {
     let parts = url::split(uri).ok()?;
-    if !parts.scheme.eq_ignore_ascii_case("rtsp") {
-        return None;
-    }
+    let scheme = ["rtsp", "rtsps"]
+        .into_iter()
+        .find(|known| parts.scheme.eq_ignore_ascii_case(known))?;
     let rest = uri.split_once("://")?.1;
     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-    let at = SocketAddr::new(ip, parts.port.unwrap_or(RTSP_PORT));
-    Some((at, path.to_owned()))
+    let at = SocketAddr::new(ip, parts.port.unwrap_or(usual_port(scheme)));
+    Some(((scheme, at), path.to_owned()))
 }
 
 fn usual_paths(configured: Option<&str>, info: Option<&CameraDeviceInfo>) -> Vec<String> {
@@ -250,25 +279,6 @@ fn usual_paths(configured: Option<&str>, info: Option<&CameraDeviceInfo>) -> Vec
         .unwrap_or_default();
     paths.truncate(MAX_PATHS);
     paths
-}
-
-/// Asks path after path until one is known. A login that is refused ends it.
-fn describe(at: SocketAddr, paths: &[String], login: Option<&Credentials>) -> Option<StreamLook> {
-    let mut last = None;
-    for path in paths {
-        let url = Secret::url(format!("rtsp://{at}{path}"));
-        let found = RtspClient.describe(at, &url, login, STEP);
-        let elsewhere = matches!(&found, Err(fault) if fault.code == ErrorCode::NotFound);
-        last = Some(StreamLook {
-            place: format!("{at}{}", masked(path)),
-            told: false,
-            found,
-        });
-        if !elsewhere {
-            break;
-        }
-    }
-    last
 }
 
 /// Some cameras put a password into the path.
@@ -290,7 +300,7 @@ mod tests {
     #[test]
     fn where_a_stream_is() {
         let ip = IpAddr::from([10, 0, 0, 5]);
-        let place = |uri| told_place(uri, ip).map(|(at, path)| format!("{at}{path}"));
+        let place = |uri| told_place(uri, ip).map(|((_, at), path)| format!("{at}{path}"));
         assert_eq!(
             place("rtsp://192.168.1.9:8554/a/b?c=d").as_deref(),
             Some("10.0.0.5:8554/a/b?c=d")

@@ -13,6 +13,8 @@ use super::bounded::Bounded;
 pub struct Wire {
     tcp: Bounded,
     tls: Option<Box<ClientConnection>>,
+    /// By TLS: nothing more comes.
+    has_ended: bool,
 }
 
 impl Wire {
@@ -21,6 +23,7 @@ impl Wire {
         Self {
             tcp: Bounded::of(tcp, deadline),
             tls: None,
+            has_ended: false,
         }
     }
 
@@ -29,6 +32,7 @@ impl Wire {
         Self {
             tcp,
             tls: Some(Box::new(tls)),
+            has_ended: false,
         }
     }
 
@@ -63,6 +67,21 @@ impl Wire {
         quiet && self.socket().set_nonblocking(false).is_ok()
     }
 
+    /// Whether the other end has closed it already. A login that is about to be sent would be lost
+    /// on it, and nobody could tell whether it was counted.
+    pub fn is_closed(&mut self) -> bool {
+        if self.socket().set_nonblocking(true).is_err() {
+            return true;
+        }
+        let open = self.looks_quiet()
+            || match &self.tls {
+                None => matches!(self.socket().peek(&mut [0_u8; 1]), Ok(n) if n > 0),
+                // What it has said and nobody has taken yet.
+                Some(tls) => !tls.wants_read() && !self.has_ended,
+            };
+        self.socket().set_nonblocking(false).is_err() || !open
+    }
+
     fn looks_quiet(&mut self) -> bool {
         let waits = |why: &io::Error| why.kind() == io::ErrorKind::WouldBlock;
         let Some(tls) = &mut self.tls else {
@@ -71,13 +90,24 @@ impl Wire {
         let mut socket = self.tcp.socket();
         loop {
             match tls.read_tls(&mut socket) {
-                Ok(0) => return false,
+                Err(why) if waits(&why) => return true,
+                Ok(0) | Err(_) => {
+                    self.has_ended = true;
+                    return false;
+                }
                 Ok(_) => {}
-                Err(why) => return waits(&why),
             }
             match tls.process_new_packets() {
-                Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
-                _ => return false,
+                Ok(state) if state.peer_has_closed() => {
+                    self.has_ended = true;
+                    return false;
+                }
+                Ok(state) if state.plaintext_bytes_to_read() == 0 => {}
+                Ok(_) => return false,
+                Err(_) => {
+                    self.has_ended = true;
+                    return false;
+                }
             }
         }
     }

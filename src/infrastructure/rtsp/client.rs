@@ -1,21 +1,26 @@
 //! Asks a camera what it streams: a thin blocking client around [`Talk`].
 //!
+//! `rtsps` goes by TLS, under the same rule for certificates as HTTPS.
+//!
 //! Owns the socket and the deadline of one call. Every call opens a connection of its own, and a
 //! second one only where the server closes the first behind its challenge.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::hello;
-use super::message::{Response, request_url};
+use super::message::{Response, request_url_or_secure};
 use super::sdp::Sdp;
 use super::talk::{Event, Talk, TalkError};
 use crate::domain::camera::Credentials;
 use crate::domain::discovery::{RtspGateway, StreamDescription};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::infrastructure::http::camera::camera_words;
+use crate::infrastructure::http::camera_tls::TlsTrouble;
+use crate::infrastructure::http::doors::Doors;
 use crate::infrastructure::http::response::{is_timeout, left};
+use crate::infrastructure::http::wire::Wire;
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -24,13 +29,40 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Redirects followed, on the same host.
 const MAX_REDIRECTS: u32 = 1;
 
-/// Asks cameras over RTSP. Keeps nothing between two calls.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RtspClient;
+/// The ports of RTSP and of RTSP by TLS where nobody says another.
+const RTSP: u16 = 554;
+const RTSPS: u16 = 322;
+
+/// Asks cameras over RTSP. Keeps nothing between two calls but certificates.
+#[derive(Debug, Clone, Default)]
+pub struct RtspClient {
+    doors: Doors,
+}
+
+impl RtspClient {
+    /// With the certificates that all clients of cameras share.
+    pub fn new(doors: Doors) -> Self {
+        Self { doors }
+    }
+}
+
+/// Whether a URL asks for TLS.
+pub(super) fn is_secure(url: &str) -> bool {
+    url::split(url).is_ok_and(|parts| parts.scheme.eq_ignore_ascii_case("rtsps"))
+}
+
+/// The port of a URL that says none.
+pub fn usual_port(scheme: &str) -> u16 {
+    if scheme.eq_ignore_ascii_case("rtsps") {
+        RTSPS
+    } else {
+        RTSP
+    }
+}
 
 impl RtspGateway for RtspClient {
     fn speaks(&self, at: SocketAddr, timeout: Duration) -> Result<(), Fault> {
-        let mut line = Line::open(at, timeout, None)?;
+        let mut line = Line::open(at, None, timeout, None)?;
         // Any answer will do, a 401 too: some want a login even for this.
         let response = match line.ask("OPTIONS", Secret::unlisted(format!("rtsp://{at}/")), &[]) {
             Ok(response) => response,
@@ -53,13 +85,14 @@ impl RtspGateway for RtspClient {
         login: Option<&Credentials>,
         timeout: Duration,
     ) -> Result<StreamDescription, Fault> {
-        let mut target = request_url(url.expose()).ok_or_else(|| {
+        let mut target = request_url_or_secure(url.expose()).ok_or_else(|| {
             Fault::new(
                 ErrorCode::ValidationFailed,
                 "not an rtsp:// URL with a host",
             )
         })?;
-        let mut line = Line::open(at, timeout, login.cloned())?;
+        let tls = is_secure(&target).then(|| self.doors.clone());
+        let mut line = Line::open(at, tls, timeout, login.cloned())?;
         for _ in 0..=MAX_REDIRECTS {
             let headers = [("Accept", "application/sdp".to_owned())];
             let response = line
@@ -133,11 +166,15 @@ fn redirect(response: &Response, from: &str, at: SocketAddr) -> Result<String, F
             format!("{at} sends elsewhere ({shown}); not followed"),
         )
     };
-    let target = request_url(&location).ok_or_else(refused)?;
+    let target = request_url_or_secure(&location).ok_or_else(refused)?;
     let (Ok(old), Ok(new)) = (url::split(from), url::split(&target)) else {
         return Err(refused());
     };
-    let same_port = new.port.unwrap_or(554) == at.port();
+    // Never from TLS to none.
+    if !old.scheme.eq_ignore_ascii_case(new.scheme) {
+        return Err(refused());
+    }
+    let same_port = new.port.unwrap_or(usual_port(new.scheme)) == at.port();
     let same_host = new.host.eq_ignore_ascii_case(old.host)
         || url::literal_ip(new.host) == Some(at.ip().to_canonical());
     if same_host && (same_port || new.port == old.port) {
@@ -168,6 +205,7 @@ impl Trouble {
             Self::Talk(error) => {
                 let code = match &error {
                     TalkError::LoginWanted | TalkError::LoginRefused => ErrorCode::Unauthorized,
+                    TalkError::NotAllowed => ErrorCode::AccessDenied,
                     TalkError::Closed => ErrorCode::Unavailable,
                     TalkError::Message(_)
                     | TalkError::LoginUnknown
@@ -184,14 +222,17 @@ impl Trouble {
 /// A connection and the conversation on it.
 pub(super) struct Line {
     at: SocketAddr,
+    /// By TLS.
+    tls: Option<Doors>,
     deadline: Instant,
-    stream: TcpStream,
+    stream: Wire,
     pub(super) talk: Talk,
 }
 
 impl Line {
     pub(super) fn open(
         at: SocketAddr,
+        tls: Option<Doors>,
         timeout: Duration,
         credentials: Option<Credentials>,
     ) -> Result<Self, Fault> {
@@ -199,7 +240,8 @@ impl Line {
         Ok(Self {
             at,
             deadline,
-            stream: connect(at, deadline)?,
+            stream: connect(at, tls.as_ref(), deadline)?,
+            tls,
             talk: Talk::new(credentials, cnonce()?),
         })
     }
@@ -211,7 +253,12 @@ impl Line {
 
     /// To wait on.
     pub(super) fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
+    }
+
+    /// Something has come that the socket does not know of any more.
+    pub(super) fn holds_more(&self) -> bool {
+        self.stream.holds_more()
     }
 
     /// What has come, where the socket was seen to have something; 0 = its end.
@@ -250,18 +297,16 @@ impl Line {
         if output.is_empty() {
             return Ok(());
         }
-        if self.talk.needs_connection() || (self.talk.is_logging_in() && is_closed(&self.stream)) {
-            self.stream = connect(self.at, self.deadline).map_err(Trouble::Other)?;
+        if self.talk.needs_connection() || (self.talk.is_logging_in() && self.stream.is_closed()) {
+            let tls = self.tls.as_ref();
+            self.stream = connect(self.at, tls, self.deadline).map_err(Trouble::Other)?;
             self.talk.connected_anew();
         }
         let mut rest = output.as_slice();
         while !rest.is_empty() {
-            let left = left(self.deadline).ok_or(Trouble::Late)?;
-            let step = self
-                .stream
-                .set_write_timeout(Some(left))
-                .and_then(|()| self.stream.write(rest));
-            match step {
+            left(self.deadline).ok_or(Trouble::Late)?;
+            self.stream.set_deadline(self.deadline);
+            match self.stream.write(rest) {
                 Ok(0) => return Err(Trouble::Talk(TalkError::Closed)),
                 Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
@@ -283,11 +328,8 @@ impl Line {
             if open_ended {
                 left = left.min(SILENCE);
             }
-            let step = self
-                .stream
-                .set_read_timeout(Some(left))
-                .and_then(|()| self.stream.read(buffer));
-            match step {
+            self.stream.set_deadline(Instant::now() + left);
+            match self.stream.read(buffer) {
                 Ok(n) => return Ok(n),
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) if is_timeout(&why) && open_ended => return Ok(0),
@@ -314,11 +356,28 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         // The camera should not go on filling a pipe that nobody empties.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.shut_down();
     }
 }
 
-fn connect(at: SocketAddr, deadline: Instant) -> Result<TcpStream, Fault> {
+fn connect(at: SocketAddr, tls: Option<&Doors>, deadline: Instant) -> Result<Wire, Fault> {
+    match tls {
+        None => Ok(Wire::plain(reach(at, deadline)?, deadline)),
+        Some(doors) => doors.tls().secure(at, deadline, || reach(at, deadline)),
+    }
+}
+
+impl From<TlsTrouble> for Fault {
+    fn from(trouble: TlsTrouble) -> Self {
+        let code = match &trouble {
+            TlsTrouble::Certificate(_) => ErrorCode::AccessDenied,
+            _ => ErrorCode::Unavailable,
+        };
+        Self::new(code, trouble.words())
+    }
+}
+
+fn reach(at: SocketAddr, deadline: Instant) -> Result<TcpStream, Fault> {
     let unavailable = |words: String| Fault::new(ErrorCode::Unavailable, words);
     let left =
         left(deadline).ok_or_else(|| unavailable(format!("no time left to connect to {at}")))?;
@@ -335,19 +394,6 @@ fn connect(at: SocketAddr, deadline: Instant) -> Result<TcpStream, Fault> {
         .set_nodelay(true)
         .map_err(|why| unavailable(format!("{at}: {why}")))?;
     Ok(stream)
-}
-
-/// Whether the server has closed the connection already. A login that is about to be sent would be
-/// lost on it, and nobody could tell whether it was counted.
-fn is_closed(stream: &TcpStream) -> bool {
-    if stream.set_nonblocking(true).is_err() {
-        return true;
-    }
-    let closed = match stream.peek(&mut [0_u8; 1]) {
-        Ok(n) => n == 0,
-        Err(why) => why.kind() != io::ErrorKind::WouldBlock,
-    };
-    stream.set_nonblocking(false).is_err() || closed
 }
 
 /// 16 random bytes as hex.

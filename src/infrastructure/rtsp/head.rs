@@ -28,7 +28,8 @@ impl Start {
     /// Of a line without its end; `None` = not RTSP 1.
     pub fn read(line: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(line);
-        if let Some(rest) = text.strip_prefix("RTSP/1.") {
+        let (version, rest) = text.split_at_checked(7).unwrap_or(("", ""));
+        if version.eq_ignore_ascii_case("RTSP/1.") {
             let (_version, rest) = next_word(rest);
             let (status, reason) = next_word(rest);
             let status = status.parse().ok().filter(|s| (100..1000).contains(s));
@@ -93,9 +94,9 @@ impl Headers {
 
     /// The first value of a header, as text; `name` in lower case.
     pub fn text(&self, name: &str) -> Option<String> {
-        self.all(name)
-            .next()
-            .map(|v| String::from_utf8_lossy(v).trim().to_owned())
+        let value = self.all(name).next()?;
+        let value = String::from_utf8_lossy(value);
+        Some(value.trim_end_matches('\0').trim().to_owned())
     }
 }
 

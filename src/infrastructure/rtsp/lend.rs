@@ -16,13 +16,14 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::client::{Line, Trouble, next_target};
+use super::client::{Line, Trouble, is_secure, next_target};
 use super::head::{Head, Start, first_line};
-use super::message::{Response, request_url};
+use super::message::{Response, request_url_or_secure};
 use super::talk::{Event, TalkError};
 use crate::domain::camera::Credentials;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::LoginEnd;
+use crate::infrastructure::http::doors::Doors;
 use crate::infrastructure::http::response::left;
 use crate::util::secret::Secret;
 
@@ -54,17 +55,19 @@ impl Lent {
     /// the login, whatever came of the rest.
     pub fn open(
         at: SocketAddr,
+        doors: &Doors,
         url: &Secret,
         login: Option<&Credentials>,
         until: Instant,
     ) -> Result<Self, (LoginEnd, Fault)> {
         let untold = |fault| (LoginEnd::Unknown, fault);
-        let Some(mut target) = request_url(url.expose()) else {
+        let Some(mut target) = request_url_or_secure(url.expose()) else {
             let words = "not an rtsp:// URL with a host";
             return Err(untold(Fault::new(ErrorCode::ValidationFailed, words)));
         };
         let timeout = until.saturating_duration_since(Instant::now());
-        let mut line = Line::open(at, timeout, login.cloned()).map_err(untold)?;
+        let tls = is_secure(&target).then(|| doors.clone());
+        let mut line = Line::open(at, tls, timeout, login.cloned()).map_err(untold)?;
         for _ in 0..=MAX_REDIRECTS {
             let accept = [("Accept", "application/sdp".to_owned())];
             let response = match line.ask("DESCRIBE", Secret::url(target.clone()), &accept) {
@@ -113,7 +116,7 @@ impl Lent {
         let base = response
             .header("content-base")
             .or_else(|| response.header("content-location"))
-            .and_then(|base| request_url(&base))
+            .and_then(|base| request_url_or_secure(&base))
             .unwrap_or(target);
         Ok(Self {
             line,
@@ -264,7 +267,13 @@ impl Bridge {
                 self.lent.line.socket().as_fd(),
                 self.over.as_fd(),
             ];
-            match readable(sockets, until)? {
+            // What is decrypted already is no news to the socket.
+            let ready = if self.lent.line.holds_more() {
+                [false, true, false]
+            } else {
+                readable(sockets, until)?
+            };
+            match ready {
                 [_, _, true] => return Ok(()),
                 [true, _, _] => {
                     let heard = self.borrower.read(&mut buffer)?;

@@ -18,6 +18,8 @@ pub enum Verdict {
     Wanted,
     /// The login that was sent is wrong.
     Refused,
+    /// The login was taken for another request, and is not for this one.
+    NotAllowed,
     /// No kind of login is offered that is known here.
     Unknown,
     /// Every nonce is called stale: no word on the password.
@@ -41,6 +43,8 @@ pub struct Login {
     way: Way,
     /// The server has taken it: another 401 is about the nonce.
     accepted: bool,
+    /// Something was given for it.
+    taken: bool,
     /// The request in hand has been sent a second time for the nonce's sake.
     renewed: bool,
     /// What the last 401 asked for.
@@ -55,6 +59,7 @@ impl Login {
             cnonce,
             way: Way::Stranger,
             accepted: false,
+            taken: false,
             renewed: false,
             asked_for: stream::Challenge::None,
         }
@@ -84,13 +89,22 @@ impl Login {
     }
 
     /// An answer other than 401: the login it answers was good, if there was one.
-    pub fn passed(&mut self) {
+    pub fn passed(&mut self, success: bool) {
         self.accepted = self.is_used();
+        self.taken |= self.is_used() && success;
         self.renewed = false;
     }
 
-    /// A 401.
+    /// A 401. One for a request beside others for which the same login was taken, on the same
+    /// connection, is about the request.
     pub fn challenged(&mut self, response: &Response) -> Verdict {
+        match self.judged(response) {
+            Verdict::Refused if self.taken => Verdict::NotAllowed,
+            verdict => verdict,
+        }
+    }
+
+    fn judged(&mut self, response: &Response) -> Verdict {
         self.asked_for = ffmpegs_choice(response.all("www-authenticate"));
         if self.credentials.is_none() {
             return Verdict::Wanted;

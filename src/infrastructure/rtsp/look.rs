@@ -141,15 +141,15 @@ impl Asking<'_> {
     }
 
     fn open(&self, at: SocketAddr, within: Duration) -> Asked<Line> {
-        let mut line = Line::open(at, within, self.question.login.cloned()).map_err(|fault| {
-            match fault.code {
+        let mut line = Line::open(at, None, within, self.question.login.cloned()).map_err(
+            |fault| match fault.code {
                 ErrorCode::Unavailable => {
                     let words = format!("the source can't be reached: {}", fault.message);
                     Stop::refused(Cause::SourceUnreachable, words)
                 }
                 _ => Stop::Unclear(fault.message),
-            }
-        })?;
+            },
+        )?;
         line.set_deadline(self.question.until);
         Ok(line)
     }

@@ -2,7 +2,9 @@
 //!
 //! Owns the framing: bytes go in as they come, whole messages come out; what a head is like is
 //! [`head`](super::head)'s. Knows no login, no sequence of requests and no meaning. Lenient where
-//! servers are known to be careless, bounded everywhere.
+//! servers are known to be careless, bounded everywhere: what stands before an answer and is none is
+//! stepped over, where RTSP was spoken before or follows at once; a length that is no length, or longer
+//! than what comes, ends with the connection or a silence.
 
 use super::head::{Head, Headers, Start, first_line};
 use crate::util::foreign;
@@ -11,6 +13,8 @@ use crate::util::foreign;
 pub const MAX_HEAD: usize = 8 * 1024;
 /// Longest body of a message, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
+/// How an answer begins.
+const BEGINS: &[u8] = b"RTSP/1.";
 /// Most characters of an unknown answer that are shown.
 const SHOWN: usize = 60;
 
@@ -106,6 +110,8 @@ struct Begun {
 pub struct Inbox {
     buffer: Vec<u8>,
     begun: Option<Begun>,
+    /// A message has come before: there is a server of RTSP at the other end.
+    heard: bool,
 }
 
 impl Inbox {
@@ -118,11 +124,11 @@ impl Inbox {
     /// The next whole message, if it is there. After an error nothing more can be read.
     pub fn next_message(&mut self) -> Result<Option<Incoming>, MessageError> {
         if self.begun.is_none() {
-            // Blank lines between messages.
+            // Blank lines between messages, and what fills a buffer up.
             let blank = self
                 .buffer
                 .iter()
-                .take_while(|b| matches!(b, b'\r' | b'\n'))
+                .take_while(|b| matches!(b, b'\r' | b'\n' | 0))
                 .count();
             self.buffer.drain(..blank);
             match self.buffer.first() {
@@ -147,15 +153,19 @@ impl Inbox {
         Ok(self.finish_message(length))
     }
 
-    /// An answer has begun whose end only the connection's end or a silence tells.
+    /// An answer has begun whose end only the connection's end or a silence tells; one that has a
+    /// length and may be shorter, too, where it stands at the end of a line.
     pub fn is_open_ended(&self) -> bool {
-        matches!(
-            self.begun,
-            Some(Begun {
-                ends: Ends::WithTheConnection,
-                ..
-            })
-        )
+        match &self.begun {
+            Some(begun) => match begun.ends {
+                Ends::WithTheConnection => true,
+                Ends::After(length) => {
+                    let lines_end = self.buffer.iter().rfind(|b| **b != 0) == Some(&b'\n');
+                    lines_end && self.buffer.len() < length && begun.is_answer()
+                }
+            },
+            None => false,
+        }
     }
 
     /// Nothing more comes: what there is of an open-ended answer is all of it.
@@ -189,14 +199,14 @@ impl Inbox {
     fn begin(&mut self) -> Result<Option<Begun>, MessageError> {
         // Judged before the head is whole: an SSH banner is one line and no more, and other
         // protocols have no lines.
-        if !self.buffer.first().is_some_and(u8::is_ascii_uppercase) {
-            return Err(MessageError::NotRtsp(what_it_is(&self.buffer)));
+        if !self.buffer.first().is_some_and(u8::is_ascii_alphabetic) {
+            return self.step_over();
         }
         let Some(line) = first_line(&self.buffer) else {
             return self.bounded_head();
         };
         match Start::read(line) {
-            None => return Err(MessageError::NotRtsp(what_it_is(line))),
+            None => return self.step_over(),
             Some(Start::Response { status: None, .. }) => {
                 return Err(MessageError::Malformed("its status is no number"));
             }
@@ -213,6 +223,20 @@ impl Inbox {
         Ok(Some(Begun { head, ends }))
     }
 
+    /// What the buffer begins with is no message: one may follow, of a server that has printed
+    /// something first, or sent more than it said.
+    fn step_over(&mut self) -> Result<Option<Begun>, MessageError> {
+        let next = (1..self.buffer.len()).find(|at| begins(&self.buffer, *at));
+        match next {
+            Some(at) => {
+                self.buffer.drain(..at);
+                self.begin()
+            }
+            None if self.heard && self.buffer.len() <= MAX_BODY => Ok(None),
+            None => Err(MessageError::NotRtsp(what_it_is(&self.buffer))),
+        }
+    }
+
     fn bounded_head(&self) -> Result<Option<Begun>, MessageError> {
         if self.buffer.len() > MAX_HEAD {
             Err(MessageError::TooLong(MAX_HEAD))
@@ -223,6 +247,7 @@ impl Inbox {
 
     fn finish_message(&mut self, length: usize) -> Option<Incoming> {
         let Head { start, headers } = self.begun.take()?.head;
+        self.heard = true;
         let body: Vec<u8> = self.buffer.drain(..length).collect();
         Some(match start {
             Start::Response { status, reason } => Incoming::Response(Response {
@@ -240,21 +265,33 @@ impl Inbox {
     }
 }
 
-fn body_ends(head: &Head) -> Result<Ends, MessageError> {
-    let mut length = None;
-    for value in head.headers.all("content-length") {
-        let digits = std::str::from_utf8(value)
-            .ok()
-            .filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()))
-            .ok_or(MessageError::Malformed("its length is no number"))?;
-        // Digits that don't parse are more than there can be.
-        let number: usize = digits.parse().unwrap_or(usize::MAX);
-        if length.is_some_and(|before| before != number) {
-            return Err(MessageError::Malformed("it has two lengths"));
-        }
-        length = Some(number);
+impl Begun {
+    fn is_answer(&self) -> bool {
+        matches!(self.head.start, Start::Response { .. })
     }
-    match length {
+}
+
+fn begins(bytes: &[u8], at: usize) -> bool {
+    bytes
+        .get(at..at + BEGINS.len())
+        .is_some_and(|word| word.eq_ignore_ascii_case(BEGINS))
+}
+
+/// What all lengths of a head say, if they are numbers and the same.
+fn length(head: &Head) -> Option<usize> {
+    let mut numbers = head.headers.all("content-length").map(|value| {
+        let digits = std::str::from_utf8(value).ok()?;
+        let digits = digits.trim_end_matches('\0');
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        // Digits that don't parse are more than there can be.
+        is_number.then(|| digits.parse().unwrap_or(usize::MAX))
+    });
+    let first = numbers.next()??;
+    numbers.all(|other| other == Some(first)).then_some(first)
+}
+
+fn body_ends(head: &Head) -> Result<Ends, MessageError> {
+    match length(head) {
         Some(n) if n > MAX_BODY => Err(MessageError::TooLong(MAX_BODY)),
         Some(n) => Ok(Ends::After(n)),
         // By RFC 2326 12.14 there is no body then. Some servers just leave the length out.
@@ -324,14 +361,24 @@ pub fn write_response(status: u16, reason: &str, cseq: Option<&str>) -> Vec<u8> 
 }
 
 /// A URL as it may stand on a request line: no user info, blanks and non-ASCII encoded. `None`
-/// for what is no RTSP URL with a host.
+/// for what is no RTSP URL with a host; one that wants TLS is none here.
 pub fn request_url(url: &str) -> Option<String> {
+    written(url, &["rtsp"])
+}
+
+/// The same for whoever can speak TLS, too: `rtsps` stays what it is.
+pub fn request_url_or_secure(url: &str) -> Option<String> {
+    written(url, &["rtsp", "rtsps"])
+}
+
+fn written(url: &str, schemes: &[&str]) -> Option<String> {
     let parts = crate::util::url::split(url).ok()?;
-    if !parts.scheme.eq_ignore_ascii_case("rtsp") {
+    let scheme = parts.scheme.to_ascii_lowercase();
+    if !schemes.contains(&scheme.as_str()) {
         return None;
     }
     let port = parts.port.map(|p| format!(":{p}")).unwrap_or_default();
-    let mut out = format!("rtsp://{}{port}", parts.host_in_url());
+    let mut out = format!("{scheme}://{}{port}", parts.host_in_url());
     for byte in parts.path.bytes() {
         if byte.is_ascii_graphic() {
             out.push(char::from(byte));

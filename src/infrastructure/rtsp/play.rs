@@ -445,6 +445,7 @@ impl Player {
             error,
             TalkError::LoginWanted
                 | TalkError::LoginRefused
+                | TalkError::NotAllowed
                 | TalkError::LoginUnknown
                 | TalkError::StaleForEver
         );

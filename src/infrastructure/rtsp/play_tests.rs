@@ -393,7 +393,7 @@ fn a_login_that_is_renewed_in_the_session_ends_nothing() {
     assert_eq!(
         events,
         [Event::KeepAliveRefused(PlayError::Talk(
-            TalkError::LoginRefused
+            TalkError::NotAllowed
         ))]
     );
     assert_eq!(camera.passes(Duration::from_secs(300)), "");

@@ -35,6 +35,9 @@ pub enum TalkError {
     /// No nonce is ever good enough.
     #[error("it calls every login stale, whatever its nonce")]
     StaleForEver,
+    /// It refuses this request to a login that it has taken for another.
+    #[error("it refuses this to a login that it takes otherwise")]
+    NotAllowed,
     /// Requests of its own without end.
     #[error("it keeps asking instead of answering")]
     Chatter,
@@ -71,6 +74,9 @@ pub struct Talk {
     login: Login,
     cseq: u32,
     pending: Option<Pending>,
+    /// An answer by a number that is not that of the request in hand. Where no other comes it is
+    /// meant for that all the same: some servers count in their own way.
+    misnumbered: Option<Response>,
     asked: u32,
     /// The server closes the connection, so what is to be sent needs another one.
     needs_connection: bool,
@@ -85,6 +91,7 @@ impl Talk {
             login: Login::new(credentials, cnonce),
             cseq: 0,
             pending: None,
+            misnumbered: None,
             asked: 0,
             needs_connection: false,
         }
@@ -99,6 +106,7 @@ impl Talk {
         headers: Vec<(&'static str, String)>,
     ) {
         self.asked = 0;
+        self.misnumbered = None;
         self.pending = Some(Pending {
             method,
             url,
@@ -130,6 +138,7 @@ impl Talk {
     /// A new connection is there.
     pub fn connected_anew(&mut self) {
         self.inbox = Inbox::default();
+        self.misnumbered = None;
         self.needs_connection = false;
     }
 
@@ -146,7 +155,7 @@ impl Talk {
     /// Part of an answer is there, and only a silence or the connection's end tells that it is
     /// all of it.
     pub fn is_open_ended(&self) -> bool {
-        self.inbox.is_open_ended()
+        self.inbox.is_open_ended() || self.misnumbered.is_some()
     }
 
     /// Takes bytes of the socket. Call [`Talk::next_event`] until it is out of them.
@@ -167,6 +176,11 @@ impl Talk {
 
     /// The connection has ended, or an [open-ended](Talk::is_open_ended) answer has fallen silent.
     pub fn end(&mut self) -> Result<Option<Event>, TalkError> {
+        if let Some(response) = self.misnumbered.take()
+            && !self.inbox.is_open_ended()
+        {
+            return self.taken(response);
+        }
         match self.inbox.end()? {
             Some(incoming) => self.take(incoming),
             None => Err(TalkError::Closed),
@@ -197,12 +211,21 @@ impl Talk {
         let Some(pending) = &self.pending else {
             return Ok(None);
         };
-        // A missing number is put up with; a wrong one answers something older.
-        if response.status < 200 || response.cseq().is_some_and(|n| n != pending.cseq) {
+        if response.status < 200 {
             return Ok(None);
         }
+        // A missing number is put up with; a wrong one may answer something older.
+        if response.cseq().is_some_and(|number| number != pending.cseq) {
+            self.misnumbered = Some(response);
+            return Ok(None);
+        }
+        self.taken(response)
+    }
+
+    fn taken(&mut self, response: Response) -> Result<Option<Event>, TalkError> {
+        self.misnumbered = None;
         if response.status != 401 {
-            self.login.passed();
+            self.login.passed(response.is_success());
             self.pending = None;
             return Ok(Some(Event::Answer(response)));
         }
@@ -214,6 +237,7 @@ impl Talk {
             }
             Verdict::Wanted => Err(TalkError::LoginWanted),
             Verdict::Refused => Err(TalkError::LoginRefused),
+            Verdict::NotAllowed => Err(TalkError::NotAllowed),
             Verdict::Unknown => Err(TalkError::LoginUnknown),
             Verdict::StaleForEver => Err(TalkError::StaleForEver),
         }

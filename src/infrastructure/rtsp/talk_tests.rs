@@ -144,8 +144,8 @@ fn later_requests_get_a_new_nonce_without_a_word_on_stale() {
     assert!(camera.sent().contains("nc=00000001"));
     assert_eq!(
         camera.says(401, 4, &[&challenge("c")]),
-        Err(TalkError::LoginRefused),
-        "once, not for ever"
+        Err(TalkError::NotAllowed),
+        "once, not for ever; and the login was taken before"
     );
 }
 
@@ -265,4 +265,83 @@ fn the_end_of_the_connection() {
     assert_eq!(camera.talk.next_event(), Ok(None));
     assert!(camera.talk.is_open_ended());
     assert_eq!(answer(camera.talk.end()), 200);
+}
+
+/// A login that was taken for the description and is not for what follows: no wrong password.
+#[test]
+fn one_request_s_401_is_no_wrong_password() {
+    let mut camera = Camera::asked(true);
+    camera.sent();
+    camera.says(401, 1, &HIKVISION).unwrap();
+    camera.sent();
+    assert_eq!(answer(camera.says(200, 2, &[])), 200);
+    camera
+        .talk
+        .request("SETUP", Secret::unlisted(URL), Vec::new());
+    camera.sent();
+    let next = HIKVISION[0].replace("9d2a1f0b77", "0b77aa");
+    assert_eq!(camera.says(401, 3, &[&next]), Ok(None), "its nonce was old");
+    camera.sent();
+    let next = HIKVISION[0].replace("9d2a1f0b77", "0b77bb");
+    assert_eq!(camera.says(401, 4, &[&next]), Err(TalkError::NotAllowed));
+    assert_eq!(camera.sent(), "", "it is not sent again");
+}
+
+/// A refusal is one whatever it asks for next.
+#[test]
+fn a_refusal_in_other_clothes_is_one() {
+    for headers in [
+        &[][..],
+        &["WWW-Authenticate: Basic realm=\"x\""],
+        &["WWW-Authenticate: Negotiate"],
+        &["WWW-Authenticate: Digest realm=\"x\", nonce=\"n\", algorithm=SHA-512"],
+    ] {
+        let mut camera = Camera::asked(true);
+        camera.sent();
+        camera.says(401, 1, &HIKVISION).unwrap();
+        camera.sent();
+        let refused = camera.says(401, 2, headers);
+        assert_eq!(refused, Err(TalkError::LoginRefused), "{headers:?}");
+        assert_eq!(camera.sent(), "");
+    }
+}
+
+/// Numbers that servers make up.
+#[test]
+fn odd_numbers_are_put_up_with() {
+    for head in [
+        "",
+        "CSeq: abc\r\n",
+        "CSeq:\r\n",
+        "cseq:1\r\n",
+        "CSEQ : 0001\r\n",
+    ] {
+        let mut camera = Camera::asked(false);
+        camera.sent();
+        camera
+            .talk
+            .feed(format!("RTSP/1.0 200 OK\r\n{head}\r\n").as_bytes());
+        assert_eq!(answer(camera.talk.next_event()), 200, "{head}");
+    }
+    for number in [0, 77] {
+        let mut camera = Camera::asked(false);
+        camera.sent();
+        assert_eq!(camera.says(200, number, &[]), Ok(None));
+        assert_eq!(answer(camera.talk.end()), 200, "{number}");
+    }
+    // One that calls every answer its first: taken where no other comes.
+    let mut camera = Camera::asked(true);
+    camera.sent();
+    camera.says(401, 1, &HIKVISION).unwrap();
+    camera.sent();
+    assert_eq!(camera.says(200, 1, &[]), Ok(None));
+    assert!(camera.talk.is_open_ended(), "a silence decides");
+    assert_eq!(answer(camera.talk.end()), 200);
+    // A late double of an older answer, and then the right one.
+    let mut camera = Camera::asked(true);
+    camera.sent();
+    camera.says(401, 1, &HIKVISION).unwrap();
+    camera.sent();
+    assert_eq!(camera.says(401, 1, &HIKVISION), Ok(None));
+    assert_eq!(answer(camera.says(200, 2, &[])), 200);
 }
