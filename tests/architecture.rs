@@ -30,6 +30,8 @@ const SHARED_INFRASTRUCTURE: &[&str] = &["http", "system", "xml"];
 const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     // The engine implements the child's OutputJudge, and starts its probes as every child is.
     ("ffmpeg", "child"),
+    // Has the words of endpoints that refuse in common with whoever else publishes.
+    ("ffmpeg", "whip"),
     // Is started as every child is.
     ("guard", "child"),
     // Reads parameter sets, which descriptions hold, too.

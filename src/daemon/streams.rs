@@ -17,8 +17,8 @@ use crate::domain::gateway::{RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::process::{Children, Tools};
 use crate::infrastructure::engines;
-use crate::infrastructure::ffmpeg::release::SessionCloser;
 use crate::infrastructure::http::tls::TrustStore;
+use crate::infrastructure::whip::release::SessionCloser;
 
 /// Child events that wait for the owner. Progress is dropped when it is full, the rest waits: the
 /// owner waits for nothing but its queues.
@@ -76,7 +76,7 @@ impl Streams {
         let asker = Arc::clone(&closer);
         let tools = Tools {
             judge: engines::readers(config.ffmpeg.whip_hosts.clone().into()),
-            release: Arc::new(move |url, bearer| closer.close(url, bearer)),
+            release: Arc::new(move |url, bearer| closer.tidy_up(url, bearer)),
             retry_after: Arc::new(move |url, bearer| asker.retry_after(url, bearer)),
         };
         let (active, node, observers) = (parts.active, parts.node, parts.observers);

@@ -23,4 +23,5 @@ pub mod snapshot;
 pub mod state;
 pub mod stun;
 pub mod system;
+pub mod whip;
 pub mod xml;

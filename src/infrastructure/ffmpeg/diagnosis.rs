@@ -27,6 +27,7 @@ use super::patterns::{
 };
 use super::session::{Elsewhere, SessionTrace};
 use super::words::{Who, look_up};
+use crate::infrastructure::whip::words::refused;
 
 /// Before what the RTSP reader complains of.
 const RTSP_DATA: &str = "Failed reading RTSP data: ";
@@ -377,11 +378,8 @@ impl Classifier {
             "not found",
         ];
         self.http_status = self.http_status.or_else(|| returned(reason));
-        let status = self.http_status.map(|status| status.to_string());
-        if let Some(status) = &status
-            && let Some(found) = look_up(Who::WhipStatus, &[status], status)
-        {
-            return Some(found);
+        if let Some((cause, words)) = self.http_status.and_then(refused) {
+            return Some((Weight::Definite, cause, words));
         }
         if self.network.is_none() && VAGUE.iter().any(|word| reason.contains(word)) {
             // The line before says what; where it did, this one changes nothing.

@@ -290,6 +290,34 @@ fn each_row_of_the_table_has_the_recording_that_proves_it() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+#[test]
+fn each_status_of_an_endpoint_has_the_recording_that_proves_it() {
+    let proven = |status: u16, says: &str, cause: Cause| {
+        recorded()
+            .into_iter()
+            .filter(|run| run.case.starts_with(&format!("P {status}")))
+            .any(|run| {
+                let mut classifier = Classifier::new(WHIP_URL);
+                run.lines.iter().any(|line| {
+                    let judged = classifier.judge(&Line::parse(line));
+                    classifier.line(line);
+                    judged
+                        .is_some_and(|(_, found, words)| found == cause && words.starts_with(says))
+                })
+            })
+    };
+    for row in crate::infrastructure::whip::words::ROWS {
+        // Of a hundred, one that is not listed by itself.
+        let status = match row.statuses {
+            [4] => 451,
+            [5] => 502,
+            [first, ..] => *first,
+            [] => 0,
+        };
+        assert!(proven(status, row.says.trim_end(), row.cause), "{row:?}");
+    }
+}
+
 /// What each situation ends with: the beginning of the case, the code, and words of the message.
 #[test]
 fn the_reason_stands_in_the_message() {

@@ -186,6 +186,8 @@ mod tests {
             ("http://whip.example/res/1", &known, false),
             ("http://whip.example/res/1", &["whip.example"], true),
             ("ftp://sfu-2.example/res/1", &known, false),
+            // Whom that asks depends on who reads it.
+            ("https://evil.example?@whip.example/res/1", &[], false),
         ] {
             assert_eq!(left(location, hosts).is_some(), ours, "{location}");
         }

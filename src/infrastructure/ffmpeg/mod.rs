@@ -11,7 +11,6 @@ mod patterns;
 pub mod policy;
 pub mod probe;
 mod query;
-pub mod release;
 mod session;
 pub mod source;
 mod words;

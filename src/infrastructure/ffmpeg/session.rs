@@ -92,6 +92,10 @@ impl SessionTrace {
         let (Ok(parts), Some(whip)) = (url::split(location), &self.whip) else {
             return;
         };
+        if parts.userinfo.is_some() {
+            // Where the host of `https://a?@b/` begins, not everybody agrees.
+            return;
+        }
         let https = parts.scheme.eq_ignore_ascii_case("https");
         let http = parts.scheme.eq_ignore_ascii_case("http");
         let host = parts.host.to_ascii_lowercase();

@@ -6,6 +6,7 @@
 use crate::domain::stream::Cause;
 
 use super::diagnosis::Weight;
+use crate::infrastructure::whip::words as whip;
 
 /// Whose words a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +15,6 @@ pub(super) enum Who {
     RtspStatus,
     /// `Error opening input: …`, with what was said before it.
     SourceOpening,
-    /// The WHIP endpoint's HTTP answer: its status.
-    WhipStatus,
     /// `Could not write header …: …`, with what was said before it.
     WhipOpening,
     /// Any other line of the sending side.
@@ -61,10 +60,10 @@ const fn row(
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = {
     use Cause::{
-        BadCommand, SourceAuth, SourceStream, SourceUnreachable, StreamRefused, WhipAuth, WhipGone,
+        BadCommand, SourceAuth, SourceStream, SourceUnreachable, StreamRefused,
         WhipStream, WhipUnreachable, WhipUplink,
     };
-    use Who::{Anybody, RtspStatus, SourceOpening, WhipLine, WhipOpening, WhipStatus};
+    use Who::{Anybody, RtspStatus, SourceOpening, WhipLine, WhipOpening};
     &[
         // The camera's RTSP answers.
         row(RtspStatus, &["401"], SourceAuth, "the camera refused the login (RTSP 401)", "I3 "),
@@ -93,40 +92,23 @@ pub(super) const TABLE: &[Row] = {
         row(SourceOpening, &["Failed reading RTSP data"], SourceStream, "the source closed the connection and spoke no RTSP: is the port right (554 is usual, 80 is a web page's), does it take another viewer?", "R http on the RTSP port"),
         row(SourceOpening, &["Input/output error", "Connection reset"], SourceUnreachable, "the connection to the source failed: ", "O rtmp closed"),
         row(SourceOpening, &[""], SourceStream, "the source sends nothing that FFmpeg understands: ", "O file is no video"),
-        // The WHIP endpoint's HTTP answers.
-        row(WhipStatus, &["400", "422"], WhipStream, "the WHIP endpoint refused the offer ", "P 400"),
-        row(WhipStatus, &["401"], WhipAuth, "the WHIP endpoint refused the login (401)", "P 401"),
-        row(WhipStatus, &["402"], WhipStream, "the WHIP endpoint wants to be paid (402): is the account's quota used up, a bill open?", "P 402"),
-        row(WhipStatus, &["403"], WhipAuth, "the WHIP endpoint denied access (403)", "P 403"),
-        row(WhipStatus, &["404"], WhipGone, "there is no such WHIP endpoint (404)", "P 404"),
-        row(WhipStatus, &["405"], WhipStream, "nothing can be published there (405): is whipUrl a player's or a page's address?", "P 405"),
-        row(WhipStatus, &["406"], WhipStream, "the WHIP endpoint can't answer with a session description (406): is whipUrl right?", "P 406"),
-        row(WhipStatus, &["408"], WhipUnreachable, "the WHIP endpoint did not get the whole offer in time (408): is the uplink overloaded?", "P 408"),
-        row(WhipStatus, &["409"], WhipUnreachable, "the WHIP endpoint is taken by another publisher (409)", "P 409"),
-        row(WhipStatus, &["410"], WhipGone, "the WHIP endpoint is gone (410)", "P 410"),
-        row(WhipStatus, &["413"], WhipStream, "the offer is too long for the WHIP endpoint (413): is there a proxy in between?", "P 413"),
-        row(WhipStatus, &["415"], WhipStream, "the WHIP endpoint takes no session descriptions (415): is whipUrl right?", "P 415"),
-        row(WhipStatus, &["429"], WhipUnreachable, "the WHIP endpoint is asked too often (429)", "P 429"),
-        row(WhipStatus, &["503"], WhipUnreachable, "the WHIP endpoint is overloaded or being maintained (503)", "P 503"),
-        row(WhipStatus, &["4"], WhipStream, "the WHIP endpoint refused the stream ", "P 451"),
-        row(WhipStatus, &["5"], WhipUnreachable, "the WHIP endpoint has trouble of its own ", "P 502"),
         // What making the session ends with, where there was no such answer.
         row(WhipOpening, &["Server returned 4XX"], WhipUnreachable, "the WHIP endpoint refused (4xx): taken by another publisher?", "W2 WHIP answers 409"),
         row(WhipOpening, &["Server returned 5XX"], WhipUnreachable, "the WHIP endpoint has trouble of its own (5xx)", "P 502"),
-        row(WhipOpening, &["certificate"], WhipUnreachable, "the WHIP endpoint's certificate is not trusted: is the clock right, are the system's certificates there?", "P certificate not trusted"),
-        row(WhipOpening, &["Failed to resolve hostname"], WhipUplink, "the WHIP endpoint's host name can't be resolved", "P name unknown"),
-        row(WhipOpening, &["Connection refused"], WhipUnreachable, "the WHIP endpoint refused the connection", "P refused"),
-        row(WhipOpening, &["timed out"], WhipUplink, "the WHIP endpoint does not answer (timed out)", "P silent"),
+        row(WhipOpening, &["certificate"], WhipUnreachable, whip::NOT_TRUSTED, "P certificate not trusted"),
+        row(WhipOpening, &["Failed to resolve hostname"], WhipUplink, whip::NO_NAME, "P name unknown"),
+        row(WhipOpening, &["Connection refused"], WhipUnreachable, whip::REFUSED, "P refused"),
+        row(WhipOpening, &["timed out"], WhipUplink, whip::SILENT, "P silent"),
         row(WhipOpening, &["Network is unreachable", "No route to host", "Host is unreachable", "Network is down"], WhipUplink, "there is no way to the WHIP endpoint: ", "N whip unroutable"),
-        row(WhipOpening, &["End of file"], WhipUnreachable, "the WHIP endpoint closed the connection without an answer", "P closed"),
+        row(WhipOpening, &["End of file"], WhipUnreachable, whip::CLOSED, "P closed"),
         row(WhipOpening, &[""], WhipUnreachable, "the connection to the WHIP endpoint failed: ", "P reset"),
         // What the sending side says by itself.
         row(WhipLine, &["DTLS handshake timeout="], WhipUnreachable, "the WHIP server answered, but no media path came up (ICE/DTLS timed out): is outgoing UDP blocked?", "P no answer on UDP"),
         row(WhipLine, &["Consent Freshness expired"], WhipStream, "the WHIP server stopped answering on the media path (consent expired)", "W7 "),
         row(WhipLine, &["Failed to read message"], WhipUnreachable, "the WHIP server's media address refused what was sent to it (UDP port closed)", "P UDP refused"),
         row(WhipLine, &["Failed to connect udp"], WhipUnreachable, "there is no way to the WHIP server's media address", "P no way to the media address"),
-        row(WhipLine, &["Invalid answer: <"], WhipStream, "a web page came back where the WHIP endpoint's answer should be: is a login page (captive portal, proxy) in between, is whipUrl right?", "P 302 to a login page"),
-        row(WhipLine, &["Invalid answer"], WhipStream, "the WHIP endpoint answered with something that is no usable session description", "P 201 with an empty answer"),
+        row(WhipLine, &["Invalid answer: <"], WhipStream, whip::WEB_PAGE, "P 302 to a login page"),
+        row(WhipLine, &["Invalid answer"], WhipStream, whip::NO_ANSWER, "P 201 with an empty answer"),
         row(WhipLine, &[" parsed from "], WhipStream, "the WHIP endpoint's answer names no media path that FFmpeg's muxer can take", "P no candidate"),
         // Words that are the same whoever says them.
         row(Anybody, &["is not supported by RTC, choose udp"], WhipStream, "the WHIP endpoint names a media path over TCP first, which FFmpeg's muxer can't take", "P first candidate is TCP"),
@@ -142,8 +124,7 @@ pub(super) const TABLE: &[Row] = {
 /// that follow a final `: `, or the status behind a final space.
 pub(super) fn look_up(who: Who, texts: &[&str], own: &str) -> Option<(Weight, Cause, String)> {
     let fits = |text: &&str, word: &str| match who {
-        // `4` is any 4xx.
-        Who::RtspStatus | Who::WhipStatus => text.starts_with(word),
+        Who::RtspStatus => text.starts_with(word),
         _ => text.contains(word),
     };
     let row = TABLE.iter().find(|row| {

@@ -20,6 +20,19 @@ const TIMEOUTS: Timeouts = Timeouts {
     read: Duration::from_secs(2),
 };
 
+/// What came of a DELETE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// It is ended.
+    Done,
+    /// It was gone already: what was wanted.
+    Gone,
+    /// The server will not, by this status.
+    Refused(u16),
+    /// The server was not reached, in words.
+    Failed(String),
+}
+
 /// Sends the DELETE that a dead publisher could not (RFC 9725, section 4.2).
 #[derive(Debug)]
 pub struct SessionCloser {
@@ -51,39 +64,41 @@ impl SessionCloser {
         after(said, SystemTime::now())
     }
 
-    /// Ends the session at `resource`. One try, at most five seconds; the outcome is only logged.
-    pub fn close(&self, resource: &Secret, bearer: Option<&Secret>) {
+    /// Ends the session at `resource`. One try, at most five seconds.
+    pub fn close(&self, resource: &Secret, bearer: Option<&Secret>) -> Closed {
         let agent = match self.agent.get() {
             Ok(agent) => agent,
-            Err(why) => {
-                log::warn!("a WHIP session stays open: {why}");
-                return;
-            }
+            Err(why) => return Closed::Failed(why.to_string()),
         };
         let mut request = agent.delete(resource.expose());
         if let Some(token) = bearer {
             request = request.header("Authorization", format!("Bearer {}", token.expose()));
         }
         match request.call() {
-            Ok(answer) if answer.status().is_success() => {
-                log::info!("closed the WHIP session that its publisher left open");
+            Ok(answer) if answer.status().is_success() => Closed::Done,
+            Ok(answer) if matches!(answer.status().as_u16(), 404 | 410) => Closed::Gone,
+            Ok(answer) => Closed::Refused(answer.status().as_u16()),
+            Err(why) => Closed::Failed(shown(&why.to_string(), 200)),
+        }
+    }
+
+    /// The same of a session that its publisher left behind; the outcome is only logged.
+    pub fn tidy_up(&self, resource: &Secret, bearer: Option<&Secret>) {
+        match self.close(resource, bearer) {
+            Closed::Done => log::info!("closed the WHIP session that its publisher left open"),
+            Closed::Gone => {}
+            Closed::Refused(status) => {
+                log::warn!(status = status; "the WHIP server refused to close a session");
             }
-            // Gone already: what we wanted.
-            Ok(answer) if matches!(answer.status().as_u16(), 404 | 410) => {}
-            Ok(answer) => log::warn!(
-                status = answer.status().as_u16();
-                "the WHIP server refused to close a session"
-            ),
-            Err(why) => log::warn!(
-                "a WHIP session stays open until the server's own timeout: {}",
-                shown(&why.to_string(), 200)
-            ),
+            Closed::Failed(why) => {
+                log::warn!("a WHIP session stays open until the server's own timeout: {why}");
+            }
         }
     }
 }
 
 /// `Retry-After`: seconds, or a date.
-fn after(said: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn after(said: &str, now: SystemTime) -> Option<Duration> {
     let said = said.trim();
     if let Ok(seconds) = said.parse() {
         return Some(Duration::from_secs(seconds));
