@@ -1,6 +1,7 @@
 //! What differs between two configurations, and what of it a running daemon can take (contract 2).
 
 use super::Config;
+use super::row::Keys as _;
 
 /// When a changed key takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,91 +21,27 @@ pub struct Change {
     pub takes: Takes,
 }
 
-/// One key: its name, when it takes effect, and whether it differs.
-type Key = (&'static str, Takes, fn(&Config, &Config) -> bool);
-
-macro_rules! keys {
-    ($($key:literal $takes:ident $($field:ident).+;)+) => {
-        &[$(($key, Takes::$takes, |a, b| a.$($field).+ != b.$($field).+)),+]
-    };
+/// What a reload from `old` to `new` changes, in the file's order.
+pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+    let mut out = Vec::new();
+    Config::changes(old, new, &mut out);
+    out
 }
 
-/// Every value of a [`Config`], under the key that sets it.
-const KEYS: &[Key] = keys! {
-    "mode" Restart mode;
-    "server.listen" Restart server.listen;
-    "server.port" Restart server.port;
-    "server.api_token" Now server.api_token;
-    "server.allowed_hosts" Now server.allowed_hosts;
-    "ably.api_key" Restart ably.api_key;
-    "ably.client_id" Restart ably.client_id;
-    "ably.heartbeat_interval" Restart ably.heartbeat_interval;
-    "ably.endpoint" Restart ably.endpoint;
-    "ably.port" Restart ably.port;
-    "ably.tls" Restart ably.tls;
-    "ably.fallback_hosts" Restart ably.fallback_hosts;
-    "ably.connectivity_check_url" Restart ably.connectivity_check_url;
-    "ably.auth_url" Restart ably.auth_url;
-    "ably.auth_headers" Restart ably.auth_headers;
-    "ably.ca_file" Restart ably.ca_file;
-    "rcs.base_url" Restart rcs.base_url;
-    "rcs.connect_timeout" Restart rcs.connect_timeout;
-    "rcs.read_timeout" Restart rcs.read_timeout;
-    "rcs.heartbeat_interval" Restart rcs.heartbeat_interval;
-    "rcs.token" Now rcs.token;
-    "rcs.callback_queue" Restart rcs.callback_queue;
-    "rcs.ca_file" Restart rcs.ca_file;
-    "lss.node.name" Restart node.name;
-    "lss.node.machine_id" Restart node.machine_id;
-    "lss.node.max_tasks" Now node.max_tasks;
-    "lss.node.ip" Restart node.ip;
-    "lss.node.public_ip_url" Restart node.public_ip_url;
-    "lss.node.state_dir" Restart node.state_dir;
-    "lss.ffmpeg.path" Restart ffmpeg.path;
-    "lss.ffmpeg.stop_timeout" Now ffmpeg.stop_timeout;
-    "lss.ffmpeg.start_confirm" Now ffmpeg.start_confirm;
-    "lss.ffmpeg.start_timeout" Now ffmpeg.start_timeout;
-    "lss.ffmpeg.stall_timeout" Now ffmpeg.stall_timeout;
-    "lss.ffmpeg.whip_timeout" Restart ffmpeg.whip_timeout;
-    "lss.ffmpeg.max_retries" Now ffmpeg.max_retries;
-    "lss.ffmpeg.passthrough" Restart ffmpeg.passthrough;
-    "lss.ffmpeg.engine" Restart ffmpeg.engine;
-    "lss.ffmpeg.whip_hosts" Restart ffmpeg.whip_hosts;
-    "lss.ffmpeg.file_root" Restart ffmpeg.file_root;
-    "ptz.max_move" Now ptz.max_move;
-    "ptz.command_ttl" Now ptz.command_ttl;
-    "camera.scan_enabled" Now camera.scan_enabled;
-    "camera.scan_subnet" Now camera.scan_subnet;
-    "camera.scan_timeout" Now camera.scan_timeout;
-    "camera.rescan_interval" Now camera.rescan_interval;
-    "camera.allow_loopback" Restart camera.allow_loopback;
-    "camera.tls" Restart camera.tls;
-    "camera.credentials" Now camera.credentials;
-    "snapshot.timeout" Now snapshot.timeout;
-    "log.format" Restart log.format;
-    "log.level" Now log.level;
-};
-
-/// What a reload from `old` to `new` changes, in the file's order.
-///
-/// A token that is taken away waits for a restart: the API may listen where it must not be open.
-pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
-    KEYS.iter()
-        .filter(|(_, _, differs)| differs(old, new))
-        .map(|&(key, takes, _)| {
-            let bare = key == "server.api_token" && new.server.api_token.is_none();
-            Change {
-                key,
-                takes: if bare { Takes::Restart } else { takes },
-            }
-        })
-        .collect()
+impl Config {
+    /// Swaps in what can change in a running daemon. What waits for a restart keeps its old value,
+    /// so that the next reload names it again.
+    pub fn take_over(&mut self, new: &Self) -> Vec<Change> {
+        let changes = changes(self, new);
+        self.reload(new);
+        changes
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Input, known_keys, parse};
+    use crate::config::{Input, parse};
 
     fn config(yaml: &str) -> Config {
         let mut input = Input::new("lss.yaml", yaml.as_bytes());
@@ -117,22 +54,6 @@ mod tests {
             .into_iter()
             .map(|change| (change.key, change.takes))
             .collect()
-    }
-
-    #[test]
-    fn every_key_has_its_place() {
-        // Sections, parts of a list's entries, and files that stand in for a value.
-        let elsewhere = |key: &str| {
-            KEYS.iter().any(|(k, ..)| k.starts_with(&format!("{key}.")))
-                || key.starts_with("camera.credentials")
-                || key == "server.api_token_file"
-        };
-        for key in known_keys() {
-            assert!(
-                KEYS.iter().any(|(k, ..)| *k == key) || elsewhere(&key),
-                "{key} is not compared"
-            );
-        }
     }
 
     #[test]
@@ -169,5 +90,27 @@ mod tests {
             between(&with(one), "mode: standalone\n"),
             [("server.api_token", Takes::Restart)]
         );
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_named_at_every_reload_until_then() {
+        let token = "canary-token-0123456789";
+        let mut runs = config(&format!("server: {{ api_token: '{token}' }}"));
+        let new = config("server: { port: 9999 }\nlog: { level: debug }\n");
+        let waits = [
+            ("server.port", Takes::Restart),
+            ("server.api_token", Takes::Restart),
+        ];
+        for now in [vec![("log.level", Takes::Now)], vec![]] {
+            let told: Vec<_> = runs
+                .take_over(&new)
+                .into_iter()
+                .map(|change| (change.key, change.takes))
+                .collect();
+            assert_eq!(told, [waits.to_vec(), now].concat());
+            assert_eq!(runs.server.port, 10_060);
+            assert_eq!(runs.server.api_token.as_ref().unwrap().expose(), token);
+            assert_eq!(runs.log.level, log::LevelFilter::Debug);
+        }
     }
 }

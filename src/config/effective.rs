@@ -1,119 +1,39 @@
 //! The effective configuration as YAML again, for `check-config`: every key, secrets masked.
 
 use std::fmt::{Display, Write as _};
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::row::Keys as _;
 use super::value::{self, shown_duration, word};
-use super::{CameraCredential, Config};
+use super::{
+    CameraCredential, CertificateCheck, Config, EngineChoice, LogFormat, Mode, Passthrough,
+};
 use crate::util::secret::{MASK, Secret};
 
 /// The configuration in the shape of the file. A secret that is set shows as `'***'`, one that is
 /// not as `''`; what came from a token or password file stands under the key it stands in for.
 pub fn to_yaml(config: &Config) -> String {
-    let mut y = Yaml::default();
-    y.plain("mode", word(&value::MODES, &config.mode));
-
-    let server = &config.server;
-    y.section("server");
-    y.text("listen", &shown(server.listen));
-    y.plain("port", server.port);
-    y.secret("api_token", server.api_token.as_ref());
-    y.list("allowed_hosts", &server.allowed_hosts);
-    y.end();
-
-    let ably = &config.ably;
-    y.section("ably");
-    y.secret("api_key", ably.api_key.as_ref());
-    y.secret("auth_url", ably.auth_url.as_ref());
-    y.headers("auth_headers", &ably.auth_headers);
-    y.text("client_id", &ably.client_id);
-    y.plain(
-        "heartbeat_interval",
-        shown_duration(ably.heartbeat_interval),
-    );
-    y.text("endpoint", &ably.endpoint);
-    y.plain("port", ably.port);
-    y.plain("tls", ably.tls);
-    y.list(
-        "fallback_hosts",
-        ably.fallback_hosts.as_deref().unwrap_or_default(),
-    );
-    y.text("connectivity_check_url", &ably.connectivity_check_url);
-    y.path("ca_file", ably.ca_file.as_ref());
-    y.end();
-
-    let rcs = &config.rcs;
-    y.section("rcs");
-    y.text("base_url", rcs.base_url.as_deref().unwrap_or_default());
-    y.plain("connect_timeout", shown_duration(rcs.connect_timeout));
-    y.plain("read_timeout", shown_duration(rcs.read_timeout));
-    y.plain("heartbeat_interval", shown_duration(rcs.heartbeat_interval));
-    y.secret("token", rcs.token.as_ref());
-    y.plain("callback_queue", rcs.callback_queue);
-    y.path("ca_file", rcs.ca_file.as_ref());
-    y.end();
-
-    y.section("lss");
-    let node = &config.node;
-    y.section("node");
-    y.text("name", &node.name);
-    y.text("machine_id", &node.machine_id);
-    y.plain("max_tasks", node.max_tasks);
-    y.text("ip", &shown(node.ip));
-    y.text(
-        "public_ip_url",
-        node.public_ip_url.as_deref().unwrap_or_default(),
-    );
-    y.path("state_dir", node.state_dir.as_ref());
-    y.end();
-    let ffmpeg = &config.ffmpeg;
-    y.section("ffmpeg");
-    y.text("path", &ffmpeg.path.to_string_lossy());
-    y.plain("stop_timeout", shown_duration(ffmpeg.stop_timeout));
-    y.plain("start_confirm", shown_duration(ffmpeg.start_confirm));
-    y.plain("start_timeout", shown_duration(ffmpeg.start_timeout));
-    y.plain("stall_timeout", shown_duration(ffmpeg.stall_timeout));
-    y.plain("whip_timeout", shown_duration(ffmpeg.whip_timeout));
-    y.plain("max_retries", ffmpeg.max_retries);
-    y.plain(
-        "passthrough",
-        word(&value::PASSTHROUGHS, &ffmpeg.passthrough),
-    );
-    y.plain("engine", word(&value::ENGINES, &ffmpeg.engine));
-    y.list("whip_hosts", &ffmpeg.whip_hosts);
-    y.path("file_root", ffmpeg.file_root.as_ref());
-    y.end();
-    y.end();
-
-    y.section("ptz");
-    y.plain("max_move", shown_duration(config.ptz.max_move));
-    y.plain("command_ttl", shown_duration(config.ptz.command_ttl));
-    y.end();
-
-    let camera = &config.camera;
-    y.section("camera");
-    y.plain("scan_enabled", camera.scan_enabled);
-    y.list("scan_subnet", &camera.scan_subnet);
-    y.plain("scan_timeout", shown_duration(camera.scan_timeout));
-    y.plain("rescan_interval", shown_duration(camera.rescan_interval));
-    y.plain("allow_loopback", camera.allow_loopback);
-    y.plain("tls", word(&value::CERTIFICATE_CHECKS, &camera.tls));
-    y.credentials("credentials", &camera.credentials);
-    y.end();
-
-    y.section("snapshot");
-    y.plain("timeout", shown_duration(config.snapshot.timeout));
-    y.end();
-
-    y.section("log");
-    y.plain("format", word(&value::FORMATS, &config.log.format));
-    y.plain("level", word(&value::LEVELS, &config.log.level));
-    y.end();
-    y.out
+    let mut yaml = Yaml::default();
+    config.show(&mut yaml);
+    yaml.out
 }
 
-fn shown(value: Option<impl Display>) -> String {
-    value.map(|v| v.to_string()).unwrap_or_default()
+/// How a value is shown: its type says it, so that no secret can be shown by a slip.
+pub(super) trait Shown {
+    /// In the file's notation, on one line.
+    fn shown(&self) -> String;
+
+    /// Whether it says anything.
+    fn is_set(&self) -> bool {
+        true
+    }
+
+    /// With its key. What has more than one line writes it itself.
+    fn write(&self, key: &str, yaml: &mut Yaml) {
+        yaml.line(key, self.shown());
+    }
 }
 
 /// Texts stand in single quotes always: no text is then taken for a number, a word or a mark.
@@ -121,96 +41,142 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn masked(secret: Option<&Secret>) -> String {
-    quoted(match secret {
-        Some(secret) if !secret.is_empty() => MASK,
-        _ => "",
-    })
+/// Numbers and words of ours, as they are.
+macro_rules! plain {
+    ($($type:ty: $value:ident => $shown:expr;)+) => {
+        $(impl Shown for $type {
+            fn shown(&self) -> String {
+                let $value = self;
+                $shown.to_string()
+            }
+        })+
+    };
+}
+
+plain! {
+    bool: value => value;
+    u16: value => value;
+    usize: value => value;
+    i64: value => value;
+    Duration: value => shown_duration(*value);
+    String: value => quoted(value);
+    PathBuf: value => quoted(&value.to_string_lossy());
+    IpAddr: value => quoted(&value.to_string());
+    Secret: value => quoted(if value.is_empty() { "" } else { MASK });
+    Mode: value => word(&value::MODES, value);
+    Passthrough: value => word(&value::PASSTHROUGHS, value);
+    CertificateCheck: value => word(&value::CERTIFICATE_CHECKS, value);
+    EngineChoice: value => word(&value::ENGINES, value);
+    LogFormat: value => word(&value::FORMATS, value);
+    log::LevelFilter: value => word(&value::LEVELS, value);
+}
+
+impl<T: Shown> Shown for Option<T> {
+    fn shown(&self) -> String {
+        self.as_ref().map_or_else(|| quoted(""), Shown::shown)
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_some()
+    }
+}
+
+impl Shown for Vec<String> {
+    fn shown(&self) -> String {
+        let items: Vec<String> = self.iter().map(|item| quoted(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+/// Names of the installer's own, each with a secret.
+impl Shown for Vec<(String, Secret)> {
+    fn shown(&self) -> String {
+        "{}".to_owned()
+    }
+
+    fn write(&self, key: &str, yaml: &mut Yaml) {
+        if self.is_empty() {
+            return yaml.line(key, self.shown());
+        }
+        yaml.line(key, "");
+        yaml.depth += 1;
+        for (name, value) in self {
+            yaml.line(&quoted(name), value.shown());
+        }
+        yaml.depth -= 1;
+    }
+}
+
+impl Shown for Vec<CameraCredential> {
+    fn shown(&self) -> String {
+        "[]".to_owned()
+    }
+
+    fn write(&self, key: &str, yaml: &mut Yaml) {
+        if self.is_empty() {
+            return yaml.line(key, self.shown());
+        }
+        yaml.line(key, "");
+        yaml.depth += 1;
+        for entry in self {
+            yaml.entry(|yaml| entry.show(yaml));
+        }
+        yaml.depth -= 1;
+    }
 }
 
 /// Block-style YAML. Writing to a String can't fail.
 #[derive(Default)]
-struct Yaml {
+pub(super) struct Yaml {
     out: String,
+    /// The section that is open.
+    path: Vec<String>,
     depth: usize,
+    /// Inside a list's entry: what is not set is left out.
+    in_entry: bool,
+    /// The next line begins an entry.
+    begins: bool,
 }
 
 impl Yaml {
+    /// One key of the section that is open.
+    pub(super) fn key(&mut self, key: &str, value: &impl Shown) {
+        if value.is_set() || !self.in_entry {
+            value.write(key, self);
+        }
+    }
+
+    /// Opens a section, `a.b.`, and closes those it is not in.
+    pub(super) fn section(&mut self, path: &str) {
+        let names: Vec<&str> = path.split_terminator('.').collect();
+        let shared = names.iter().zip(&self.path).take_while(|(a, b)| a == b);
+        let shared = shared.count();
+        self.path.truncate(shared);
+        for name in names.into_iter().skip(shared) {
+            self.depth = self.path.len();
+            self.line(name, "");
+            self.path.push(name.to_owned());
+        }
+        self.depth = self.path.len();
+    }
+
+    fn entry(&mut self, show: impl FnOnce(&mut Self)) {
+        self.depth += 1;
+        (self.in_entry, self.begins) = (true, true);
+        show(self);
+        (self.in_entry, self.begins) = (false, false);
+        self.depth -= 1;
+    }
+
     fn line(&mut self, key: &str, value: impl Display) {
         let indent = self.depth * 2;
-        let _ = writeln!(self.out, "{:indent$}{key}: {value}", "");
-    }
-
-    fn section(&mut self, key: &str) {
-        let indent = self.depth * 2;
-        let _ = writeln!(self.out, "{:indent$}{key}:", "");
-        self.depth += 1;
-    }
-
-    fn end(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-    }
-
-    /// A number, a word of ours, a span of time.
-    fn plain(&mut self, key: &str, value: impl Display) {
-        self.line(key, value);
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.line(key, quoted(value));
-    }
-
-    fn path(&mut self, key: &str, value: Option<&PathBuf>) {
-        let text = value.map(|p| p.to_string_lossy().into_owned());
-        self.text(key, &text.unwrap_or_default());
-    }
-
-    fn secret(&mut self, key: &str, value: Option<&Secret>) {
-        self.line(key, masked(value));
-    }
-
-    fn list(&mut self, key: &str, items: &[String]) {
-        let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
-        self.line(key, format_args!("[{}]", items.join(", ")));
-    }
-
-    fn headers(&mut self, key: &str, headers: &[(String, Secret)]) {
-        if headers.is_empty() {
-            self.line(key, "{}");
-            return;
-        }
-        self.section(key);
-        for (name, value) in headers {
-            self.line(&quoted(name), masked(Some(value)));
-        }
-        self.end();
-    }
-
-    fn credentials(&mut self, key: &str, credentials: &[CameraCredential]) {
-        if credentials.is_empty() {
-            self.line(key, "[]");
-            return;
-        }
-        self.section(key);
-        for credential in credentials {
-            self.line("- match", quoted(&credential.matches));
-            self.depth += 1;
-            self.text("username", &credential.username);
-            self.secret("password", Some(&credential.password));
-            if let Some(vendor) = &credential.vendor {
-                self.text("vendor", vendor);
-            }
-            if credential.allow_basic {
-                self.line("allow_basic", "true");
-            }
-            if let Some(path) = &credential.onvif_path {
-                self.text("onvif_path", path);
-            }
-            if let Some(profile) = &credential.profile {
-                self.text("profile", profile);
-            }
-            self.end();
-        }
-        self.end();
+        let value = value.to_string();
+        let gap = if value.is_empty() { "" } else { " " };
+        let _ = if std::mem::take(&mut self.begins) {
+            let indent = indent.saturating_sub(2);
+            writeln!(self.out, "{:indent$}- {key}:{gap}{value}", "")
+        } else {
+            writeln!(self.out, "{:indent$}{key}:{gap}{value}", "")
+        };
     }
 }

@@ -4,15 +4,18 @@ mod choice;
 mod network;
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use self::choice::{
-    CERTIFICATE_CHECKS, ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, certificate_check, engine,
-    log_format, log_level, mode, passthrough, word,
+    CERTIFICATE_CHECKS, ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, choice, engine, names, word,
 };
+pub use self::choice::{CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
 pub(super) use self::network::{
-    address, base_url, endpoint, host, host_address, http_url, is_plain_remote, plain_url, subnet,
+    address, base_url, camera, endpoint, host, host_address, is_plain_remote, plain_url, subnet,
+    token_url,
 };
+use crate::util::{foreign, url};
 
 /// What would be right.
 pub(super) type Wrong = String;
@@ -142,6 +145,47 @@ pub(super) fn id_of_host(host: &str) -> String {
         "standalone".to_owned()
     } else {
         id
+    }
+}
+
+/// A vendor's name.
+pub(super) fn vendor(text: &str) -> Result<String, Wrong> {
+    let word = text.len() <= 32
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if word {
+        Ok(text.to_ascii_uppercase())
+    } else {
+        Err("must be a vendor's name, like HIKVISION or DAHUA".into())
+    }
+}
+
+/// The path of an ONVIF device service.
+pub(super) fn onvif_path(text: &str) -> Result<String, Wrong> {
+    if url::is_service_path(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the path of the camera's ONVIF device service, like /onvif/services".into())
+    }
+}
+
+/// The token of an ONVIF profile.
+pub(super) fn profile(text: &str) -> Result<String, Wrong> {
+    if foreign::is_token(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the token of an ONVIF profile, at most 256 bytes".into())
+    }
+}
+
+/// A directory, wherever lss was started.
+pub(super) fn directory(given: &str) -> Result<PathBuf, Wrong> {
+    let path = PathBuf::from(text(given)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("must be a directory's full path, beginning with /".to_owned())
     }
 }
 

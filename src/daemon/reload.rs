@@ -17,7 +17,7 @@ impl Running {
                 for warning in &loaded.warnings {
                     log::warn!("{warning}");
                 }
-                self.take(loaded.config);
+                self.take(&loaded.config);
             }
             Err(faults) => {
                 for fault in &faults {
@@ -32,33 +32,9 @@ impl Running {
         let _ = sd_notify::notify(&[NotifyState::Ready]);
     }
 
-    /// Swaps in what can be. The rest stays as it was, so that the next reload names it again.
-    fn take(&mut self, new: Config) {
-        let changes = config::changes(&self.loaded.config, &new);
-        let old = &mut self.loaded.config;
-        let (token, hosts) = (new.server.api_token, new.server.allowed_hosts);
-        // What waits for a restart is not taken over.
-        if token.is_some() {
-            old.server.api_token = token;
-        }
-        old.server.allowed_hosts = hosts;
-        old.rcs.token = new.rcs.token;
-        old.node.max_tasks = new.node.max_tasks;
-        old.ffmpeg = config::Ffmpeg {
-            stop_timeout: new.ffmpeg.stop_timeout,
-            start_confirm: new.ffmpeg.start_confirm,
-            start_timeout: new.ffmpeg.start_timeout,
-            stall_timeout: new.ffmpeg.stall_timeout,
-            max_retries: new.ffmpeg.max_retries,
-            ..old.ffmpeg.clone()
-        };
-        old.ptz = new.ptz;
-        old.camera = config::Camera {
-            allow_loopback: old.camera.allow_loopback,
-            ..new.camera
-        };
-        old.snapshot = new.snapshot;
-        old.log.level = new.log.level;
+    /// Swaps in what can be.
+    fn take(&mut self, new: &Config) {
+        let changes = self.loaded.config.take_over(new);
         self.apply(&changes);
         if changes.is_empty() {
             log::info!("the configuration was reloaded: nothing has changed");

@@ -1,10 +1,11 @@
 //! The shipped example, and what `check-config` prints.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use lss::config::effective::to_yaml;
-use lss::config::{FileText, Input, known_keys, parse};
+use lss::config::{FileText, Input, Takes, known_keys, parse, rows};
 
 use super::{CLOUD, FILE, shown, standalone, with_env};
 
@@ -71,6 +72,70 @@ fn the_effective_configuration_is_complete_and_loadable() {
     let again = with_env(&text, &[]).unwrap().config;
     assert_eq!(to_yaml(&again), text);
     assert_eq!(again.node.name, "it's: #1");
+}
+
+/// The page's table is what the rows say. To write it anew: `UPDATE_DOCS=1 cargo test --test config`.
+#[test]
+fn the_documents_table_is_that_of_the_rows() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let begin = text.find("| key |").unwrap();
+    let end = text[begin..]
+        .find("\n\n")
+        .map_or(text.len(), |at| begin + at + 1);
+    let table = key_table();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let new = [&text[..begin], &table, &text[end..]].concat();
+        std::fs::write(page, new).unwrap();
+        return;
+    }
+    assert_eq!(
+        text[begin..end],
+        table,
+        "UPDATE_DOCS=1 writes the table anew"
+    );
+}
+
+fn key_table() -> String {
+    let mut table = String::from(
+        "| key | what it is for | may be | default | environment | at a reload |\n|---|---|---|---|---|---|\n",
+    );
+    for row in rows() {
+        let code = |text: &str| match text {
+            "" | "''" => String::new(),
+            text => format!("`{text}`"),
+        };
+        let reload = match row.reload {
+            Takes::Now => "at once",
+            Takes::Restart => "after a restart",
+        };
+        writeln!(
+            table,
+            "| `{}` |{} | {} | {} | {} | {reload} |",
+            row.key,
+            row.about,
+            row.takes,
+            match row.default.as_str() {
+                "" => "(has to be set)".to_owned(),
+                default => code(default),
+            },
+            code(row.env.unwrap_or_default()),
+        )
+        .unwrap();
+    }
+    table
+}
+
+/// A key of a row is one of the file, in the order of the page; nothing is read beside the rows.
+#[test]
+fn every_key_that_is_read_is_a_row() {
+    let rows: BTreeSet<String> = rows().iter().map(|row| row.key.to_owned()).collect();
+    let section = |key: &str| rows.iter().any(|row| row.starts_with(&format!("{key}.")));
+    let read: BTreeSet<String> = known_keys()
+        .into_iter()
+        .filter(|key| !section(key))
+        .collect();
+    assert_eq!(read, rows);
 }
 
 /// Dotted paths of every key in block-style YAML, those behind a comment sign included.

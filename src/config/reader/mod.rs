@@ -1,10 +1,11 @@
 //! Typed reading of the tree: every value comes with its place, every fault is collected, every
 //! key asked for is a known key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Input;
 use super::fault::{ConfigFault, MAX_FAULTS, Place};
+use super::source::{Key, Source};
 use super::tree::{Entry, Node, Value};
 use super::value::Wrong;
 
@@ -13,7 +14,7 @@ mod section;
 mod unknown;
 
 use section::join;
-pub(super) use section::{Field, Given, Section};
+pub(super) use section::{Field, Given, Section, Told};
 
 /// Most entries of any list: no site has more cameras behind one gateway.
 const MAX_ENTRIES: usize = 1024;
@@ -25,6 +26,8 @@ pub(super) struct Reader<'a> {
     pub warnings: Vec<ConfigFault>,
     /// Canonical dotted keys that were asked for.
     pub known: BTreeSet<String>,
+    /// How each row's key was found; of a list's entries, the last.
+    told: BTreeMap<String, Told>,
     sections: Vec<Section<'a>>,
     /// Environment variables that were used.
     pub env_used: Vec<&'static str>,
@@ -42,6 +45,7 @@ impl<'a> Reader<'a> {
             faults: Vec::new(),
             warnings: Vec::new(),
             known: BTreeSet::new(),
+            told: BTreeMap::new(),
             sections: Vec::new(),
             env_used: Vec::new(),
             secret_in_file: false,
@@ -160,6 +164,44 @@ impl<'a> Reader<'a> {
         if entries > MAX_ENTRIES {
             let place = self.at(entry, path);
             self.fault(&place, format!("has more than {MAX_ENTRIES} entries"));
+        }
+    }
+
+    /// The key of a row, by its source.
+    pub fn row<T>(
+        &mut self,
+        section: &Section<'a>,
+        name: &'static str,
+        env: Option<&'static str>,
+        default: T,
+        source: &impl Source<T>,
+    ) -> T {
+        let field = source.read(self, section, Key { name, env }, default);
+        let told = Told {
+            place: field.place,
+            given: field.given,
+            sound: field.sound,
+        };
+        self.told.insert(section.path_of(name), told);
+        field.value
+    }
+
+    /// How a key was found that a row has read.
+    pub fn told(&self, key: &str) -> Told {
+        self.told.get(key).cloned().unwrap_or(Told {
+            place: Place::Whole,
+            given: false,
+            sound: false,
+        })
+    }
+
+    /// What stands for several values, each with a place of its own.
+    pub fn whole<T>(&self, section: &Section<'a>, key: &str, value: T) -> Field<T> {
+        Field {
+            value,
+            place: section.place_of(self.name, key),
+            given: true,
+            sound: true,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Values and sections with their places.
 
 use crate::config::fault::Place;
-use crate::config::tree::Entry;
+use crate::config::tree::{Entry, Value};
 
 /// A text as given, and where. No `Debug`: it may be secret.
 pub(in crate::config) struct Given {
@@ -21,6 +21,26 @@ pub(in crate::config) struct Field<T> {
     pub sound: bool,
 }
 
+impl<T> Field<T> {
+    /// Found in the same way, as another type.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Field<U> {
+        Field {
+            value: f(self.value),
+            place: self.place,
+            given: self.given,
+            sound: self.sound,
+        }
+    }
+}
+
+/// A [`Field`] without its value.
+#[derive(Clone)]
+pub(in crate::config) struct Told {
+    pub place: Place,
+    pub given: bool,
+    pub sound: bool,
+}
+
 /// A mapping of keys; more than one where a section may be written in two places.
 #[derive(Clone)]
 pub(in crate::config) struct Section<'a> {
@@ -35,6 +55,21 @@ pub(in crate::config) struct Section<'a> {
 }
 
 impl Section<'_> {
+    /// A key of it, dotted, without list positions.
+    pub fn path_of(&self, key: &str) -> String {
+        join(&self.canonical, key)
+    }
+
+    /// A key's text, to look at; what is wrong with it is said where the key is read.
+    pub fn text_of(&self, key: &str) -> Option<&str> {
+        let entries = self.places.iter().flat_map(|(_, entries)| entries.iter());
+        let mut values = entries.filter(|e| e.key == key).map(|e| &e.node.value);
+        match values.next() {
+            Some(Value::Scalar(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Where this section stands, or would stand.
     pub(super) fn place_of(&self, name: &str, key: &str) -> Place {
         Place::File {

@@ -1,23 +1,72 @@
 //! Keys that take one of a few words, and those words.
 
 use super::Wrong;
-use crate::config::{CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
+
+/// With the cloud, or alone (contract 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// RCS and Ably.
+    Cloud,
+    /// Local REST only.
+    Standalone,
+}
+
+/// Whether unchanged video is preferred (contract 4). All but `Never` wait for a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passthrough {
+    /// As asked.
+    Never,
+    /// Unchanged when nothing in particular is asked and the source fits.
+    Auto,
+    /// Unchanged whenever WHIP can carry the source.
+    Prefer,
+}
+
+/// Which engine carries tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// By task.
+    Auto,
+    /// Always FFmpeg.
+    Ffmpeg,
+}
+
+/// What an HTTPS camera's certificate has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateCheck {
+    /// The one that was seen first.
+    Pin,
+    /// Good by this machine's authorities.
+    Verify,
+    /// Any.
+    Any,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// key=value
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The words of a table, as a sentence names them.
+pub(in crate::config) fn names<T>(words: &[(&str, T)]) -> String {
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
 
 /// One of a few words, in any case.
-fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+pub(in crate::config) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
     words
         .iter()
         .find(|(word, _)| word.eq_ignore_ascii_case(text))
         .map(|&(_, value)| value)
-        .ok_or_else(|| {
-            let names: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
-            match names.split_last() {
-                Some((last, rest)) if !rest.is_empty() => {
-                    format!("must be {} or {last}", rest.join(", "))
-                }
-                _ => "has no right value".to_owned(),
-            }
-        })
+        .ok_or_else(|| format!("must be {}", names(words)))
 }
 
 pub(in crate::config) const MODES: [(&str, Mode); 2] =
@@ -58,14 +107,6 @@ pub(in crate::config) fn word<T: PartialEq>(
         .map_or("", |&(word, _)| word)
 }
 
-pub(in crate::config) fn mode(text: &str) -> Result<Mode, Wrong> {
-    choice(text, &MODES)
-}
-
-pub(in crate::config) fn passthrough(text: &str) -> Result<Passthrough, Wrong> {
-    choice(text, &PASSTHROUGHS)
-}
-
 /// `relay` is a word of the contract: refused with the reason, because with nothing else to carry a
 /// stream it would be a key that is accepted and ignored.
 pub(in crate::config) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
@@ -75,30 +116,18 @@ pub(in crate::config) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
     choice(text, &ENGINES)
 }
 
-pub(in crate::config) fn certificate_check(text: &str) -> Result<CertificateCheck, Wrong> {
-    choice(text, &CERTIFICATE_CHECKS)
-}
-
-pub(in crate::config) fn log_format(text: &str) -> Result<LogFormat, Wrong> {
-    choice(text, &FORMATS)
-}
-
-pub(in crate::config) fn log_level(text: &str) -> Result<log::LevelFilter, Wrong> {
-    choice(text, &LEVELS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn choices_name_what_there_is() {
-        assert_eq!(mode("Standalone"), Ok(Mode::Standalone));
+        assert_eq!(choice("Standalone", &MODES), Ok(Mode::Standalone));
         assert_eq!(
-            passthrough("maybe"),
+            choice("maybe", &PASSTHROUGHS),
             Err("must be never, auto or prefer".into())
         );
-        assert_eq!(log_format("x"), Err("must be text or json".into()));
+        assert_eq!(choice("x", &FORMATS), Err("must be text or json".into()));
         assert_eq!(word(&ENGINES, &EngineChoice::Ffmpeg), "ffmpeg");
         assert_eq!(engine("x"), Err("must be auto or ffmpeg".into()));
         for word in ["relay", "Relay"] {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{MAX_TEXT, Wrong};
+use super::{MAX_TEXT, Wrong, id};
 use crate::util::cidr::{Cidr, CidrError};
 use crate::util::url;
 
@@ -51,7 +51,7 @@ pub(in crate::config) fn endpoint(text: &str) -> Result<String, Wrong> {
 
 /// An `http://` or `https://` URL with a host, without user info and fragment. Its parts are
 /// `util::url`'s; this holds what a request line needs.
-pub(in crate::config) fn http_url(text: &str) -> Result<String, Wrong> {
+fn http_url(text: &str) -> Result<String, Wrong> {
     let parts = url::split(text).map_err(|error| match error {
         url::UrlError::NoScheme => "must begin with https:// or http://".to_owned(),
         other => other.to_string(),
@@ -90,6 +90,14 @@ pub(in crate::config) fn base_url(text: &str) -> Result<String, Wrong> {
     Ok(plain_url(text)?.trim_end_matches('/').to_owned())
 }
 
+/// Where tokens are handed out.
+pub(in crate::config) fn token_url(text: &str) -> Result<(), Wrong> {
+    if is_plain_remote(&http_url(text)?) {
+        return Err("must be https: tokens travel over it".into());
+    }
+    Ok(())
+}
+
 /// Whether a URL that [`http_url`] took is plain http to another machine.
 pub(in crate::config) fn is_plain_remote(url: &str) -> bool {
     url::split(url).is_ok_and(|parts| parts.scheme == "http" && !url::is_loopback_host(parts.host))
@@ -102,6 +110,21 @@ pub(in crate::config) fn subnet(text: &str) -> Result<Cidr, Wrong> {
             "must be an IPv4 network like 192.168.0.0/24, a list of such, or auto".to_owned()
         }
         other => other.to_string(),
+    })
+}
+
+/// Which cameras a login is for: an address, a network, a host name or a camera id.
+pub(in crate::config) fn camera(text: &str) -> Result<String, Wrong> {
+    if text.contains('/') {
+        return subnet(text)
+            .map(|subnet| subnet.to_string())
+            .map_err(|_| "must be a network of a /16 or smaller, like 192.168.0.0/24".to_owned());
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    id(text).map_err(|_| {
+        "must be an IP address, a network like 192.168.0.0/24, a host name or a camera id".into()
     })
 }
 
