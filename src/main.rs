@@ -86,7 +86,7 @@ fn check_config(request: &LoadRequest) -> ExitCode {
         err(format_args!("warning: {warning}"));
     }
     out(origin(&loaded));
-    out(config::effective::to_yaml(&loaded.config).trim_end());
+    out(config::to_yaml(&loaded.config).trim_end());
     ExitCode::SUCCESS
 }
 

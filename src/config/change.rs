@@ -1,25 +1,7 @@
 //! What differs between two configurations, and what of it a running daemon can take (contract 2).
 
 use super::Config;
-use super::row::Keys as _;
-
-/// When a changed key takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// At the reload.
-    Now,
-    /// At the next start.
-    Restart,
-}
-
-/// A key whose value has changed. The values are not named: they may be secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
-    /// Dotted, as in the file.
-    pub key: &'static str,
-    /// When it takes effect.
-    pub takes: Takes,
-}
+use super::row::{Change, Keys as _};
 
 /// What a reload from `old` to `new` changes, in the file's order.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
@@ -41,7 +23,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Input, parse};
+    use crate::config::{Input, Takes, parse};
 
     fn config(yaml: &str) -> Config {
         let mut input = Input::new("lss.yaml", yaml.as_bytes());

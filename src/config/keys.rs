@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::change::{Change, Takes};
-use super::effective::{Shown as _, Yaml};
-use super::reader::{Reader, Section};
-use super::row::{Keys, Reload, Row, keys};
+use super::reader::{Field, Key, Reader, Section, Source};
+use super::row::{Change, Keys, Reload, Row, Takes, keys};
+use super::shown::{Shown, Yaml};
 use super::source::{
-    self, CaFile, Credentials, Headers, Hosts, Password, Subnets, choice, flag, number, of,
-    optional, required, secret, span,
+    self, CaFile, Headers, Hosts, Password, Subnets, choice, flag, number, of, optional, required,
+    secret, span,
 };
 use super::value::{self, CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
 use crate::util::secret::Secret;
@@ -244,6 +243,62 @@ keys! {
         onvif_path: Option<String> = None, Now; optional("a path", value::onvif_path);
         /// The ONVIF profile that is moved and shown.
         profile: Option<String> = None, Now; optional("a profile's token", value::profile);
+    }
+}
+
+/// The logins of cameras.
+struct Credentials;
+
+impl Source<Vec<CameraCredential>> for Credentials {
+    fn read<'a>(
+        &self,
+        r: &mut Reader<'a>,
+        section: &Section<'a>,
+        key: Key,
+        _: Vec<CameraCredential>,
+    ) -> Field<Vec<CameraCredential>> {
+        let mut rows = Vec::new();
+        CameraCredential::rows(&mut rows);
+        for row in rows {
+            r.knows(row.key);
+        }
+        let mut out: Vec<CameraCredential> = Vec::new();
+        for item in r.items(section, key.name) {
+            let credential = CameraCredential::read(r, &item);
+            let matches = r.told("camera.credentials[].match");
+            let twice = matches.sound
+                && matches.given
+                && out
+                    .iter()
+                    .any(|other| other.matches.eq_ignore_ascii_case(&credential.matches));
+            if twice {
+                r.fault(&matches.place, "is in the list already: take one out");
+            }
+            out.push(credential);
+        }
+        r.whole(section, key.name, out)
+    }
+
+    fn takes(&self) -> String {
+        "a list".to_owned()
+    }
+
+    fn entries(&self, out: &mut Vec<Row>) {
+        CameraCredential::rows(out);
+    }
+}
+
+impl Shown for Vec<CameraCredential> {
+    fn shown(&self) -> String {
+        "[]".to_owned()
+    }
+
+    fn write(&self, key: &str, yaml: &mut Yaml) {
+        if self.is_empty() {
+            yaml.line(key, self.shown());
+        } else {
+            yaml.entries(key, self, Keys::show);
+        }
     }
 }
 

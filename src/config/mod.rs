@@ -11,25 +11,25 @@
 use std::path::{Path, PathBuf};
 
 mod change;
-pub mod effective;
 mod fault;
 mod keys;
 mod load;
 mod reader;
 mod row;
 mod rules;
+mod shown;
 mod source;
 mod suggest;
 mod tree;
 mod value;
 
-pub use change::{Change, Takes, changes};
+pub use change::changes;
 pub use fault::{ConfigFault, Place};
 pub use keys::{
     Ably, Camera, CameraCredential, Config, Ffmpeg, Log, Node, Ptz, Rcs, Server, Snapshot,
 };
 pub use load::{DEFAULT_PATH, load, process_env};
-pub use row::Row;
+pub use row::{Change, Row, Takes};
 pub use suggest::closest;
 pub use value::{CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
 
@@ -214,6 +214,14 @@ fn assemble<'a>(
     };
     rules::hold(r, &mut config, &facts);
     config
+}
+
+/// The configuration in the shape of the file. A secret that is set shows as `'***'`, one that is
+/// not as `''`; what came from a token or password file stands under the key it stands in for.
+pub fn to_yaml(config: &Config) -> String {
+    let mut yaml = shown::Yaml::default();
+    row::Keys::show(config, &mut yaml);
+    yaml.out
 }
 
 /// Every key, as the tables of the documents show it.

@@ -1,8 +1,25 @@
 //! What a row of `keys` becomes: a field, its reading, its line of the effective configuration, its
 //! comparison at a reload, and its line of the documents' table.
 
-use super::change::{Change, Takes};
-use super::effective::{Shown, Yaml};
+use super::shown::{Shown, Yaml};
+
+/// When a changed key takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// At the reload.
+    Now,
+    /// At the next start.
+    Restart,
+}
+
+/// A key whose value has changed. The values are not named: they may be secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Dotted, as in the file.
+    pub key: &'static str,
+    /// When it takes effect.
+    pub takes: Takes,
+}
 
 /// A key as the documents' table shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +94,7 @@ pub(super) trait Keys {
 /// ```
 ///
 /// where the type says how the value is shown ([`Shown`]) and the source how it is read
-/// ([`Source`](super::source::Source)). The path ends in a dot.
+/// ([`Source`](super::reader::Source)). The path ends in a dot.
 macro_rules! keys {
     (
         $(#[doc = $title:literal])+

@@ -5,41 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::Place;
-use super::keys::CameraCredential;
-use super::reader::{Field, Reader, Section};
-use super::row::{Keys as _, Row};
+use super::reader::{Field, Given, Key, Reader, Section, Source};
+use super::row::Row;
 use super::value::{self, Wrong};
 use crate::util::secret::Secret;
-
-/// A key's name in its section, and the environment variable that wins over it.
-#[derive(Clone, Copy)]
-pub(super) struct Key {
-    pub name: &'static str,
-    pub env: Option<&'static str>,
-}
-
-/// Where a value of type `T` comes from.
-pub(super) trait Source<T> {
-    /// Reads it, or takes the default and says what is wrong.
-    fn read<'a>(&self, r: &mut Reader<'a>, section: &Section<'a>, key: Key, default: T)
-    -> Field<T>;
-
-    /// What the key may be set to, in words.
-    fn takes(&self) -> String;
-
-    /// Whether there is a default at all.
-    fn required(&self) -> bool {
-        false
-    }
-
-    /// The key of a file that may hold the value instead.
-    fn file(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// The keys of the entries, if it is a list of such.
-    fn entries(&self, _: &mut Vec<Row>) {}
-}
 
 /// Completes a row with what its source knows, and adds those of its file and its entries.
 pub(super) fn describe<T>(source: &impl Source<T>, row: Row, out: &mut Vec<Row>) {
@@ -401,7 +370,7 @@ impl Source<Vec<String>> for Subnets {
 
 fn subnets(
     r: &mut Reader<'_>,
-    given: Vec<super::reader::Given>,
+    given: Vec<Given>,
     enabled: bool,
     allow_loopback: bool,
 ) -> Vec<String> {
@@ -470,46 +439,4 @@ fn subnets(
         );
     }
     out
-}
-
-/// The logins of cameras.
-pub(super) struct Credentials;
-
-impl Source<Vec<CameraCredential>> for Credentials {
-    fn read<'a>(
-        &self,
-        r: &mut Reader<'a>,
-        section: &Section<'a>,
-        key: Key,
-        _: Vec<CameraCredential>,
-    ) -> Field<Vec<CameraCredential>> {
-        let mut rows = Vec::new();
-        CameraCredential::rows(&mut rows);
-        for row in rows {
-            r.knows(row.key);
-        }
-        let mut out: Vec<CameraCredential> = Vec::new();
-        for item in r.items(section, key.name) {
-            let credential = CameraCredential::read(r, &item);
-            let matches = r.told("camera.credentials[].match");
-            let twice = matches.sound
-                && matches.given
-                && out
-                    .iter()
-                    .any(|other| other.matches.eq_ignore_ascii_case(&credential.matches));
-            if twice {
-                r.fault(&matches.place, "is in the list already: take one out");
-            }
-            out.push(credential);
-        }
-        r.whole(section, key.name, out)
-    }
-
-    fn takes(&self) -> String {
-        "a list".to_owned()
-    }
-
-    fn entries(&self, out: &mut Vec<Row>) {
-        CameraCredential::rows(out);
-    }
 }

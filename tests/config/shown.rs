@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use lss::config::effective::to_yaml;
-use lss::config::{FileText, Input, Takes, known_keys, parse, rows};
+use lss::config::{FileText, Input, Takes, known_keys, parse, rows, to_yaml};
 
 use super::{CLOUD, FILE, shown, standalone, with_env};
 

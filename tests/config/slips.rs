@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use lss::config::effective::to_yaml;
-use lss::config::{FileText, Input, UnknownKeys, parse};
+use lss::config::{FileText, Input, UnknownKeys, parse, to_yaml};
 use proptest::prelude::*;
 
 use super::{FILE, faults, shown, standalone, with_env};

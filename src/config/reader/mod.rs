@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Input;
 use super::fault::{ConfigFault, MAX_FAULTS, Place};
-use super::source::{Key, Source};
 use super::tree::{Entry, Node, Value};
 use super::value::Wrong;
 
 mod secrets;
 mod section;
+mod source;
 mod unknown;
 
 use section::join;
 pub(super) use section::{Field, Given, Section, Told};
+pub(super) use source::{Key, Source};
 
 /// Most entries of any list: no site has more cameras behind one gateway.
 const MAX_ENTRIES: usize = 1024;

@@ -1,24 +1,13 @@
-//! The effective configuration as YAML again, for `check-config`: every key, secrets masked.
+//! How values are shown in YAML again, for `check-config` and the documents: secrets masked.
 
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::row::Keys as _;
 use super::value::{self, shown_duration, word};
-use super::{
-    CameraCredential, CertificateCheck, Config, EngineChoice, LogFormat, Mode, Passthrough,
-};
+use super::{CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
 use crate::util::secret::{MASK, Secret};
-
-/// The configuration in the shape of the file. A secret that is set shows as `'***'`, one that is
-/// not as `''`; what came from a token or password file stands under the key it stands in for.
-pub fn to_yaml(config: &Config) -> String {
-    let mut yaml = Yaml::default();
-    config.show(&mut yaml);
-    yaml.out
-}
 
 /// How a value is shown: its type says it, so that no secret can be shown by a slip.
 pub(super) trait Shown {
@@ -107,28 +96,10 @@ impl Shown for Vec<(String, Secret)> {
     }
 }
 
-impl Shown for Vec<CameraCredential> {
-    fn shown(&self) -> String {
-        "[]".to_owned()
-    }
-
-    fn write(&self, key: &str, yaml: &mut Yaml) {
-        if self.is_empty() {
-            return yaml.line(key, self.shown());
-        }
-        yaml.line(key, "");
-        yaml.depth += 1;
-        for entry in self {
-            yaml.entry(|yaml| entry.show(yaml));
-        }
-        yaml.depth -= 1;
-    }
-}
-
 /// Block-style YAML. Writing to a String can't fail.
 #[derive(Default)]
 pub(super) struct Yaml {
-    out: String,
+    pub(super) out: String,
     /// The section that is open.
     path: Vec<String>,
     depth: usize,
@@ -160,6 +131,16 @@ impl Yaml {
         self.depth = self.path.len();
     }
 
+    /// A list of sections, below its key.
+    pub(super) fn entries<T>(&mut self, key: &str, entries: &[T], show: impl Fn(&T, &mut Self)) {
+        self.line(key, "");
+        self.depth += 1;
+        for entry in entries {
+            self.entry(|yaml| show(entry, yaml));
+        }
+        self.depth -= 1;
+    }
+
     fn entry(&mut self, show: impl FnOnce(&mut Self)) {
         self.depth += 1;
         (self.in_entry, self.begins) = (true, true);
@@ -168,7 +149,7 @@ impl Yaml {
         self.depth -= 1;
     }
 
-    fn line(&mut self, key: &str, value: impl Display) {
+    pub(super) fn line(&mut self, key: &str, value: impl Display) {
         let indent = self.depth * 2;
         let value = value.to_string();
         let gap = if value.is_empty() { "" } else { " " };
