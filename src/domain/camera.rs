@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::camera_trust::{CameraTrust, KeptCertificate};
-use super::checkup::StreamSettings;
 use super::error::{ErrorCode, Fault};
 use super::gateway::LoginEnd;
 use super::ptz::{Drive, Velocity};
@@ -18,7 +17,7 @@ mod info;
 
 pub use info::{
     AudioCapabilities, CameraCapabilities, CameraDeviceInfo, ProtocolSupport, PtzCapabilities,
-    VideoCapabilities,
+    StreamSettings, VideoCapabilities,
 };
 
 /// A way to speak with cameras. Which ways there are is what a [`CameraGateway`] offers.

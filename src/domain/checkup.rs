@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::camera::CameraDeviceInfo;
+use super::camera::{CameraDeviceInfo, StreamSettings};
 use super::discovery::StreamDescription;
 use super::error::Fault;
 
@@ -235,19 +235,6 @@ pub enum PortLook {
     Taken,
     /// It can't be had for another reason.
     Unusable(String),
-}
-
-/// How a camera's stream is set, by its own word. `None` = it did not say.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct StreamSettings {
-    /// Where RTSP listens.
-    pub rtsp_port: Option<u16>,
-    /// From one keyframe to the next, in frames.
-    pub keyframe_interval: Option<u32>,
-    /// Frames a second.
-    pub fps: Option<f64>,
-    /// A vendor's own scheme that stretches the keyframe interval as it likes.
-    pub smart_codec: Option<bool>,
 }
 
 /// A camera's stream, or why there is no description of it.

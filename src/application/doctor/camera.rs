@@ -2,8 +2,8 @@
 
 use super::network::span;
 use super::{Check, Datum};
-use crate::domain::camera::CameraDeviceInfo;
-use crate::domain::checkup::{CameraLook, StreamLook, StreamSettings};
+use crate::domain::camera::{CameraDeviceInfo, StreamSettings};
+use crate::domain::checkup::{CameraLook, StreamLook};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::whip_fit::{self, Grade, VideoFit, WhipFit};
 

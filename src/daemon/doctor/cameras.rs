@@ -17,9 +17,9 @@ use crate::daemon::cameras::{self, book};
 use crate::daemon::login_memory;
 use crate::daemon::probe::Nobody;
 use crate::domain::camera::{
-    CameraDeviceInfo, CameraGateway as _, CameraTarget, Credentials, Protocol,
+    CameraDeviceInfo, CameraGateway as _, CameraTarget, Credentials, Protocol, StreamSettings,
 };
-use crate::domain::checkup::{CameraLook, StreamLook, StreamSettings};
+use crate::domain::checkup::{CameraLook, StreamLook};
 use crate::domain::discovery::RtspGateway as _;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::vendor;

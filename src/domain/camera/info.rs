@@ -126,3 +126,16 @@ pub struct CameraDeviceInfo {
     /// When.
     pub probe_time: SystemTime,
 }
+
+/// How a camera's stream is set, by its own word. `None` = it did not say.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StreamSettings {
+    /// Where RTSP listens.
+    pub rtsp_port: Option<u16>,
+    /// From one keyframe to the next, in frames.
+    pub keyframe_interval: Option<u32>,
+    /// Frames a second.
+    pub fps: Option<f64>,
+    /// A vendor's own scheme that stretches the keyframe interval as it likes.
+    pub smart_codec: Option<bool>,
+}

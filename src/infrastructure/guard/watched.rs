@@ -16,10 +16,9 @@ use super::job::{Job, place};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, Manner, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer,
-    SnapshotWish, StopWay,
+    SnapshotWish, StopWay, StreamSettings,
 };
 use crate::domain::camera_trust::{CameraTrust, KeptCertificate};
-use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Drives, Velocity};
 
 /// Logins that are remembered of an address.

@@ -1,9 +1,9 @@
 //! Replies: documents read into values. Pure. What a camera leaves out stays `None`.
 
 use crate::domain::camera::{
-    AudioCapabilities, Position, PresetInfo, PtzCapabilities, VideoCapabilities, is_function_preset,
+    AudioCapabilities, Position, PresetInfo, PtzCapabilities, StreamSettings, VideoCapabilities,
+    is_function_preset,
 };
-use crate::domain::checkup::StreamSettings;
 use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::xml::{Element, as_bool, as_number};
 

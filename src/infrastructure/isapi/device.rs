@@ -9,9 +9,9 @@ use super::client::{IsapiClient, Memory, StopTrust};
 use super::status::Trouble;
 use crate::domain::camera::{
     CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion,
-    MoveAccepted, PresetInfo, Protocol, ProtocolSupport, SnapshotWish, StopWay, is_function_preset,
+    MoveAccepted, PresetInfo, Protocol, ProtocolSupport, SnapshotWish, StopWay, StreamSettings,
+    is_function_preset,
 };
-use crate::domain::checkup::StreamSettings;
 use crate::domain::ptz::{Drive, Velocity};
 use crate::infrastructure::http::camera::CameraOptions;
 
