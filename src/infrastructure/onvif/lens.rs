@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::answer::imaging;
-use super::device::OnvifCamera;
+use super::camera::OnvifCamera;
 use super::outcome::Trouble;
 use super::request::{self, ImagingChange};
 use crate::domain::camera::CameraError;

@@ -6,10 +6,11 @@
 
 pub mod address;
 pub mod answer;
+mod camera;
 pub mod client;
 pub mod clock;
 pub mod detect;
-pub mod device;
+mod device;
 pub mod discovery;
 pub mod envelope;
 pub mod form;
@@ -22,5 +23,5 @@ mod probe;
 pub mod reply;
 pub mod request;
 
-pub use device::OnvifCamera;
+pub use camera::OnvifCamera;
 pub use memory::Memory;

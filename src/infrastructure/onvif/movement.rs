@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::media::Profile;
 use super::answer::ptz;
-use super::device::OnvifCamera;
+use super::camera::OnvifCamera;
 use super::memory::StopTrust;
 use super::outcome::Trouble;
 use super::reply::FaultKind;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::answer::media::Profile;
 use super::answer::ptz::{self, Preset};
-use super::device::OnvifCamera;
+use super::camera::OnvifCamera;
 use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, Service};

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use super::answer::device::{DeviceInformation, Scopes, mac_address, normal_mac};
 use super::answer::media::{self, Profile};
 use super::answer::{imaging, ptz};
-use super::device::OnvifCamera;
+use super::camera::OnvifCamera;
 use super::outcome::Trouble;
 use super::reply::FaultKind;
 use super::request::{self, Operation, Service};
@@ -51,7 +51,7 @@ pub(super) fn probe(
         .version
         .map(|(major, minor)| format!("{major}.{minor:02}"));
     Ok(CameraDeviceInfo {
-        address: camera.target().address.clone(),
+        address: camera.target.address.clone(),
         manufacturer: info.manufacturer,
         model: info.model,
         serial_number: info.serial_number,
