@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::types::Publish;
+use super::super::data::Encoded;
 
 /// Kept publishes at most.
 pub const PLACES: usize = 2_000;
@@ -14,6 +14,32 @@ pub const RESERVED: usize = 64;
 /// Bytes at which no new place is given. A place that is already given is always filled, so the
 /// sum may pass this by one message for each command that is being executed.
 pub const BYTES: usize = 4 << 20;
+
+/// One publish.
+#[derive(Debug)]
+pub struct Publish {
+    /// Where to; never attached for it (RTL6c5).
+    pub channel: String,
+    /// The message's name.
+    pub name: String,
+    /// The payload.
+    pub data: Encoded,
+    /// Our own id for it: the service drops doubles of it.
+    pub id: String,
+    /// What becomes of it when there is no way out.
+    pub kind: PublishKind,
+}
+
+/// What becomes of a publish when it can't go out.
+#[derive(Debug)]
+pub enum PublishKind {
+    /// Kept until it is acknowledged, in a place of the ledger.
+    Kept(Place),
+    /// Only the newest one waits.
+    Latest,
+    /// Kept, but the oldest is dropped when too many wait.
+    Event,
+}
 
 /// Counts places and bytes. Shared by everyone who publishes.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@ use super::closing::Closing;
 use super::login::not_renewable;
 use super::retry::doubling;
 use super::types::{
-    ConnectionState, Credentials, FaultKind, Output, RequestId, StateChange, Token, TokenFault,
-    TransportFault, TransportId,
+    ConnectionState, Credentials, FaultKind, MAX_MS, Output, RequestId, StateChange, Token,
+    TokenFault, TransportFault, TransportId,
 };
 use super::{Machine, Now};
 use crate::util::secret::Secret;
@@ -23,9 +23,6 @@ const QUICK: Duration = Duration::from_secs(10);
 const QUICK_GAP: Duration = Duration::from_secs(1);
 /// Its maximum.
 const QUICK_GAP_MAX: Duration = Duration::from_secs(15);
-/// No duration the server names is taken for longer than this.
-pub(super) const MAX_MS: u64 = 24 * 3600 * 1000;
-
 pub(super) struct Link {
     pub(super) now: StateChange<ConnectionState>,
     /// The newest transport; `open` says whether it still exists.

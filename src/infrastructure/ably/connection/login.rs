@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::frame::{Action, ErrorInfo, ProtocolMessage};
 use super::attempt::Step;
-use super::link::MAX_MS;
-use super::types::{Credentials, Output, RequestId, Token, TokenFault};
+use super::types::{Credentials, MAX_MS, Output, RequestId, Token, TokenFault};
 use super::{Machine, Now};
 
 /// No token is believed to live longer.

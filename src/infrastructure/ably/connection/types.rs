@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::data::{Data, Encoded};
+use super::super::data::Data;
 use super::super::endpoint::Hosts;
 use super::super::frame::{ErrorInfo, Message, ProtocolMessage};
-use super::ledger::Place;
 use crate::domain::gateway::StreamPlace;
 use crate::util::secret::Secret;
+
+pub use super::ledger::{Publish, PublishKind};
+
+/// No duration the server names is taken for longer than this.
+pub(super) const MAX_MS: u64 = 24 * 3600 * 1000;
 
 /// How we log in.
 #[derive(Debug, Clone)]
@@ -194,32 +198,6 @@ pub struct TimeAnswer {
     pub at: Instant,
     /// How long the asking took.
     pub round_trip: Duration,
-}
-
-/// One publish.
-#[derive(Debug)]
-pub struct Publish {
-    /// Where to; never attached for it (RTL6c5).
-    pub channel: String,
-    /// The message's name.
-    pub name: String,
-    /// The payload.
-    pub data: Encoded,
-    /// Our own id for it: the service drops doubles of it.
-    pub id: String,
-    /// What becomes of it when there is no way out.
-    pub kind: PublishKind,
-}
-
-/// What becomes of a publish when it can't go out.
-#[derive(Debug)]
-pub enum PublishKind {
-    /// Kept until it is acknowledged, in a place of the ledger.
-    Kept(Place),
-    /// Only the newest one waits.
-    Latest,
-    /// Kept, but the oldest is dropped when too many wait.
-    Event,
 }
 
 /// Why a publish was not, or will not be, taken.
