@@ -8,7 +8,8 @@ use libfuzzer_sys::fuzz_target;
 use lss::infrastructure::discovery::http_talk::{HttpTalk, Questions};
 use lss::infrastructure::discovery::neighbours;
 use lss::infrastructure::discovery::rtsp_talk::RtspTalk;
-use lss::infrastructure::discovery::talk::{End, Next, Talk};
+use lss::infrastructure::discovery::facts::{End, Next};
+use lss::infrastructure::discovery::talk::Talk;
 
 const IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 

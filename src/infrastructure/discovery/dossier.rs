@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::facts::Facts;
 use super::fingerprint::{self, Signs};
 use super::hints::Hint;
-use super::talk::Facts;
 use crate::domain::discovery::Find;
 
 /// Ports that accept and say nothing, after which an address is left alone.

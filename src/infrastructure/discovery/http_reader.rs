@@ -1,6 +1,6 @@
 //! One HTTP response from pieces as they come, up to a bound. Pure.
 
-use super::talk::may_begin;
+use super::facts::may_begin;
 use crate::infrastructure::http::coding;
 use crate::infrastructure::http::response::{
     Framing, Head, Response, framing, keep_for, parse_head,

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::facts::{End, Facts, Next};
 use super::http_reader::{HttpReader, Read};
-use super::talk::{End, Facts, Next};
 use super::words::{banner, realms, words};
 use crate::infrastructure::http::coding;
 use crate::infrastructure::http::digest::{Challenge, parse_challenges};

@@ -6,6 +6,7 @@
 //! no camera list, and nothing of what becomes of a find.
 
 pub mod dossier;
+pub mod facts;
 pub mod fingerprint;
 pub mod hints;
 pub mod http_reader;
@@ -20,4 +21,5 @@ mod sweep;
 pub mod talk;
 mod words;
 
-pub use scanner::{PortKind, Scanner};
+pub use scanner::Scanner;
+pub use talk::PortKind;

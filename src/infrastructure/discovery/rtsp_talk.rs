@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::talk::{End, Facts, Next, may_begin};
+use super::facts::{End, Facts, Next, may_begin};
 use super::words::{banner, realms, words};
 use crate::infrastructure::rtsp::head::{Head, Start};
 use crate::infrastructure::rtsp::message::write_request;

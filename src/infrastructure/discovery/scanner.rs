@@ -1,27 +1,11 @@
-//! The scanner that the rest of lss sees, and its stop.
+//! The scanner that the rest of lss sees.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-
-use super::sweep::Sweep;
+use super::sweep::{Stop, Sweep};
+use super::talk::PortKind;
 use crate::domain::discovery::{CameraScannerGateway, PORTS, SweepOrder, SweepReport};
-
-/// What is asked on a port that accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortKind {
-    /// OPTIONS and DESCRIBE.
-    Rtsp,
-    /// ISAPI, ONVIF and the home page.
-    Web,
-    /// ONVIF alone: some vendors' second port, or something else's first.
-    Onvif,
-    /// Nothing: that it accepts is the sign.
-    Sign,
-}
 
 /// The ports of [`PORTS`], and what each is.
 fn usual(port: u16) -> PortKind {
@@ -30,31 +14,6 @@ fn usual(port: u16) -> PortKind {
         37777 => PortKind::Sign,
         8000 | 8899 | 2020 => PortKind::Onvif,
         _ => PortKind::Web,
-    }
-}
-
-/// Rung once, it rings for ever.
-#[derive(Debug)]
-pub(super) struct Stop {
-    is: AtomicBool,
-    bell: EventFd,
-}
-
-impl Stop {
-    /// Whether it has rung.
-    pub(super) fn is(&self) -> bool {
-        self.is.load(Ordering::SeqCst)
-    }
-
-    /// What a poll loop waits for.
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
-    }
-
-    fn ring(&self) {
-        self.is.store(true, Ordering::SeqCst);
-        // It can fail only where it rings already.
-        let _ = self.bell.write(1);
     }
 }
 
@@ -75,13 +34,9 @@ impl Scanner {
 
     /// For other ports, the likeliest first.
     pub fn with_ports(ports: &[(u16, PortKind)]) -> io::Result<Self> {
-        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         Ok(Self {
             ports: ports.to_vec(),
-            stop: Arc::new(Stop {
-                is: AtomicBool::new(false),
-                bell: EventFd::from_flags(flags)?,
-            }),
+            stop: Arc::new(Stop::new()?),
         })
     }
 }

@@ -6,11 +6,15 @@ mod connections;
 mod report;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::asking::Asking;
 use self::connections::Conn;
@@ -18,9 +22,8 @@ use super::dossier::Dossier;
 use super::hints::{Hints, Reach};
 use super::neighbours;
 use super::resources;
-use super::scanner::{PortKind, Stop};
 use super::schedule::{Schedule, Ticket};
-use super::talk::Talk;
+use super::talk::{PortKind, Talk};
 use crate::domain::discovery::{SweepOrder, SweepReport};
 use crate::infrastructure::onvif::discovery::MAX_ANSWER;
 use crate::infrastructure::system;
@@ -38,6 +41,39 @@ const MAX_WARNINGS: usize = 16;
 /// Names of what is polled, beside tickets, which count from 1.
 const STOP: u64 = 0;
 const LINES: u64 = u64::MAX - 1024;
+
+/// Rung once, it rings for ever.
+#[derive(Debug)]
+pub(super) struct Stop {
+    is: AtomicBool,
+    bell: EventFd,
+}
+
+impl Stop {
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        Ok(Self {
+            is: AtomicBool::new(false),
+            bell: EventFd::from_flags(flags)?,
+        })
+    }
+
+    /// Whether it has rung.
+    pub(super) fn is(&self) -> bool {
+        self.is.load(Ordering::SeqCst)
+    }
+
+    /// What a poll loop waits for.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    pub(super) fn ring(&self) {
+        self.is.store(true, Ordering::SeqCst);
+        // It can fail only where it rings already.
+        let _ = self.bell.write(1);
+    }
+}
 
 /// Everything of one sweep.
 pub(super) struct Sweep<'a> {

@@ -3,73 +3,21 @@
 //!
 //! Each side of a conversation is bounded: so many requests, so many connections, so many bytes.
 
+use super::facts::{End, Facts, Next};
 use super::http_talk::HttpTalk;
 use super::rtsp_talk::RtspTalk;
 
-/// What follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// More has to be read.
-    More,
-    /// This goes out, and its answer is read.
-    Send(Vec<u8>),
-    /// On a new connection, by [`Talk::begin`].
-    Again,
-    /// Nothing more to learn.
-    Over,
-}
-
-/// How reading ended.
+/// What is asked on a port that accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The other side closed or reset the connection.
-    Closed,
-    /// The answer is not there in time.
-    Late,
-}
-
-/// What was learnt on one port.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-// Signs, each by itself: no states of anything.
-#[expect(clippy::struct_excessive_bools)]
-pub struct Facts {
-    /// Speaks RTSP, and DESCRIBE is among what it does.
-    pub rtsp: bool,
-    /// Speaks HTTP.
-    pub http: bool,
-    /// Speaks ISAPI.
-    pub isapi: bool,
-    /// The path of ONVIF's device service.
-    pub onvif: Option<String>,
-    /// `Server` of HTTP.
-    pub http_server: Option<String>,
-    /// Title of the home page.
-    pub http_title: Option<String>,
-    /// `Server` of RTSP.
-    pub rtsp_server: Option<String>,
-    /// Realms.
-    pub realms: Vec<String>,
-    /// Where the home page leads, and how it begins.
-    pub pages: Vec<String>,
-    /// Accepts, and says nothing to anything.
-    pub silent: bool,
-    /// What it was, for a person.
-    pub note: String,
-}
-
-impl Facts {
-    /// Whether this port makes its device a camera.
-    pub fn is_camera(&self) -> bool {
-        self.rtsp || self.isapi || self.onvif.is_some()
-    }
-
-    pub(super) fn add_realms(&mut self, realms: impl IntoIterator<Item = String>) {
-        for realm in realms {
-            if self.realms.len() < 4 && !self.realms.contains(&realm) {
-                self.realms.push(realm);
-            }
-        }
-    }
+pub enum PortKind {
+    /// OPTIONS and DESCRIBE.
+    Rtsp,
+    /// ISAPI, ONVIF and the home page.
+    Web,
+    /// ONVIF alone: some vendors' second port, or something else's first.
+    Onvif,
+    /// Nothing: that it accepts is the sign.
+    Sign,
 }
 
 /// A conversation on one port.
@@ -116,9 +64,4 @@ impl Talk {
             Self::Http(talk) => talk.facts(),
         }
     }
-}
-
-/// Whether what came so far can still become something that begins with `with`.
-pub(super) fn may_begin(bytes: &[u8], with: &[u8]) -> bool {
-    bytes.iter().zip(with).all(|(a, b)| a == b)
 }

@@ -14,11 +14,11 @@ use nix::sys::socket::{
 
 use super::Sweep;
 use crate::infrastructure::discovery::dossier::Dossier;
+use crate::infrastructure::discovery::facts::{End, Facts, Next};
 use crate::infrastructure::discovery::http_talk::{HttpTalk, Questions};
 use crate::infrastructure::discovery::rtsp_talk::RtspTalk;
-use crate::infrastructure::discovery::scanner::PortKind;
 use crate::infrastructure::discovery::schedule::{Attempt, Ticket};
-use crate::infrastructure::discovery::talk::{End, Facts, Next, Talk};
+use crate::infrastructure::discovery::talk::{PortKind, Talk};
 
 /// An answer is waited for that long.
 const ANSWER: Duration = Duration::from_secs(2);
