@@ -26,7 +26,7 @@ use super::patterns::{
     unroutable, whip_write,
 };
 use super::session::{Elsewhere, SessionTrace};
-use super::words::{Who, look_up};
+use super::words::{Weight, Who, look_up};
 use crate::infrastructure::whip::words::refused;
 
 /// Before what the RTSP reader complains of.
@@ -52,13 +52,6 @@ pub struct End {
     pub ends_by_nature: bool,
     /// lss asked it to end.
     pub asked_to_end: bool,
-}
-
-/// How sure a finding is: a vague one gives way to a definite one that comes later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
-    Vague,
-    Definite,
 }
 
 /// What the lines so far show of how to read the next ones.

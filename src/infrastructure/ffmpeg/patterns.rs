@@ -3,9 +3,8 @@
 
 use crate::domain::stream::Cause;
 
-use super::diagnosis::Weight;
 use super::line::Line;
-use super::words::{Who, look_up};
+use super::words::{Weight, Who, look_up};
 
 /// A source that broke off in mid-stream, in words.
 pub(super) fn source_words(reason: &str) -> String {

@@ -5,8 +5,14 @@
 
 use crate::domain::stream::Cause;
 
-use super::diagnosis::Weight;
 use crate::infrastructure::whip::words as whip;
+
+/// How sure a finding is: a vague one gives way to a definite one that comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    Vague,
+    Definite,
+}
 
 /// Whose words a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
