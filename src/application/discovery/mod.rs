@@ -15,6 +15,7 @@ mod owner;
 mod owner_tests;
 mod schedule;
 mod service;
+mod shared;
 mod tally;
 
 pub use ask::ask_strangers;
@@ -23,8 +24,6 @@ pub use inventory::{
     Swept,
 };
 pub use networks::{Networks, Plan, plan};
-pub use service::{
-    DiscoveryObserver, DiscoveryParts, DiscoveryService, NewScanner, ScanPolicy, ScanReply,
-    ScanState,
-};
+pub use service::DiscoveryService;
+pub use shared::{DiscoveryObserver, DiscoveryParts, NewScanner, ScanPolicy, ScanReply, ScanState};
 pub use tally::{LastSweep, SweepEnd, SweepTally};

@@ -17,9 +17,11 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use super::ask;
 use super::inventory::{Change, ChangeKind, Inventory, Lesson};
 use super::learning::{AT_A_TIME, Job, Learning, Outcome};
-use super::networks::{Networks, Plan, plan};
+use super::networks::{Plan, plan};
 use super::schedule::{Schedule, Wish};
-use super::service::{DiscoveryParts, ScanPolicy, ScanReply, ScanState, Shared, busy, stopping};
+use super::shared::{
+    DiscoveryParts, Input, ScanPolicy, ScanReply, ScanState, Shared, busy, stopping,
+};
 use crate::application::camera::Sighting;
 use crate::domain::discovery::{CameraScannerGateway, SweepOrder, SweepReport};
 use crate::domain::error::{ErrorCode, Fault};
@@ -30,14 +32,6 @@ use crate::util::time::Now;
 const OVERDUE: Duration = Duration::from_secs(10);
 /// After a panic, so that a bug that strikes at once does not spin.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-
-/// What the thread is told.
-pub(super) enum Input {
-    /// Somebody asks for a sweep.
-    Scan(Wish, Sender<ScanReply>),
-    /// The policy has changed.
-    Configured,
-}
 
 type Scanner = Box<dyn CameraScannerGateway>;
 type Asked = (Job, Lesson, Outcome);
@@ -115,7 +109,7 @@ impl<'a> Owner<'a> {
         // One place for each that may be asked at a time.
         let (answer, answers) = bounded(AT_A_TIME);
         Self {
-            schedule: Schedule::new(every(&policy), Instant::now()),
+            schedule: Schedule::new(policy.pace(), Instant::now()),
             parts,
             shared,
             policy,
@@ -213,8 +207,8 @@ impl<'a> Owner<'a> {
             }
             Input::Configured => {
                 let old = std::mem::replace(&mut self.policy, self.shared.policy());
-                if every(&old) != every(&self.policy) || old.networks != self.policy.networks {
-                    self.schedule.set_every(every(&self.policy), Instant::now());
+                if old.pace() != self.policy.pace() || old.networks != self.policy.networks {
+                    self.schedule.set_every(self.policy.pace(), Instant::now());
                 }
             }
         }
@@ -380,12 +374,6 @@ impl<'a> Owner<'a> {
             }
         }
     }
-}
-
-/// The pace that a policy asks for.
-pub(super) fn every(policy: &ScanPolicy) -> Option<Duration> {
-    let something = policy.enabled && policy.networks != Networks::Listed(Vec::new());
-    something.then_some(policy.every)
 }
 
 /// One line a change.

@@ -9,9 +9,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::inventory::tests::find;
 use super::networks::Networks;
-use super::service::{
-    DiscoveryObserver, DiscoveryParts, DiscoveryService, ScanPolicy, ScanReply, ScanState,
-};
+use super::service::DiscoveryService;
+use super::shared::{DiscoveryObserver, DiscoveryParts, ScanPolicy, ScanReply, ScanState};
 use super::tally::SweepEnd;
 use crate::application::camera::fakes::{self, Asked};
 use crate::domain::discovery::{
