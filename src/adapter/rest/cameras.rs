@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::api::{Answer, Api, Call};
 use super::late::Deferred;
 use super::reply::{self, Reply};
-use super::routes::{Answer, Api, Call};
+use super::route_table::CameraOp;
 use crate::adapter::camera_wire::{self, ForgottenJson, KnownCameraJson, Reading, Shape};
 use crate::adapter::decode::{self, Fields};
 use crate::application::camera::{
@@ -21,26 +22,6 @@ use crate::domain::ptz::PtzAction;
 const MAX_PICTURE: usize = 8 * 1024 * 1024;
 /// The widest picture that can be asked for.
 const MAX_WIDTH: u32 = 16_384;
-
-/// What a camera route does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CameraOp {
-    List,
-    Scan,
-    Probe,
-    Ptz,
-    Presets,
-    PresetSet,
-    PresetGoto,
-    PresetDelete,
-    Snapshot,
-    CertificateForget,
-    PatrolStart,
-    PatrolStop,
-    PatrolPause,
-    PatrolResume,
-    PatrolStatus,
-}
 
 /// Answers a camera route. `ids` = the variable segments of the path.
 pub fn answer(api: &Api, call: &Call, op: CameraOp, ids: &[String]) -> Result<Answer, Fault> {

@@ -7,6 +7,7 @@
 //!
 //! Knows the application's handles; no process, no camera, no cloud.
 
+mod api;
 mod cameras;
 mod gate;
 mod guard;

@@ -1,12 +1,12 @@
 //! The one list of routes: method and path → what is to be done. Knows no request and does nothing.
 
+use self::CameraOp::{
+    CertificateForget, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus, PatrolStop,
+    PresetDelete, PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
+};
 use self::Op::{
     ActiveTasks, Camera, Health, Live, Maintenance, Metrics, Node, OpenApi, Ready, Start, Stop,
     Task, TaskLog, Tasks,
-};
-use super::cameras::CameraOp::{
-    self, CertificateForget, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus,
-    PatrolStop, PresetDelete, PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
 };
 use crate::util::url;
 
@@ -27,6 +27,26 @@ pub enum Op {
     Metrics,
     OpenApi,
     Camera(CameraOp),
+}
+
+/// What a camera route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameraOp {
+    List,
+    Scan,
+    Probe,
+    Ptz,
+    Presets,
+    PresetSet,
+    PresetGoto,
+    PresetDelete,
+    Snapshot,
+    CertificateForget,
+    PatrolStart,
+    PatrolStop,
+    PatrolPause,
+    PatrolResume,
+    PatrolStatus,
 }
 
 impl Op {

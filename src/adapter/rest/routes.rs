@@ -2,96 +2,21 @@
 //! contract's order of checks (contract 2, 10). Which routes there are is `route_table`'s. Knows no
 //! socket and no HTTP server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use super::api::{Answer, Api, Call};
 use super::cameras;
-use super::guard::{Access, Credentials};
-use super::late::{Deferred, Late, LateLimit};
+use super::guard::Credentials;
+use super::late::Deferred;
 use super::metrics;
 use super::reply::Reply;
 use super::route_table::{Op, Route, routes_of};
 use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, ReadyJson};
 use crate::adapter::decode::{self, Fields};
 use crate::adapter::wire::{Audience, TaskJson, start_command};
-use crate::application::camera::CameraService;
-use crate::application::discovery::DiscoveryService;
-use crate::application::health::HealthBoard;
-use crate::application::stream::StreamService;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::{Figure, QueueFigure};
-use crate::domain::node::LssNode;
 use crate::domain::stream::StreamTask;
-use crate::util::url;
-
-/// Makes a picture of the node when somebody asks.
-pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
-
-/// Gathers the figures of `/metrics` when somebody asks.
-/// The queues are the API's own.
-pub type Figures = Arc<dyn Fn(&[QueueFigure]) -> Vec<Figure> + Send + Sync>;
-
-/// What every handler may use.
-pub struct Api {
-    pub streams: StreamService,
-    pub cameras: CameraService,
-    pub discovery: DiscoveryService,
-    pub health: Arc<HealthBoard>,
-    pub node: NodePicture,
-    pub node_id: String,
-    pub figures: Figures,
-    pub started: Instant,
-    pub access: RwLock<Arc<Access>>,
-    pub late: Late,
-    pub late_limit: Arc<LateLimit>,
-    pub refusing: AtomicBool,
-}
-
-/// One request, as the gate let it through.
-#[derive(Debug, Default)]
-pub struct Call {
-    pub method: String,
-    /// Path and query, as sent.
-    pub target: String,
-    pub host: Option<String>,
-    pub origin: Option<String>,
-    pub authorization: Option<String>,
-    pub content_type: Option<String>,
-    /// Empty if `oversize`.
-    pub body: Vec<u8>,
-    /// The body was over the limit.
-    pub oversize: bool,
-}
-
-impl Call {
-    /// The target without its query.
-    pub fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |(p, _)| p)
-    }
-
-    pub fn query(&self, name: &str) -> Option<String> {
-        let (_, query) = self.target.split_once('?')?;
-        query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (url::decode(key) == name).then(|| url::decode(value))
-        })
-    }
-}
-
-/// An answer, now or later.
-pub enum Answer {
-    /// There it is.
-    Now(Reply),
-    /// When another thread is done.
-    Later(Deferred),
-}
-
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
-        Self::Now(reply)
-    }
-}
 
 /// Answers a request.
 pub fn answer(api: &Api, call: &Call) -> Answer {
@@ -294,21 +219,4 @@ fn ready(api: &Api) -> Reply {
         format!("not ready: {}", reasons.join("; ")),
     );
     Reply::fault_with(503, &fault, Some(&shown))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries() {
-        let call = Call {
-            target: "/x?a=1&r%75n=%32&run=3&flag".into(),
-            ..Call::default()
-        };
-        assert_eq!(call.path(), "/x");
-        assert_eq!(call.query("run").as_deref(), Some("2"));
-        assert_eq!(call.query("flag").as_deref(), Some(""));
-        assert_eq!(call.query("none"), None);
-    }
 }

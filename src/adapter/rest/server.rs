@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::api::{Answer, Api, Call, Figures, NodePicture};
 use super::gate::{Gate, Limits, OVERSIZE, PEER, PrivateSocket, affordable};
 use super::guard::Access;
 use super::late::{Late, LateLimit};
 use super::listen;
 use super::reply::Reply;
-use super::routes::{self, Answer, Api, Call, Figures, NodePicture};
+use super::routes;
 use crate::application::camera::CameraService;
 use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
