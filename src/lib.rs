@@ -9,5 +9,6 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod infrastructure;
+pub mod json;
 pub mod logging;
 pub mod util;

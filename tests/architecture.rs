@@ -18,8 +18,15 @@ const MAY_SEE: &[(&str, &[&str])] = &[
     ("util", &["util"]),
     ("domain", &["domain", "util"]),
     ("application", &["application", "domain", "util"]),
-    ("infrastructure", &["infrastructure", "domain", "util"]),
-    ("adapter", &["adapter", "application", "domain", "util"]),
+    ("json", &["domain", "util"]),
+    (
+        "infrastructure",
+        &["infrastructure", "domain", "json", "util"],
+    ),
+    (
+        "adapter",
+        &["adapter", "application", "domain", "json", "util"],
+    ),
     ("config", &["config", "util"]),
     ("logging", &["logging", "config", "util"]),
 ];

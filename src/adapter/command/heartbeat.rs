@@ -1,75 +1,48 @@
 //! HEARTBEAT and the presence body on the cloud line (spec; contract 14).
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::domain::node::{Camera, LssNode};
+use crate::domain::node::LssNode;
+use crate::json::{HeartbeatJson, NodeJson, Reader};
 use crate::util::time::{Now, epoch_ms, rfc3339};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Heartbeat<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    node: HeartbeatJson<'a>,
+    max_tasks: usize,
+    active_tasks: Map<String, Value>,
+    timestamp: String,
+}
 
 /// One heartbeat. `with_cameras`: they are the first to be left out when it is too large.
 pub fn heartbeat(node: &LssNode, with_cameras: bool, now: Now) -> String {
-    let active: Map<String, Value> = node
-        .active_tasks
-        .iter()
-        .map(|(id, at)| (id.clone(), json!(epoch_ms(*at))))
-        .collect();
-    json!({
-        "type": "HEARTBEAT",
-        "nodeId": node.identity.node_id,
-        "status": node.status.name(),
-        "activeTaskCount": node.active_tasks.len(),
-        "maxTasks": node.identity.max_tasks,
-        "activeTasks": active,
-        "cpuUsage": node.cpu_usage,
-        "memoryUsage": node.memory_usage,
-        "cameras": cameras(node, with_cameras),
-        "timestamp": rfc3339(now.wall),
+    let beat = HeartbeatJson::new(node, node.status, Reader::Line);
+    let active = node.active_tasks.iter();
+    to_json(&Heartbeat {
+        kind: "HEARTBEAT",
+        node: if with_cameras { beat } else { beat.small() },
+        max_tasks: node.identity.max_tasks,
+        active_tasks: active
+            .map(|(id, at)| (id.clone(), json!(epoch_ms(*at))))
+            .collect(),
+        timestamp: rfc3339(now.wall),
     })
-    .to_string()
 }
 
 /// What presence on `lss:registry` says: the register body.
 pub fn presence(node: &LssNode, with_cameras: bool) -> String {
-    let system = &node.system;
-    json!({
-        "nodeId": node.identity.node_id,
-        "nodeName": node.identity.node_name,
-        "nodeIp": node.node_ip,
-        "publicIp": node.public_ip,
-        "nodePort": node.identity.node_port,
-        "machineId": node.identity.machine_id,
-        "ablyClientId": node.identity.node_id,
-        "maxTasks": node.identity.max_tasks,
-        "ffmpegPath": node.identity.ffmpeg_path.display().to_string(),
-        "systemInfo": {
-            "os": system.os,
-            "cpuCores": system.cpu_cores,
-            "totalMemory": system.total_memory,
-            "availableMemory": system.available_memory,
-            "ffmpegVersion": system.ffmpeg_version,
-        },
-        "cameras": cameras(node, with_cameras),
-    })
-    .to_string()
+    let body = NodeJson::new(node, Reader::Line);
+    to_json(&if with_cameras { body } else { body.small() })
 }
 
-/// `null` where they were left out for size: "none" would be a lie.
-fn cameras(node: &LssNode, with: bool) -> Value {
-    if !with {
-        return Value::Null;
-    }
-    node.cameras.iter().map(camera).collect()
-}
-
-fn camera(camera: &Camera) -> Value {
-    json!({
-        "ip": camera.ip,
-        "port": camera.port,
-        "onvif": camera.onvif,
-        "online": camera.online,
-        "rtspUrl": camera.rtsp_url,
-        "vendor": camera.vendor,
-        "model": camera.model,
-    })
+fn to_json(body: &impl Serialize) -> String {
+    // Strings, numbers and maps of them: there is nothing in these shapes that can fail.
+    serde_json::to_string(body).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -77,7 +50,7 @@ mod tests {
     use std::time::{Duration, Instant, UNIX_EPOCH};
 
     use super::*;
-    use crate::domain::node::{NodeIdentity, NodeStatus, SystemInfo};
+    use crate::domain::node::{Camera, NodeIdentity, NodeStatus, SystemInfo};
 
     fn node() -> LssNode {
         LssNode {

@@ -12,11 +12,12 @@ use super::late::Deferred;
 use super::metrics;
 use super::reply::Reply;
 use super::route_table::{Op, Route, routes_of};
-use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, NodeJson, ReadyJson};
+use super::wire::{HealthJson, LiveJson, LogJson, MaintenanceJson, ReadyJson};
 use crate::adapter::decode::{self, Fields};
 use crate::adapter::wire::{Audience, TaskJson, start_command};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::StreamTask;
+use crate::json::LocalNodeJson;
 
 /// Answers a request.
 pub fn answer(api: &Api, call: &Call) -> Answer {
@@ -96,7 +97,7 @@ fn run(api: &Api, call: &Call, route: &Route) -> Result<Answer, Fault> {
         Op::TaskLog => task_log(api, call, id)?.into(),
         Op::ActiveTasks => list(api, true)?.into(),
         Op::Tasks => list(api, false)?.into(),
-        Op::Node => Reply::ok(&NodeJson::new((api.node)())).into(),
+        Op::Node => Reply::ok(&LocalNodeJson::new(&(api.node)())).into(),
         Op::Maintenance => maintenance(api, &call.body)?.into(),
         Op::Health => health(api).into(),
         Op::Live => Reply::ok(&LiveJson { live: true }).into(),

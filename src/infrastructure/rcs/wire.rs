@@ -8,72 +8,12 @@ use serde_json::Value;
 
 use crate::domain::node::{LssNode, NodeStatus};
 use crate::domain::stream::{TaskEvent, TaskEventKind};
+use crate::json::{HeartbeatJson, NodeJson, Reader};
 use crate::util::foreign;
 use crate::util::time::rfc3339;
 
 /// An error message is cut to this many characters: a callback is news, not a log.
 pub const MAX_ERROR_CHARS: usize = 1_000;
-
-/// POST /lss/register
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Register<'a> {
-    node_id: &'a str,
-    node_name: &'a str,
-    node_ip: Option<&'a str>,
-    node_port: u16,
-    machine_id: &'a str,
-    ably_client_id: &'a str,
-    max_tasks: usize,
-    ffmpeg_path: String,
-    public_ip: Option<&'a str>,
-    system_info: SystemInfo<'a>,
-    cameras: Vec<RegisterCamera<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SystemInfo<'a> {
-    os: &'a str,
-    cpu_cores: usize,
-    total_memory: u64,
-    available_memory: u64,
-    ffmpeg_version: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RegisterCamera<'a> {
-    ip: &'a str,
-    port: u16,
-    onvif: bool,
-    rtsp_url: &'a str,
-    vendor: &'a str,
-    model: &'a str,
-}
-
-/// POST /lss/heartbeat
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Heartbeat<'a> {
-    node_id: &'a str,
-    status: &'static str,
-    active_task_count: usize,
-    cpu_usage: Option<f64>,
-    memory_usage: Option<f64>,
-    cameras: Vec<HeartbeatCamera<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HeartbeatCamera<'a> {
-    ip: &'a str,
-    port: u16,
-    online: bool,
-    rtsp_url: &'a str,
-    vendor: &'a str,
-    model: &'a str,
-}
 
 /// POST /lss/task/callback
 #[derive(Serialize)]
@@ -95,37 +35,7 @@ struct Callback<'a> {
 
 /// The body of a registration.
 pub fn register(node: &LssNode) -> Vec<u8> {
-    let id = &node.identity;
-    to_json(&Register {
-        node_id: &id.node_id,
-        node_name: &id.node_name,
-        node_ip: node.node_ip.as_deref(),
-        node_port: id.node_port,
-        machine_id: &id.machine_id,
-        ably_client_id: &id.node_id,
-        max_tasks: id.max_tasks,
-        ffmpeg_path: id.ffmpeg_path.display().to_string(),
-        public_ip: node.public_ip.as_deref(),
-        system_info: SystemInfo {
-            os: &node.system.os,
-            cpu_cores: node.system.cpu_cores,
-            total_memory: node.system.total_memory,
-            available_memory: node.system.available_memory,
-            ffmpeg_version: &node.system.ffmpeg_version,
-        },
-        cameras: node
-            .cameras
-            .iter()
-            .map(|c| RegisterCamera {
-                ip: &c.ip,
-                port: c.port,
-                onvif: c.onvif,
-                rtsp_url: &c.rtsp_url,
-                vendor: &c.vendor,
-                model: &c.model,
-            })
-            .collect(),
-    })
+    to_json(&NodeJson::new(node, Reader::Registration))
 }
 
 /// What of a registration is worth telling again when it changes: all but what is different each
@@ -137,25 +47,7 @@ pub fn registered_facts(mut node: LssNode) -> Vec<u8> {
 
 /// The body of a heartbeat; `status` = the node's own, but OFFLINE in the last one.
 pub fn heartbeat(node: &LssNode, status: NodeStatus) -> Vec<u8> {
-    to_json(&Heartbeat {
-        node_id: &node.identity.node_id,
-        status: status.name(),
-        active_task_count: node.active_tasks.len(),
-        cpu_usage: node.cpu_usage,
-        memory_usage: node.memory_usage,
-        cameras: node
-            .cameras
-            .iter()
-            .map(|c| HeartbeatCamera {
-                ip: &c.ip,
-                port: c.port,
-                online: c.online,
-                rtsp_url: &c.rtsp_url,
-                vendor: &c.vendor,
-                model: &c.model,
-            })
-            .collect(),
-    })
+    to_json(&HeartbeatJson::new(node, status, Reader::RcsHeartbeat))
 }
 
 /// The body of a callback. The playback URL is whole here, and only here.
