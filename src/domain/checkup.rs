@@ -70,7 +70,6 @@ pub struct TlsLook {
 pub struct HostLook {
     /// As configured.
     pub host: String,
-    /// Port.
     pub port: u16,
     /// Its addresses, or why there are none.
     pub names: Result<Vec<IpAddr>, String>,
@@ -105,7 +104,6 @@ pub enum RcsLook {
 pub enum AblyLook {
     /// CONNECTED, and closed again.
     Connected {
-        /// The host.
         host: String,
         /// Until CONNECTED.
         took: Duration,

@@ -98,7 +98,6 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// A gauge.
     pub fn gauge(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
         Self::Values {
             name,
@@ -108,7 +107,6 @@ impl Figure {
         }
     }
 
-    /// A counter.
     pub fn counter(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
         Self::Values {
             name,

@@ -11,9 +11,7 @@ pub enum PtzAction {
     PanLeft,
     /// Turn right.
     PanRight,
-    /// Tilt up.
     TiltUp,
-    /// Tilt down.
     TiltDown,
     /// Closer.
     ZoomIn,
@@ -25,9 +23,7 @@ pub enum PtzAction {
     FocusFar,
     /// Let the camera focus.
     FocusAuto,
-    /// Open the iris.
     IrisOpen,
-    /// Close the iris.
     IrisClose,
     /// Stand still.
     Stop,
@@ -187,9 +183,7 @@ impl Speed {
 pub enum Drive {
     /// Head and zoom.
     PanTiltZoom,
-    /// Focus.
     Focus,
-    /// Iris.
     Iris,
 }
 

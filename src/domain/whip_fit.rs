@@ -82,7 +82,6 @@ impl WhipFit {
     }
 }
 
-/// Judges a description.
 pub fn judge(stream: &StreamDescription) -> WhipFit {
     let first = |media: &str| stream.tracks.iter().find(|t| t.media == media);
     let mut notes = Vec::new();

@@ -37,7 +37,6 @@ use crate::util::time::Now;
 pub struct CommandDoor {
     /// The stream owner.
     pub streams: StreamService,
-    /// The cameras.
     pub cameras: CameraService,
     /// Where answers go.
     pub line: Arc<dyn CloudLine>,

@@ -17,7 +17,6 @@ use crate::domain::stream::StreamTask;
 
 /// How a command ended.
 pub enum Outcome {
-    /// The task.
     Task(Box<StreamTask>),
     /// All tasks.
     Tasks(Vec<StreamTask>),

@@ -40,7 +40,6 @@ pub enum Command {
         /// SIGKILL at once.
         force: bool,
     },
-    /// QUERY_STATUS
     QueryStatus,
     /// Anything for a camera.
     Camera {

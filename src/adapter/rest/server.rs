@@ -47,7 +47,6 @@ pub struct RestSettings {
 pub struct RestDeps {
     /// The stream owner.
     pub streams: StreamService,
-    /// The cameras.
     pub cameras: CameraService,
     /// Which cameras there are.
     pub discovery: DiscoveryService,

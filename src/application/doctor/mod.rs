@@ -20,7 +20,6 @@ pub use peers::{ably, internet, rcs};
 /// A figure for programs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Datum {
-    /// Text.
     Text(String),
     /// A whole number.
     Whole(i64),

@@ -105,13 +105,10 @@ pub struct CameraDeviceInfo {
     pub address: CameraAddress,
     /// As the camera spells it.
     pub manufacturer: Option<String>,
-    /// Model.
     pub model: Option<String>,
-    /// Serial number.
     pub serial_number: Option<String>,
     /// Firmware, with its build where the camera tells it.
     pub firmware_version: Option<String>,
-    /// Hardware.
     pub hardware_id: Option<String>,
     /// `aa:bb:cc:dd:ee:ff`
     pub mac_address: Option<String>,

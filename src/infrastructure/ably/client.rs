@@ -107,11 +107,8 @@ pub enum AblyEvent {
     },
     /// A publish is given up.
     Refused {
-        /// Its id.
         id: String,
-        /// Its channel.
         channel: String,
-        /// Why.
         why: Refusal,
         /// A kept one that was too large, with its place: an error may go in its stead.
         kept: Option<Box<Publish>>,

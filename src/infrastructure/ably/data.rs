@@ -25,7 +25,6 @@ pub enum Data {
     /// Nothing.
     #[default]
     None,
-    /// A string.
     Text(String),
     /// An object or array (or, from strangers, any JSON value).
     Json(Value),

@@ -82,7 +82,6 @@ numbered! {
         Detached = 13,
         /// Presence operations and events.
         Presence = 14,
-        /// Messages.
         Message = 15,
         /// A page of a presence set.
         Sync = 16,
@@ -231,7 +230,6 @@ pub struct PresenceEntry {
 pub struct Outgoing {
     /// Makes it idempotent.
     pub id: Option<String>,
-    /// Its name.
     pub name: Option<String>,
     /// Its payload.
     pub data: Encoded,

@@ -41,7 +41,6 @@ pub struct Facts {
     pub http_title: Option<String>,
     /// `Server` of RTSP.
     pub rtsp_server: Option<String>,
-    /// Realms.
     pub realms: Vec<String>,
     /// Where the home page leads, and how it begins.
     pub pages: Vec<String>,

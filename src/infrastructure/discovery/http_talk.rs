@@ -38,7 +38,6 @@ enum Ask {
 /// What is worth asking on a port.
 #[derive(Debug, Clone, Default)]
 pub struct Questions {
-    /// ISAPI.
     pub isapi: bool,
     /// ONVIF at its usual path.
     pub onvif: bool,

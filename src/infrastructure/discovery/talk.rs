@@ -23,9 +23,7 @@ pub enum PortKind {
 /// A conversation on one port.
 #[derive(Debug)]
 pub enum Talk {
-    /// RTSP.
     Rtsp(RtspTalk),
-    /// HTTP.
     Http(HttpTalk),
 }
 

@@ -25,7 +25,6 @@ pub enum Action {
 /// How a heartbeat was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
-    /// Taken.
     Taken,
     /// Not taken, or nobody there.
     Failed,

@@ -25,7 +25,6 @@ const MAX_TEXT: usize = 128;
 pub struct Lesson {
     /// As the camera spells it.
     pub manufacturer: Option<String>,
-    /// Its model.
     pub model: Option<String>,
     /// Its serial number.
     pub serial: Option<String>,

@@ -49,7 +49,6 @@ pub const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
 /// After an asking of the server's time that failed, or took so long that it says little.
 const CLOCK_RETRY: Duration = Duration::from_secs(60);
 
-/// The machine.
 pub struct Machine {
     settings: Settings,
     rng: fastrand::Rng,

@@ -138,7 +138,6 @@ pub enum FaultKind {
     Tls,
     /// An HTTP answer other than 101.
     Http {
-        /// Its status.
         status: u16,
         /// Whether it came from `CloudFront`.
         cloudfront: bool,
@@ -301,11 +300,8 @@ pub enum Output {
     Acked(String),
     /// A publish is given up.
     Refused {
-        /// Its id.
         id: String,
-        /// Its channel.
         channel: String,
-        /// Why.
         why: Refusal,
         /// A kept one that was too large, with its place: an error may go in its stead.
         kept: Option<Box<Publish>>,
@@ -388,11 +384,9 @@ pub enum ChannelState {
     Initialized,
     /// ATTACH is sent, or waits for the connection.
     Attaching,
-    /// Attached.
     Attached,
     /// DETACH is sent.
     Detaching,
-    /// Detached.
     Detached,
     /// Could not attach; tried again.
     Suspended,
@@ -429,7 +423,6 @@ impl ChannelState {
 /// A state with its history (TH).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange<S> {
-    /// The state.
     pub state: S,
     /// Since when.
     pub since: SystemTime,
@@ -477,11 +470,8 @@ impl fmt::Debug for Delivery {
 /// How the client is doing, for health, metrics and people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// The connection.
     pub connection: StateChange<ConnectionState>,
-    /// The command channel.
     pub commands: StateChange<ChannelState>,
-    /// The registry channel.
     pub registry: StateChange<ChannelState>,
     /// Host of the transport there is, or was last.
     pub host: String,
