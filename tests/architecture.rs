@@ -275,7 +275,6 @@ fn text_of_others_is_shaped_in_one_place() {
 fn unsafe_is_allowed_only_where_the_map_says() {
     let allowed = [
         "infrastructure/child/launch.rs",
-        "infrastructure/child/process.rs",
         "infrastructure/child/leftovers.rs",
         // adjtimex(2), which nix does not wrap: whether a time service holds the clock.
         "infrastructure/machine.rs",

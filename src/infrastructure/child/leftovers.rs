@@ -5,7 +5,7 @@
 //! gone. The parent-death signal normally leaves nothing to do; this is for what escaped it (a
 //! child that changed its user, a kernel without it).
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,7 +13,6 @@ use nix::unistd::Pid;
 
 use super::launch::RunMark;
 use super::marker::{NODE_VARIABLE, PARENT_VARIABLE, RUN_VARIABLE, start_time};
-use super::process::pidfd_open;
 
 /// SIGTERM, so much time, SIGTERM again, the same, SIGKILL.
 const STEP: Duration = Duration::from_secs(2);
@@ -111,6 +110,16 @@ fn judge(environ: &[u8], node_id: &str, alive: impl Fn(u32, u64) -> bool) -> boo
         // Without a readable parent nothing says that it is gone.
         None => false,
     }
+}
+
+/// A descriptor that becomes readable when the process ends; `None` where the kernel has none.
+#[allow(unsafe_code)]
+pub(super) fn pidfd_open(pid: Pid) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes a pid and flags by value and returns a new descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[allow(unsafe_code)]

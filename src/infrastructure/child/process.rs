@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, ExitStatus, Stdio};
@@ -31,7 +31,7 @@ use nix::unistd::Pid;
 use super::file::Opener;
 use super::job;
 use super::launch::{Launcher, RunMark};
-use super::leftovers::end_strays;
+use super::leftovers::{end_strays, pidfd_open};
 use super::log_tail::{LineSplitter, LogTail};
 use crate::domain::engine::{HandOver, Launch, Stdin};
 use crate::domain::gateway::{ChildEvent, ChildExit, ProcessGateway, RunEvent, RunId, StartedRun};
@@ -267,16 +267,6 @@ fn leaves_enough() -> std::io::Result<()> {
         probes.push(null.try_clone()?);
     }
     Ok(())
-}
-
-/// A descriptor that becomes readable when the process ends; `None` where the kernel has none.
-#[allow(unsafe_code)]
-pub(super) fn pidfd_open(pid: Pid) -> Option<OwnedFd> {
-    // SAFETY: pidfd_open(2) takes a pid and flags by value and returns a new descriptor or -1.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// One child's watcher.

@@ -5,7 +5,7 @@ use miniz_oxide::inflate::{
     DecompressError, TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
 };
 
-use super::response::{HttpError, Response};
+use super::answer::{HttpError, Response};
 
 /// What goes with every request, for without it any coding is allowed (RFC 9110, 12.5.3).
 pub const ACCEPT: &str = "Accept-Encoding: identity\r\n";

@@ -3,6 +3,7 @@
 //! Knows no peer and no URL of one.
 
 pub mod agent;
+mod answer;
 pub mod bounded;
 pub mod camera;
 pub mod camera_client;
