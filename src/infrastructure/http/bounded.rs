@@ -4,10 +4,15 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::response::left;
-
 /// Of the addresses of one name, so many are tried.
 const MAX_ADDRESSES: usize = 4;
+
+/// What is left until the deadline; `None` when it has passed.
+pub(in crate::infrastructure) fn left(deadline: Instant) -> Option<Duration> {
+    deadline
+        .checked_duration_since(Instant::now())
+        .filter(|d| !d.is_zero())
+}
 
 /// See the module.
 #[derive(Debug)]

@@ -18,10 +18,11 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::bounded::left;
 use super::camera_tls::TlsTrouble;
 use super::coding;
 use super::doors::{Door, Doors, Known};
-use super::response::{HttpError, Reader, Response, is_timeout, left, lost_words};
+use super::response::{HttpError, Reader, Response, is_timeout, lost_words};
 use super::wire::Wire;
 use crate::util::url;
 

@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use super::bounded::left;
 use super::coding;
 use super::wire::Wire;
 
@@ -17,13 +18,6 @@ const MAX_HEADERS: usize = 96;
 const MAX_INTERIM: usize = 4;
 /// A connection that has been idle for longer is not used again; a camera may name a shorter time.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
-
-/// What is left until the deadline; `None` when it has passed.
-pub(in crate::infrastructure) fn left(deadline: Instant) -> Option<Duration> {
-    deadline
-        .checked_duration_since(Instant::now())
-        .filter(|d| !d.is_zero())
-}
 
 pub(in crate::infrastructure) fn is_timeout(why: &io::Error) -> bool {
     matches!(

@@ -23,8 +23,8 @@ use super::talk::{Event, TalkError};
 use crate::domain::camera::Credentials;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::LoginEnd;
+use crate::infrastructure::http::bounded::left;
 use crate::infrastructure::http::doors::Doors;
-use crate::infrastructure::http::response::left;
 use crate::util::secret::Secret;
 
 /// Longest request of a borrower.

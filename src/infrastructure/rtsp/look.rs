@@ -17,8 +17,8 @@ use crate::domain::error::ErrorCode;
 use crate::domain::stream::{
     AudioFacts, Cause, Challenge, Diagnosis, SourceFacts, SourceLook, VideoFacts, moved,
 };
+use crate::infrastructure::http::bounded::left;
 use crate::infrastructure::http::camera::camera_words;
-use crate::infrastructure::http::response::left;
 use crate::util::secret::Secret;
 use crate::util::url;
 
