@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         device::ServiceList::of_capabilities(&content).or(device::ServiceList::of_services(&content));
     let reached = CameraAddress::new(ip, 80);
     for service in Service::ALL {
-        for place in service_places(services.address(service), &reached, service.usual_path()) {
+        for place in service_places(services.address(service), (&reached, false), service.usual_path()) {
             assert!(place.path.bytes().all(|b| b.is_ascii_graphic()));
         }
     }
@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = media::video_options(&content, service);
     }
     if let Some(uri) = media::uri(&content) {
-        let _ = (picture_places(&uri, &reached), stream_address(&uri, ip));
+        let _ = (picture_places(&uri, (&reached, true)), stream_address(&uri, ip));
     }
     let _ = (ptz::nodes(&content), ptz::configuration_options(&content));
     let _ = (ptz::motion(&content), ptz::tokens(&content, "Preset"));
