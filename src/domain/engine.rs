@@ -62,6 +62,9 @@ pub struct Launch {
     pub ends_by_nature: bool,
     /// Sent with the DELETE of a WHIP session that its publisher left behind.
     pub whip_bearer: Option<Secret>,
+    /// It takes the client's part in the DTLS handshake, which is a second quicker. Not every endpoint
+    /// leaves it that: one that does not is for the plan's next way.
+    pub dtls_active: bool,
 }
 
 impl fmt::Debug for Launch {
@@ -153,6 +156,7 @@ mod tests {
             stdin: Stdin::Empty,
             ends_by_nature: false,
             whip_bearer: None,
+            dtls_active: false,
         }
     }
 

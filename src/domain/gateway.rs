@@ -49,6 +49,8 @@ pub enum ChildEvent {
     /// The WHIP session is up (HTTP, ICE, DTLS all done), and how long that took since the muxer
     /// began, where the engine tells.
     SessionUp(Option<Duration>),
+    /// Its peer's word in the DTLS handshake is due, and the engine itself would wait for ever.
+    Handshaking,
     /// A progress block.
     Progress(Progress),
     /// It has said something after it was told to end; now and then, not of every word.

@@ -13,6 +13,7 @@ use crate::domain::stream::{
     Challenge, MediaUrl, Source, SourceFacts, StreamSpec, TaskAudio, TaskMode,
 };
 use crate::infrastructure::child::process::MakeJudge;
+use crate::infrastructure::ffmpeg::command::passive;
 use crate::infrastructure::ffmpeg::engine::FfmpegEngine;
 use crate::infrastructure::ffmpeg::judge::Judge;
 use crate::infrastructure::ffmpeg::source::only_input;
@@ -38,10 +39,11 @@ impl Engines {
 impl Engine for Engines {
     fn prepare(&self, spec: &StreamSpec, facts: Option<&SourceFacts>) -> Result<Plan, Fault> {
         let way = self.ffmpeg.launch(spec, facts)?;
+        let passive = passive(&way).map(Ok);
         let Some(facts) = facts else {
             return Ok(match looked_at(spec, &way) {
-                Some(url) => Plan::new(look(&url, &way), [Ok(way)]),
-                None => Plan::only(way),
+                Some(url) => Plan::new(look(&url, &way), [Ok(way)].into_iter().chain(passive)),
+                None => Plan::new(way, passive),
             });
         };
         if let Some(why) = facts.why_not_ffmpeg() {
@@ -53,7 +55,7 @@ impl Engine for Engines {
         if way.audio == TaskAudio::Dropped {
             log::warn!(task:% = spec.task_id; "the sound is left out: {}", way.mode_reason);
         }
-        Ok(Plan::only(way))
+        Ok(Plan::new(way, passive))
     }
 }
 
@@ -83,6 +85,7 @@ fn look(url: &Secret, way: &Launch) -> Launch {
         stdin: Stdin::Job(job.write()),
         ends_by_nature: false,
         whip_bearer: None,
+        dtls_active: false,
     }
 }
 

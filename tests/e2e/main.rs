@@ -20,6 +20,7 @@ mod cameras;
 mod clock;
 mod daemon;
 mod failures;
+mod handshake;
 mod inputs;
 mod itself;
 mod lab;

@@ -98,6 +98,16 @@ impl Entry {
         self.informed.as_ref().unwrap_or(&self.plan).current()
     }
 
+    /// The plan that it is started by now.
+    pub fn plan_in_force(&mut self) -> &mut Plan {
+        self.informed.as_mut().unwrap_or(&mut self.plan)
+    }
+
+    /// The current way is known to lead nowhere: the next one is taken in its place, if there is one.
+    pub fn skip_way(&mut self) {
+        let _ = self.plan_in_force().move_on();
+    }
+
     /// Shows how the current way carries it, and why that way: the words of the one before it come
     /// last. A look carries nothing, so it changes nothing that is shown.
     pub fn show_way(&mut self, why: &str) {

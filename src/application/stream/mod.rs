@@ -11,6 +11,7 @@ mod entry;
 mod known;
 mod owner;
 mod pace;
+mod passive;
 mod policy;
 pub mod prepare;
 mod retry;

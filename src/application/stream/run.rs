@@ -14,6 +14,9 @@ const SECOND_TERMINATE: Duration = Duration::from_secs(2);
 /// One that has said nothing after the second SIGTERM is wedged: it is killed so long after the
 /// first, and what is left of `stop_timeout` is for those that still say something.
 const KILL_SILENT: Duration = Duration::from_secs(5);
+/// A peer that says nothing in the DTLS handshake for so long will not: an FFmpeg that is its client
+/// waits for ever, and so would the task.
+const PEER_ANSWERS: Duration = Duration::from_secs(5);
 /// An engine that says it has failed gets so long to end by itself.
 const FAILING_GRACE: Duration = Duration::from_secs(2);
 /// A killed process that does not go (it hangs in the kernel) is killed again this often.
@@ -78,6 +81,8 @@ pub struct Run {
     login_taken: bool,
     started: Instant,
     session_up_at: Option<Instant>,
+    /// When its peer must have answered in the handshake, where the engine does not see to that.
+    peer_due: Option<Instant>,
     /// How long the session's handshake took.
     handshake: Option<Duration>,
     /// When output first advanced.
@@ -121,6 +126,7 @@ impl Run {
             login_taken: false,
             started: now,
             session_up_at: None,
+            peer_due: None,
             handshake: None,
             media_at: None,
             furthest: Progress::default(),
@@ -140,6 +146,23 @@ impl Run {
             self.session_up_at = Some(now);
             self.handshake = handshake;
         }
+    }
+
+    /// Its peer's word in the handshake is due. Before the whole start is given up: without that word
+    /// nothing has failed, and another way may have it.
+    pub fn handshaking(&mut self, policy: &Policy, now: Instant) {
+        let give_up = self.started + policy.start_timeout;
+        self.peer_due.get_or_insert(give_up.min(now + PEER_ANSWERS));
+    }
+
+    /// Whether its peer says nothing in the handshake.
+    fn peer_is_silent(&self, now: Instant) -> bool {
+        self.waits_for_peer().is_some_and(|due| now >= due)
+    }
+
+    fn waits_for_peer(&self) -> Option<Instant> {
+        self.peer_due
+            .filter(|_| self.session_up_at.is_none() && self.goes_on())
     }
 
     /// The source has taken the login; `true` the first time.
@@ -312,8 +335,8 @@ impl Run {
             }
             Some(since) => self.advanced_at.unwrap_or(since) + policy.stall_timeout,
         };
-        if let Some(give_up) = self.give_up_at {
-            at = at.min(give_up);
+        for sooner in [self.give_up_at, self.waits_for_peer()] {
+            at = at.min(sooner.unwrap_or(at));
         }
         at
     }
@@ -350,6 +373,14 @@ impl Run {
                 Some(_) => EndWhy::HandOver,
                 None => EndWhy::Failing,
             });
+        }
+        if self.peer_is_silent(now) {
+            self.hand_over = Some(HandOver {
+                facts: None,
+                why: "FFmpeg as DTLS server, because to it as client the endpoint says nothing"
+                    .to_owned(),
+            });
+            return Verdict::End(EndWhy::HandOver);
         }
         match self.streaming_since {
             None if self.goes_on()

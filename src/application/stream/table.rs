@@ -21,6 +21,7 @@ use super::consent::ConsentWatch;
 use super::effect::Effect;
 use super::entry::{Entry, no_way, reply, signal_effect};
 use super::known::KnownSources;
+use super::passive::PassiveHosts;
 use super::policy::Policy;
 use super::retry::Account;
 use super::run::{Run, Verdict};
@@ -51,6 +52,7 @@ pub struct Table {
     consent: ConsentWatch,
     tasks: BTreeMap<TaskId, Entry>,
     known: KnownSources,
+    passive: PassiveHosts,
     /// Accepted as far as the table goes; what the engine says to them is not known yet.
     preparing: BTreeMap<TaskId, Preparing>,
     next_ticket: u64,
@@ -77,6 +79,7 @@ impl Table {
             consent: ConsentWatch::default(),
             tasks: BTreeMap::new(),
             known: KnownSources::default(),
+            passive: PassiveHosts::default(),
             preparing: BTreeMap::new(),
             next_ticket: 1,
             next_run: 1,
@@ -216,6 +219,10 @@ impl Table {
     /// Starts a try, or puts it off; or tells why there may be none.
     fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
         entry.worked_before |= self.logins.has_worked(&entry.task.spec);
+        let host = entry.task.spec.whip_url.host();
+        if entry.way().dtls_active && self.passive.knows(host, now.mono) {
+            entry.skip_way();
+        }
         if entry.way().engine == EngineKind::Look
             && let Some(facts) = self.known.get(&entry.task.spec.source, now.mono)
         {
@@ -313,6 +320,12 @@ impl Table {
                     self.logins.ended(&entry.task.spec, LoginEnd::Taken);
                 }
                 run.session_up(took, now.mono);
+            }
+            ChildEvent::Handshaking => {
+                if run.take_login() {
+                    self.logins.ended(&entry.task.spec, LoginEnd::Taken);
+                }
+                run.handshaking(&self.policy, now.mono);
             }
             ChildEvent::LoginTaken => {
                 if run.take_login() {

@@ -103,6 +103,17 @@ struct Child {
     exited: bool,
 }
 
+/// How a plan begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// With FFmpeg.
+    Blindly,
+    /// With a look.
+    Looking,
+    /// With FFmpeg as DTLS client.
+    Active,
+}
+
 struct Sim {
     table: Table,
     door: Arc<Door>,
@@ -118,10 +129,12 @@ struct Sim {
     hold_prepared: bool,
     /// With whether it follows from what a source has said.
     held: VecDeque<(Ticket, bool)>,
-    /// Plans to come begin with a look.
-    looks: bool,
+    /// Plans to come.
+    begins: Begins,
     /// What has been started, in this order.
     engines: Vec<EngineKind>,
+    /// Which of it as DTLS client.
+    actives: Vec<bool>,
     events: Vec<TaskEvent>,
     failed_tries: Vec<FailedTry>,
     launches: u64,
@@ -148,8 +161,9 @@ impl Sim {
             retry_after: None,
             hold_prepared: false,
             held: VecDeque::new(),
-            looks: false,
+            begins: Begins::Blindly,
             engines: Vec::new(),
+            actives: Vec::new(),
             events: Vec::new(),
             failed_tries: Vec::new(),
             launches: 0,
@@ -199,7 +213,7 @@ impl Sim {
     fn plan(&self, informed: bool) -> Plan {
         let launch = |engine, mode, reason: &str| self.launch(engine, mode, reason);
         let blind = launch(EngineKind::Ffmpeg, TaskMode::Transcode, "");
-        match (informed, self.looks) {
+        match (informed, self.begins) {
             (true, _) => Plan::new(
                 launch(EngineKind::Ffmpeg, TaskMode::Copy, "it fits"),
                 [Ok(launch(
@@ -208,11 +222,18 @@ impl Sim {
                     "encoded",
                 ))],
             ),
-            (false, true) => Plan::new(
+            (false, Begins::Looking) => Plan::new(
                 launch(EngineKind::Look, TaskMode::Transcode, "it is asked"),
                 [Ok(blind)],
             ),
-            (false, false) => Plan::only(blind),
+            (false, Begins::Active) => Plan::new(
+                Launch {
+                    dtls_active: true,
+                    ..blind.clone()
+                },
+                [Ok(blind)],
+            ),
+            (false, Begins::Blindly) => Plan::only(blind),
         }
     }
 
@@ -226,6 +247,7 @@ impl Sim {
             stdin: Stdin::Empty,
             ends_by_nature: self.ends_by_nature,
             whip_bearer: None,
+            dtls_active: false,
         }
     }
 
@@ -279,6 +301,7 @@ impl Sim {
                 Effect::Start(run, launch) => {
                     self.launches += 1;
                     self.engines.push(launch.engine);
+                    self.actives.push(launch.dtls_active);
                     let outcome = match self.spawn_fails {
                         Some(cause) => Err(Diagnosis {
                             cause,
@@ -1295,7 +1318,8 @@ enum Step {
     Failing(u8),
     LoginTaken(u8),
     HandOver(u8, bool),
-    Looks(bool),
+    Handshaking(u8),
+    Begins(u8),
     Manners(u8),
     SpawnFails(bool),
     HoldPrepared(bool),
@@ -1313,7 +1337,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..4u8).prop_map(Step::Failing),
         (0..4u8).prop_map(Step::LoginTaken),
         (0..4u8, any::<bool>()).prop_map(|(n, facts)| Step::HandOver(n, facts)),
-        any::<bool>().prop_map(Step::Looks),
+        (0..4u8).prop_map(Step::Handshaking),
+        (0..3u8).prop_map(Step::Begins),
         (0..3u8).prop_map(Step::Manners),
         any::<bool>().prop_map(Step::SpawnFails),
         any::<bool>().prop_map(Step::HoldPrepared),
@@ -1324,7 +1349,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A node whose tasks begin with a look.
 fn looking() -> Sim {
     let mut sim = Sim::new();
-    sim.looks = true;
+    sim.begins = Begins::Looking;
     sim
 }
 
@@ -1609,7 +1634,7 @@ fn in_hand_over(moment: Moment) -> (Sim, Receiver<FirstTryEnd>) {
         ..Policy::default()
     };
     let mut sim = Sim::with(policy, true);
-    sim.looks = true;
+    sim.begins = Begins::Looking;
     let (_, first) = sim.start("t");
     let look = sim.live();
     match moment {
@@ -1689,6 +1714,115 @@ fn a_hand_over_is_a_start_to_everybody_else() {
         assert!(first.try_recv().unwrap().is_err());
         assert_eq!(sim.table.next_deadline(), None, "{moment:?}");
     }
+}
+
+/// A node whose FFmpeg can be DTLS client.
+fn active() -> Sim {
+    let mut sim = Sim::new();
+    sim.begins = Begins::Active;
+    sim
+}
+
+fn at(host: &str) -> impl FnOnce(&mut StartCommand) {
+    let url = Secret::new(format!("https://{host}/y"));
+    |command| command.whip_url = Some(url)
+}
+
+#[test]
+fn an_endpoint_that_would_not_have_a_dtls_client_gets_a_server_and_is_remembered() {
+    let mut sim = active();
+    let (_, first) = sim.start("t");
+    let run = sim.live();
+    sim.hand_over(run, false, "refused (400)");
+    sim.stream();
+    let task = first.try_recv().unwrap().unwrap();
+    assert_eq!((task.retry_count, task.exit_history.len()), (0, 0));
+    assert!(task.mode_reason.contains("refused (400)"), "{task:?}");
+    assert!(sim.failed_tries.is_empty());
+    assert_eq!(
+        sim.kinds(),
+        [
+            (TaskEventKind::StatusUpdate, StreamStatus::Starting),
+            (TaskEventKind::StatusUpdate, StreamStatus::Starting),
+            (TaskEventKind::Started, StreamStatus::Streaming),
+        ]
+    );
+    // Any task of that host; another host is asked.
+    let _ = sim.start("s");
+    let _ = sim.start("u");
+    let _ = sim.start_with("v", at("other.example"), false);
+    assert_eq!(sim.actives, [true, false, false, false, true]);
+    // What the endpoint says to a server is its last word.
+    let run = sim.children.keys().copied().nth(2).unwrap();
+    sim.exit(run, 1, Some(Cause::WhipStream));
+    assert_eq!(sim.get("u").status, StreamStatus::Reconnecting);
+    sim.until_launch();
+    assert_eq!(sim.actives, [true, false, false, false, true, false]);
+}
+
+#[test]
+fn an_endpoint_that_is_silent_in_the_handshake_gets_a_server_after_five_seconds() {
+    for manners in [Manners::Willing, Manners::OnlyKill] {
+        let mut sim = active();
+        sim.manners = manners;
+        let _ = sim.start("t");
+        let run = sim.live();
+        sim.pass(Duration::from_secs(4));
+        sim.child_event(run, ChildEvent::Handshaking);
+        sim.pass(Duration::from_millis(4_900));
+        assert_eq!((sim.launches, sim.children[&run].terminates), (1, 0));
+        // It is asked to end, and killed if it will not.
+        sim.pass(Duration::from_millis(100));
+        assert_eq!(sim.get("t").status, StreamStatus::Starting);
+        if sim.launches == 1 {
+            sim.until_launch();
+        }
+        sim.stream();
+        let task = sim.get("t");
+        assert_eq!(task.status, StreamStatus::Streaming, "{manners:?}");
+        assert_eq!((task.retry_count, task.exit_history.len()), (0, 0));
+        assert!(task.mode_reason.contains("says nothing"), "{task:?}");
+        assert_eq!(sim.actives, [true, false]);
+    }
+}
+
+#[test]
+fn a_silent_handshake_is_no_failure_however_short_a_start_may_be() {
+    let policy = Policy {
+        start_timeout: Duration::from_secs(3),
+        ..Policy::default()
+    };
+    let mut sim = Sim::with(policy, true);
+    sim.begins = Begins::Active;
+    let _ = sim.start("t");
+    let run = sim.live();
+    sim.pass(Duration::from_secs(1));
+    sim.child_event(run, ChildEvent::Handshaking);
+    sim.pass(Duration::from_secs(2));
+    assert_eq!(sim.actives, [true, false]);
+    assert!(sim.failed_tries.is_empty());
+}
+
+#[test]
+fn a_handshake_that_comes_about_is_waited_for_no_longer() {
+    let mut sim = active();
+    let _ = sim.start("t");
+    let run = sim.live();
+    sim.child_event(run, ChildEvent::Handshaking);
+    sim.pass(Duration::from_secs(4));
+    sim.child_event(run, ChildEvent::SessionUp(None));
+    sim.pass(Duration::from_secs(8));
+    assert_eq!(sim.launches, 1);
+    // A stop has its way whatever is waited for.
+    let mut sim = active();
+    sim.manners = Manners::OnlyKill;
+    let _ = sim.start("t");
+    let run = sim.live();
+    sim.child_event(run, ChildEvent::Handshaking);
+    let _ = sim.stop("t", false);
+    sim.pass(Duration::from_secs(60));
+    assert_eq!(sim.launches, 1);
+    assert_eq!(sim.get("t").status, StreamStatus::Stopped);
 }
 
 #[test]
@@ -1810,7 +1944,13 @@ proptest! {
                 Step::HandOver(n, facts) => if let Some(run) = nth(&sim, n) {
                     sim.child_event(run, hand_over(facts, "it does not fit"));
                 },
-                Step::Looks(on) => sim.looks = on,
+                Step::Handshaking(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::Handshaking);
+                },
+                Step::Begins(n) => {
+                    sim.begins = [Begins::Blindly, Begins::Looking, Begins::Active]
+                        [usize::from(n)];
+                }
                 Step::Manners(m) => {
                     sim.manners = [Manners::Willing, Manners::NeedsTwoTerminates, Manners::OnlyKill]
                         [usize::from(m)];

@@ -56,6 +56,8 @@ const LEFT_TO_OTHERS: usize = 12;
 pub enum Said {
     /// The WHIP session is up; how long its handshake took.
     SessionUp(Option<Duration>),
+    /// The peer's word in the DTLS handshake is due, and the engine itself would wait for ever.
+    Handshaking,
     /// The source has taken the login that it was sent.
     LoginTaken,
     /// How far it is.
@@ -492,6 +494,7 @@ impl Watcher {
     fn tell(&self, said: Said) {
         match said {
             Said::SessionUp(took) => self.send(ChildEvent::SessionUp(took)),
+            Said::Handshaking => self.send(ChildEvent::Handshaking),
             Said::LoginTaken => self.send(ChildEvent::LoginTaken),
             Said::Failing(diagnosis) => self.send(ChildEvent::Failing(diagnosis)),
             Said::HandOver(hand_over) => self.send(ChildEvent::HandOver(hand_over)),

@@ -80,6 +80,7 @@ fn sh(script: &str) -> Launch {
         stdin: Stdin::Empty,
         ends_by_nature: false,
         whip_bearer: None,
+        dtls_active: false,
     }
 }
 

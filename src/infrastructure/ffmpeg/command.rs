@@ -41,9 +41,6 @@ pub struct FfmpegSettings {
     pub input_timeout: Duration,
     /// How long the WHIP endpoint may take to answer, where the muxer has the option.
     pub whip_timeout: Duration,
-    /// Whether to take the DTLS client's part where the muxer can: a second faster at every
-    /// start, but not what Cloudflare has tested. Off by default (`docs/ffmpeg.md`).
-    pub dtls_active: bool,
 }
 
 impl FfmpegSettings {
@@ -55,7 +52,6 @@ impl FfmpegSettings {
             whip_hosts: Vec::new(),
             input_timeout: Duration::from_secs(5),
             whip_timeout: Duration::from_secs(10),
-            dtls_active: false,
         }
     }
 }
@@ -109,9 +105,28 @@ pub(super) fn whip_args(args: &mut Args, settings: &FfmpegSettings, abilities: &
     if abilities.has_whip_option("timeout") {
         args.number("-timeout", settings.whip_timeout.as_secs().max(1));
     }
-    if settings.dtls_active && abilities.has_whip_option("dtls_active") {
-        args.pair("-whip_flags", "dtls_active");
+}
+
+/// FFmpeg as DTLS client, where its muxer can be that: a second quicker at every start. (As server it
+/// loses the peer's first words, and waits for their repeat.)
+const DTLS_ACTIVE: [&str; 2] = ["-whip_flags", "dtls_active"];
+
+/// The same with FFmpeg as DTLS server, for an endpoint that would not have it as client; none where
+/// it is that already, or where the command line is RCS's.
+pub fn passive(launch: &Launch) -> Option<Launch> {
+    if !launch.dtls_active {
+        return None;
     }
+    let mut argv = launch.argv.clone();
+    let at = argv
+        .windows(DTLS_ACTIVE.len())
+        .position(|pair| pair.iter().map(Secret::expose).eq(DTLS_ACTIVE))?;
+    argv.drain(at..at + DTLS_ACTIVE.len());
+    Some(Launch {
+        argv,
+        dtls_active: false,
+        ..launch.clone()
+    })
 }
 
 /// How long the muxer may hold pictures back for a sound that does not come. Its own 10 s freeze the
@@ -146,6 +161,10 @@ pub fn build(
     let note = sound.args(&mut args, &spec.audio, abilities);
     args.pair(INTERLEAVE.0, INTERLEAVE.1);
     whip_args(&mut args, settings, abilities);
+    let dtls_active = abilities.has_whip_option("dtls_active");
+    if dtls_active {
+        args.plain(DTLS_ACTIVE);
+    }
     args.pair("-f", "whip");
     args.secret(network_url(spec.whip_url.expose()));
     let mut mode_reason = video.reason(&spec.video);
@@ -165,6 +184,7 @@ pub fn build(
         stdin: file.map_or(Stdin::Empty, Stdin::File),
         ends_by_nature: spec.input == InputType::File && !spec.looped,
         whip_bearer: None,
+        dtls_active,
     })
 }
 

@@ -52,7 +52,10 @@ fn line(spec: &StreamSpec) -> String {
 }
 
 fn line_with(spec: &StreamSpec, settings: &FfmpegSettings, abilities: &Abilities) -> String {
-    let launch = build(spec, settings, abilities, None).unwrap();
+    line_of(&build(spec, settings, abilities, None).unwrap())
+}
+
+fn line_of(launch: &Launch) -> String {
     let args: Vec<&str> = launch.argv.iter().map(Secret::expose).collect();
     args.join(" ")
 }
@@ -76,7 +79,7 @@ fn the_default_camera() {
          -vf select=lte(selected_n\\,(t-start_t)*30+3) -fps_mode vfr -enc_time_base 1:90000 \
          -x264-params force-cfr=0 \
          -c:a libopus -b:a 128000 -ar 48000 -ac 2 -max_interleave_delta 500000 -timeout 10 \
-         -f whip https://whip.example/secret-path/publish"
+         -whip_flags dtls_active -f whip https://whip.example/secret-path/publish"
     );
 }
 
@@ -180,15 +183,20 @@ fn files_are_paths_and_nothing_else() {
 
 #[test]
 fn muxer_options_only_where_the_muxer_has_them() {
-    let settings = FfmpegSettings {
-        dtls_active: true,
-        ..FfmpegSettings::new("ffmpeg")
-    };
+    let settings = FfmpegSettings::new("ffmpeg");
     let newest = line_with(&spec(CAMERA), &settings, &full());
     assert!(
         has(&newest, "-timeout 10 -whip_flags dtls_active -f whip"),
         "{newest}"
     );
+    // The same without that, for an endpoint that will not have it.
+    let first = build(&spec(CAMERA), &settings, &full(), None).unwrap();
+    let second = passive(&first).unwrap();
+    assert!(first.dtls_active && !second.dtls_active);
+    let line = line_of(&second);
+    assert!(has(&line, "-timeout 10 -f whip"), "{line}");
+    assert_eq!(line, newest.replace("-whip_flags dtls_active ", ""));
+    assert_eq!(passive(&second), None);
     let old = abilities(&["handshake_timeout"], &["libx264", "opus"]);
     let oldest = line_with(&spec(CAMERA), &settings, &old);
     assert!(

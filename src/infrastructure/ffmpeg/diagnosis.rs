@@ -35,6 +35,8 @@ const RTSP_DATA: &str = "Failed reading RTSP data: ";
 /// What the watcher must be told at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
+    /// The endpoint has answered the offer, and the DTLS handshake begins.
+    Handshaking,
     /// The WHIP session is up: HTTP, ICE and DTLS are done. How long they took.
     SessionUp(Option<Duration>),
     /// FFmpeg has said that it failed. It may hang now instead of ending.
@@ -70,6 +72,8 @@ struct Heard {
 pub struct Classifier {
     session: SessionTrace,
     session_up: bool,
+    /// The DTLS handshake has failed, by FFmpeg's own words.
+    handshake_failed: bool,
     found: Option<(Weight, Diagnosis)>,
     frozen: bool,
     heard: Heard,
@@ -99,6 +103,7 @@ impl Classifier {
         Self {
             session: SessionTrace::new(whip_url),
             session_up: false,
+            handshake_failed: false,
             found: None,
             frozen: false,
             heard: Heard::default(),
@@ -130,6 +135,9 @@ impl Classifier {
             let first = !self.session_up;
             self.session_up = true;
             return first.then(|| Signal::SessionUp(elapsed(line.text)));
+        }
+        if line.is_whip() && !self.session_up && line.text.contains("ICE STUN ok") {
+            return Some(Signal::Handshaking);
         }
         // FFmpeg's words for a signal it was sent; what follows is that signal's doing.
         if line.text.contains("Immediate exit requested") {
@@ -221,6 +229,12 @@ impl Classifier {
     /// Whether the WHIP endpoint refused with one of the answers that may say for how long (429, 503).
     pub fn is_busy(&self) -> bool {
         matches!(self.http_status, Some(429 | 503))
+    }
+
+    /// Whether the endpoint would not have FFmpeg as DTLS client, as it seems: it has refused the offer
+    /// as one that can't be, or the handshake has failed.
+    pub fn refuses_role(&self) -> bool {
+        matches!(self.http_status, Some(400 | 406 | 415 | 422)) || self.handshake_failed
     }
 
     /// The same, of a session that is not on the host of `whipUrl` (or there without its https).
@@ -320,7 +334,12 @@ impl Classifier {
         use Cause::WhipStream;
         let text = line.text;
         if text.contains("DTLS session failed") || text.contains("DTLS session closed") {
-            let words = "the WHIP server ended the encrypted session";
+            self.handshake_failed = !self.session_up;
+            let words = if self.handshake_failed {
+                "the DTLS handshake with the WHIP server failed"
+            } else {
+                "the WHIP server ended the encrypted session"
+            };
             return Some((Weight::Definite, WhipStream, words.to_owned()));
         }
         if let Some((weight, cause, words)) = look_up(Who::WhipLine, &[text], "") {

@@ -345,6 +345,11 @@ fn the_reason_stands_in_the_message() {
         ("R http 200 page on the RTSP port", 30203, "spoke no RTSP"),
         ("O slash in the password", 30104, "%2F"),
         ("O sound of an unknown codec", 30104, "its sound"),
+        (
+            "D active, peer is client, too",
+            40203,
+            "the DTLS handshake with the WHIP server failed",
+        ),
         ("P 402", 40203, "paid"),
         ("P 405", 40203, "405"),
         ("P 406", 40203, "406"),

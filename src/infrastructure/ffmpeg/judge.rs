@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::diagnosis::{Classifier, End, Signal};
 use super::source::only_input;
-use crate::domain::engine::Launch;
+use crate::domain::engine::{HandOver, Launch};
 use crate::domain::stream::{Cause, Diagnosis, MediaUrl};
 use crate::infrastructure::child::process::{OutputJudge, Said};
 use crate::infrastructure::child::progress::ProgressParser;
@@ -23,6 +23,8 @@ pub struct Judge {
     whip_hosts: Arc<[String]>,
     /// The WHIP URL: the last argument.
     endpoint: Option<Secret>,
+    /// It sends as DTLS client.
+    dtls_active: bool,
     /// The source speaks RTSP, and its URL has no login: none is sent, so none can be refused.
     without_login: bool,
 }
@@ -37,6 +39,7 @@ impl Judge {
             ends_by_nature: launch.ends_by_nature,
             whip_hosts,
             endpoint: launch.argv.last().cloned(),
+            dtls_active: launch.dtls_active,
             without_login: only_input(&launch.argv)
                 .and_then(|input| MediaUrl::parse("sourceUrl", input.expose()).ok())
                 .is_some_and(|url| url.scheme().starts_with("rtsp") && url.credentials().is_none()),
@@ -65,8 +68,17 @@ impl OutputJudge for Judge {
     }
 
     fn line(&mut self, line: &str) -> Option<Said> {
-        self.classifier.line(line).map(|signal| match signal {
+        Some(match self.classifier.line(line)? {
             Signal::SessionUp(took) => Said::SessionUp(took),
+            // As server FFmpeg waits for five seconds itself.
+            Signal::Handshaking if !self.dtls_active => return None,
+            Signal::Handshaking => Said::Handshaking,
+            Signal::Failing(why) if self.dtls_active && self.classifier.refuses_role() => {
+                Said::HandOver(Box::new(HandOver {
+                    facts: None,
+                    why: format!("FFmpeg as DTLS server, because as client {}", why.detail),
+                }))
+            }
             Signal::Failing(why) => Said::Failing(self.of_what_was_sent(why)),
         })
     }
@@ -126,6 +138,7 @@ mod tests {
             stdin: Stdin::Empty,
             ends_by_nature: false,
             whip_bearer: None,
+            dtls_active: false,
         }
     }
 
@@ -170,6 +183,87 @@ mod tests {
                 assert!(matches!(said, Said::Failing(early) if early.cause == cause));
             }
         }
+    }
+
+    const WORDS: &str = include_str!("../../../tests/fixtures/ffmpeg/words-9.0.2.json");
+
+    /// What lss is told of a recorded run whose case begins so.
+    fn told(case: &str, dtls_active: bool) -> Vec<Said> {
+        let runs: serde_json::Value = serde_json::from_str(WORDS).unwrap();
+        let is_it = |run: &&serde_json::Value| run["case"].as_str().unwrap().starts_with(case);
+        let run = runs.as_array().unwrap().iter().find(is_it).unwrap();
+        let launch = Launch {
+            dtls_active,
+            ..sending()
+        };
+        let mut judge = Judge::new(&launch, Arc::from([]));
+        let lines = run["stderr"].as_array().unwrap().iter();
+        lines
+            .filter_map(|line| judge.line(line.as_str().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn an_endpoint_that_would_not_have_a_dtls_client_is_for_another_way() {
+        let words = |why| format!("FFmpeg as DTLS server, because as client {why}");
+        for (case, waits, why) in [
+            (
+                "D active, refused with 400",
+                false,
+                "the WHIP endpoint refused the offer (400)",
+            ),
+            (
+                "P 406",
+                false,
+                "the WHIP endpoint can't answer with a session description (406): is whipUrl right?",
+            ),
+            (
+                "P 415",
+                false,
+                "the WHIP endpoint takes no session descriptions (415): is whipUrl right?",
+            ),
+            ("P 422", false, "the WHIP endpoint refused the offer (422)"),
+            (
+                "D active, peer is client, too",
+                true,
+                "the DTLS handshake with the WHIP server failed",
+            ),
+        ] {
+            let mut told = told(case, true);
+            let Some(Said::HandOver(over)) = told.pop() else {
+                panic!("{case}: {told:?}");
+            };
+            assert_eq!((over.why, over.facts), (words(why), None), "{case}");
+            let before = if waits { &[Said::Handshaking][..] } else { &[] };
+            assert_eq!(told, before, "{case}");
+        }
+        // What is refused to anybody, or as server already, is a failure.
+        for (case, dtls_active) in [
+            ("P 401", true),
+            ("P 404", true),
+            ("P 409", true),
+            ("P 503", true),
+            ("P UDP refused", true),
+            ("P 400", false),
+            ("P 422", false),
+            ("D active, peer is client, too", false),
+        ] {
+            let told = told(case, dtls_active);
+            assert!(matches!(told.last(), Some(Said::Failing(_))), "{case}");
+            assert!(!told.contains(&Said::Handshaking), "{case}");
+        }
+    }
+
+    #[test]
+    fn whose_word_is_due_is_told_of_a_dtls_client_alone() {
+        let silent = "D active, silent peer";
+        assert_eq!(told(silent, true), [Said::Handshaking]);
+        assert_eq!(told(silent, false), []);
+        let well = told("D active, as it should be", true);
+        assert!(
+            matches!(well[..], [Said::Handshaking, Said::SessionUp(Some(_))]),
+            "{well:?}"
+        );
     }
 
     #[test]

@@ -22,6 +22,8 @@ MODE is one or more of these words, joined by "+":
   consent     ends the session of a sender that answers no ICE consent checks (RFC 7675), as a full ICE agent
               should. Not by default: FFmpeg's muxer (9.0.2) answers none, and would be cut off after 33 s
   relative    Location without a leading slash, to be resolved against the request
+  passive     takes only offers that leave it the DTLS client's part: 400 to others. passive-NNN: that status
+  deaf        answers nothing in the DTLS handshake where it has the server's part
 
 The first line on stdout is "listening PORT"; then one JSON line an event.
 """
@@ -129,6 +131,8 @@ async def offer(request):
     for word in mode:
         if word.isdigit():
             return web.Response(status=int(word), text="as ordered")
+        if word.startswith("passive") and "a=setup:active" in body:
+            return web.Response(status=int(word.partition("-")[2] or 400), text="no DTLS client, please")
     if "bearer" in mode and auth != f"Bearer {a.token}":
         return web.Response(status=401, text="wrong token", headers={"WWW-Authenticate": "Bearer"})
     if "one" in mode and any(s["key"] == key and not s["deleted"] and s["state"] not in ("failed", "closed") for s in sessions.values()):
@@ -160,6 +164,9 @@ async def offer(request):
         if "consent" not in mode:
             for connection in connections(pc):
                 connection.query_consent = never
+        if "deaf" in mode and "a=setup:active" in body:
+            for transceiver in pc.getTransceivers():
+                transceiver.receiver.transport._do_handshake = never
         await pc.setLocalDescription(await pc.createAnswer())
     except Exception as e:
         say("bad_offer", key=key, why=repr(e))

@@ -30,6 +30,9 @@ impl Table {
             entry.task.error = Some(interrupted(&hand_over));
             entry.become_(StreamStatus::Reconnecting, now.wall, out);
         }
+        if entry.way().dtls_active {
+            self.passive.note(entry.task.spec.whip_url.host(), now.mono);
+        }
         entry.forget_look();
         match hand_over.facts {
             // What has been asked for this try is not asked again.
@@ -81,8 +84,7 @@ impl Table {
         let Some(entry) = self.tasks.get_mut(id) else {
             return;
         };
-        let plan = entry.informed.as_mut().unwrap_or(&mut entry.plan);
-        match plan.move_on() {
+        match entry.plan_in_force().move_on() {
             Ok(()) => {
                 entry.show_way(why);
                 self.take_way(id, now, out);

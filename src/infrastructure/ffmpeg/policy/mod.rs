@@ -146,6 +146,7 @@ impl Judge<'_> {
                 stdin: self.file.take().map_or(Stdin::Empty, Stdin::File),
                 ends_by_nature: limited || files,
                 whip_bearer: self.bearer.take(),
+                dtls_active: false,
             },
             notes: std::mem::take(&mut self.notes),
             warnings: if has_bearer {
