@@ -345,6 +345,10 @@ fn the_reason_stands_in_the_message() {
         ("R http 200 page on the RTSP port", 30203, "spoke no RTSP"),
         ("O slash in the password", 30104, "%2F"),
         ("O sound of an unknown codec", 30104, "its sound"),
+        ("B sound refused with 461", 30203, "over TCP"),
+        ("B sound refused with 404", 30203, "no such stream"),
+        ("B metadata refused with 461", 30203, "over TCP"),
+        ("B sound of a vendor", 30104, "its sound"),
         (
             "D active, peer is client, too",
             40203,
@@ -371,6 +375,22 @@ fn the_reason_stands_in_the_message() {
         assert!(found.detail.contains(words), "{case}: {found:?}");
         let permanent = matches!(code, 30104) && !case.contains("sound");
         assert_eq!(found.cause.is_permanent(), permanent, "{case}: {found:?}");
+    }
+}
+
+/// Of a sound that is missing FFmpeg says nothing at all: what is asked of the source, the clock of
+/// the start and `-max_interleave_delta` must do.
+#[test]
+fn a_missing_sound_is_not_said() {
+    for (case, session) in [
+        ("B sound announced and never sent", false),
+        ("B sound ends in mid-stream", true),
+    ] {
+        let run = recorded().into_iter().find(|run| run.case == case).unwrap();
+        let (classifier, signals) = replay(&run.lines);
+        let up = signals.iter().any(|s| matches!(s, Signal::SessionUp(_)));
+        assert_eq!(up, session, "{case}");
+        assert_eq!(classifier.finish(&run.end), None, "{case}");
     }
 }
 
