@@ -3,20 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::der::{
+    BIT_STRING, COMMON_NAME, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, SET, UTC_TIME, VERSION,
+    expect, item,
+};
 use crate::domain::checkup::CertificateFacts;
 use crate::util::foreign;
 
-/// DER tags.
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OID: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const VERSION: u8 = 0xA0;
-/// id-at-commonName and id-at-organizationName.
-const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
+/// id-at-organizationName.
 const ORGANISATION: [u8; 3] = [0x55, 0x04, 0x0A];
 /// A name is shown up to so many characters.
 const MAX_NAME: usize = 80;
@@ -84,33 +78,6 @@ impl<'a> Fields<'a> {
             key,
         })
     }
-}
-
-/// Tag, content, and what follows.
-fn item(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&first, mut rest) = rest.split_first()?;
-    let length = if first < 0x80 {
-        usize::from(first)
-    } else {
-        let count = usize::from(first & 0x7F);
-        if count == 0 || count > 4 {
-            return None;
-        }
-        let (digits, after) = rest.split_at_checked(count)?;
-        rest = after;
-        digits
-            .iter()
-            .fold(0_usize, |n, byte| (n << 8) | usize::from(*byte))
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
-fn expect(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    item(bytes)
-        .filter(|(found, _, _)| *found == tag)
-        .map(|(_, content, rest)| (content, rest))
 }
 
 /// The common name, else the organisation.

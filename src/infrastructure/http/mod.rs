@@ -10,6 +10,7 @@ pub mod camera_client;
 pub mod camera_tls;
 pub mod certificate;
 pub mod coding;
+pub mod der;
 pub mod digest;
 pub mod doors;
 pub mod login_client;
