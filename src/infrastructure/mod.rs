@@ -18,6 +18,8 @@ pub mod pictures;
 pub mod process;
 pub mod rcs;
 pub mod relay;
+#[cfg(feature = "relay")]
+pub mod rtc;
 pub mod rtsp;
 pub mod snapshot;
 pub mod state;
