@@ -1,15 +1,17 @@
-//! The connection: hosts, retries, resume, tokens, liveness (RTN).
+//! The connection (RTN): how it comes about (the primary host, then, for faults that another host
+//! may not have, a connectivity check and some fallbacks; RTN17), each attempt within its time
+//! (RTN14c); its tokens, fetched before a connect, renewed within a connection, replaced when
+//! refused (RSA4, RTN14b, RTN15h, RTN22); its liveness; its orderly end, LEAVE, CLOSE, CLOSED
+//! (RTN12), each waited for, none for ever.
 
 use std::time::{Duration, Instant};
 
+use super::super::endpoint::{Login, MAX_FALLBACKS, connect_path};
 use super::super::frame::{Action, ConnectionDetails, ErrorInfo, ProtocolMessage};
-use super::attempt::Round;
-use super::closing::Closing;
-use super::login::not_renewable;
-use super::retry::doubling;
+use super::retry::{delay, doubling};
 use super::types::{
-    ConnectionState, Credentials, FaultKind, MAX_MS, Output, RequestId, StateChange, Token,
-    TokenFault, TransportFault, TransportId,
+    ConnectionState, Credentials, FaultKind, Output, RequestId, StateChange, Token, TokenFault,
+    TransportFault, TransportId,
 };
 use super::{Machine, Now};
 use crate::util::secret::Secret;
@@ -23,6 +25,52 @@ const QUICK: Duration = Duration::from_secs(10);
 const QUICK_GAP: Duration = Duration::from_secs(1);
 /// Its maximum.
 const QUICK_GAP_MAX: Duration = Duration::from_secs(15);
+/// No duration the server names is taken for longer than this.
+const MAX_MS: u64 = 24 * 3600 * 1000;
+/// No token is believed to live longer.
+const LONGEST_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// One series of attempts: the primary host, then fallbacks.
+#[derive(Default)]
+struct Round {
+    step: Step,
+    pub(super) until: Option<Instant>,
+    /// Fallbacks that are left; `None` = not drawn yet.
+    fallbacks: Option<Vec<String>>,
+    /// A token was renewed in this round already.
+    renewed: bool,
+    /// The transport that is being opened carries `resume`.
+    resuming: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    #[default]
+    None,
+    Token(RequestId),
+    /// A token is needed, and was asked for just now: not before then again.
+    TokenDue(Instant),
+    Check(RequestId),
+    Transport,
+}
+
+/// How far a close has got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// LEAVE and the last publishes are under way.
+    Leaving { until: Instant },
+    /// CLOSE is sent, or waits for CONNECTED.
+    Waiting { until: Instant },
+}
+
+impl Closing {
+    pub(super) fn until(self) -> Instant {
+        match self {
+            Self::Leaving { until } | Self::Waiting { until } => until,
+        }
+    }
+}
+
 pub(super) struct Link {
     pub(super) now: StateChange<ConnectionState>,
     /// The newest transport; `open` says whether it still exists.
@@ -38,29 +86,29 @@ pub(super) struct Link {
     pub(super) state_ttl: Duration,
     idle: Option<Duration>,
     heard_at: Instant,
-    pub(super) round: Round,
+    round: Round,
     /// When the next round begins (DISCONNECTED, SUSPENDED, FAILED).
     pub(super) retry_at: Option<Instant>,
     /// The next round begins with a fallback (RTN17f1).
-    pub(super) skip_primary: bool,
+    skip_primary: bool,
     /// A token error ended the connection: the next round begins with a new token, its one
     /// renewal (RTN15h2).
-    pub(super) token_refused: bool,
+    token_refused: bool,
     /// When DISCONNECTED becomes SUSPENDED (RTN14e).
     pub(super) suspend_at: Option<Instant>,
-    pub(super) backoff: u32,
+    backoff: u32,
     failures: u32,
     immediate_at: Option<Instant>,
     quick: u32,
     pub(super) token: Option<Token>,
     /// When it must be renewed, and when it is no longer worth trying.
-    pub(super) token_renew_at: Option<Instant>,
-    pub(super) token_ends_at: Option<Instant>,
+    token_renew_at: Option<Instant>,
+    token_ends_at: Option<Instant>,
     /// When the source was last asked.
-    pub(super) token_asked: Option<Instant>,
+    token_asked: Option<Instant>,
     /// A lifetime that can't be meant, and has been said.
-    pub(super) odd_lifetime: Option<Duration>,
-    pub(super) renewal: Option<(RequestId, Instant)>,
+    odd_lifetime: Option<Duration>,
+    renewal: Option<(RequestId, Instant)>,
     pub(super) closing: Option<Closing>,
 }
 
@@ -145,7 +193,7 @@ impl Machine {
         self.out.push(Output::Connection(change));
     }
 
-    pub(super) fn drop_transport(&mut self) {
+    fn drop_transport(&mut self) {
         if std::mem::take(&mut self.link.open) {
             self.out.push(Output::CloseTransport(self.link.transport));
         }
@@ -193,7 +241,7 @@ impl Machine {
     }
 
     /// SUSPENDED: too long without a connection (RTN14e, RTN14f).
-    pub(super) fn suspend(&mut self, reason: Option<ErrorInfo>, now: Now) {
+    fn suspend(&mut self, reason: Option<ErrorInfo>, now: Now) {
         self.link.backoff = 0;
         self.link.suspend_at = None;
         self.link.retry_at = Some(now.mono + self.settings.timing.suspended_retry);
@@ -203,7 +251,7 @@ impl Machine {
     }
 
     /// The connection was up and is gone: reconnect at once, with resume (RTN15a).
-    pub(super) fn connection_lost(&mut self, reason: ErrorInfo, now: Now) {
+    fn connection_lost(&mut self, reason: ErrorInfo, now: Now) {
         self.drop_transport();
         if self.link.closing.is_some() {
             self.finish_close(now);
@@ -262,7 +310,7 @@ impl Machine {
         self.link_left_connected();
     }
 
-    pub(super) fn forget_connection(&mut self) {
+    fn forget_connection(&mut self) {
         if let Some(over) = self.link.id.take() {
             self.presence.connection_over(over);
         }
@@ -272,7 +320,7 @@ impl Machine {
         self.outbox.reset();
     }
 
-    pub(super) fn forget_token(&mut self) {
+    fn forget_token(&mut self) {
         self.link.token = None;
         self.link.token_renew_at = None;
         self.link.token_ends_at = None;
@@ -477,4 +525,355 @@ impl Machine {
             _ => {}
         }
     }
+
+    // How it comes about.
+
+    fn begin_round(&mut self, now: Now) {
+        self.link.retry_at = None;
+        self.link.round = Round {
+            renewed: std::mem::take(&mut self.link.token_refused),
+            ..Round::default()
+        };
+        self.link.retries = self.link.retries.saturating_add(1);
+        self.enter(ConnectionState::Connecting, None, now);
+        if std::mem::take(&mut self.link.skip_primary) {
+            let reason = ErrorInfo::new(80000, 400, "the service asked for another host");
+            self.next_host(reason, now);
+        } else {
+            let host = self.settings.hosts.primary.clone();
+            self.open(host, now);
+        }
+    }
+
+    /// Opens a transport; asks for a token first if one is needed.
+    pub(super) fn open(&mut self, host: String, now: Now) {
+        let until = now.mono + self.settings.timing.request;
+        self.link.round.until = Some(until);
+        self.link.host.clone_from(&host);
+        if self.link.token_ends_at.is_some_and(|at| at <= now.mono) {
+            self.forget_token();
+        }
+        let login = match (&self.settings.credentials, &self.link.token) {
+            (Credentials::Key(key), _) => Login::Key(key),
+            (Credentials::Tokens, Some(token)) => Login::Token(&token.value),
+            (Credentials::Tokens, None) => {
+                let due = self.token_due(now.mono);
+                if due > now.mono {
+                    self.link.round.step = Step::TokenDue(due);
+                    self.link.round.until = Some(due);
+                } else {
+                    let id = self.request_id();
+                    self.link.round.step = Step::Token(id);
+                    self.link.token_asked = Some(now.mono);
+                    self.out.push(Output::FetchToken(id, host));
+                }
+                return;
+            }
+        };
+        // Always, however long the outage (RTN14h).
+        let resume = self.link.key.as_ref();
+        let path = connect_path(
+            login,
+            &self.settings.client_id,
+            &self.settings.agent,
+            resume,
+        );
+        self.link.round.resuming = resume.is_some();
+        self.link.round.step = Step::Transport;
+        self.link.transport = TransportId(self.link.transport.0 + 1);
+        self.link.open = true;
+        self.out.push(Output::OpenTransport {
+            transport: self.link.transport,
+            host,
+            path,
+        });
+    }
+
+    fn attempt_failed(&mut self, reason: ErrorInfo, try_another: bool, now: Now) {
+        self.drop_transport();
+        if try_another {
+            self.next_host(reason, now);
+        } else {
+            self.round_failed(reason, now);
+        }
+    }
+
+    /// A fallback, after the connectivity check (RTN17j).
+    fn next_host(&mut self, reason: ErrorInfo, now: Now) {
+        if self.settings.hosts.fallbacks.is_empty() {
+            // RTN17g; and RTN17f1 with nowhere else to go.
+            if self.link.round.step == Step::None {
+                let host = self.settings.hosts.primary.clone();
+                self.open(host, now);
+            } else {
+                self.round_failed(reason, now);
+            }
+            return;
+        }
+        let Some(left) = &mut self.link.round.fallbacks else {
+            let id = self.request_id();
+            self.link.round.step = Step::Check(id);
+            self.link.round.until = Some(now.mono + self.settings.timing.request);
+            self.link.now.reason = Some(reason);
+            self.out.push(Output::CheckConnectivity(id));
+            return;
+        };
+        match left.pop() {
+            Some(host) => self.open(host, now),
+            None => self.round_failed(reason, now),
+        }
+    }
+
+    /// The answer of the connectivity check.
+    pub(super) fn on_connectivity(&mut self, id: RequestId, up: bool, now: Now) {
+        if self.link.round.step != Step::Check(id) || !self.is_connecting() {
+            return;
+        }
+        let reason = self.link.now.reason.clone();
+        let reason = reason.unwrap_or_else(|| ErrorInfo::new(80000, 400, "connection failed"));
+        if up {
+            let mut hosts = self.settings.hosts.fallbacks.clone();
+            self.rng.shuffle(&mut hosts);
+            hosts.truncate(MAX_FALLBACKS);
+            self.link.round.fallbacks = Some(hosts);
+            self.next_host(reason, now);
+        } else {
+            let text = format!("no way to the internet; {}", reason.message);
+            self.round_failed(ErrorInfo::new(80000, 400, text), now);
+        }
+    }
+
+    fn is_connecting(&self) -> bool {
+        self.link.now.state == ConnectionState::Connecting
+    }
+
+    /// No host could be reached: wait, and try again.
+    fn round_failed(&mut self, reason: ErrorInfo, now: Now) {
+        self.drop_transport();
+        if self.link.closing.is_some() {
+            self.finish_close(now);
+            return;
+        }
+        if self.link.suspend_at.is_none_or(|at| at <= now.mono) {
+            self.suspend(Some(reason), now);
+            return;
+        }
+        self.link.backoff = self.link.backoff.saturating_add(1);
+        let base = self.settings.timing.disconnected_retry;
+        let wait = delay(base, self.link.backoff, &mut self.rng);
+        self.link.retry_at = Some(now.mono + wait);
+        self.enter(ConnectionState::Disconnected, Some(reason), now);
+    }
+
+    fn attempt_late(&mut self, now: Now) {
+        match self.link.round.step {
+            Step::Token(_) => {
+                let text = "the token source did not answer in time".to_owned();
+                self.no_token(
+                    &TokenFault {
+                        forbidden: false,
+                        text,
+                    },
+                    now,
+                );
+            }
+            Step::TokenDue(_) => {
+                let host = self.link.host.clone();
+                self.open(host, now);
+            }
+            Step::Check(id) => self.on_connectivity(id, false, now),
+            Step::Transport | Step::None => {
+                let text = format!("{} did not connect us in time", self.link.host);
+                self.attempt_failed(ErrorInfo::new(80014, 408, text), true, now);
+            }
+        }
+    }
+
+    // Its tokens. With an API key there is nothing to do here.
+
+    /// A token was refused while connecting: renew it once, then wait (RTN14b, RSA4a2).
+    fn token_refused(&mut self, reason: ErrorInfo, now: Now) {
+        self.drop_transport();
+        if matches!(self.settings.credentials, Credentials::Key(_)) {
+            self.fail(not_renewable(&reason), now);
+            return;
+        }
+        self.forget_token();
+        if self.link.round.renewed {
+            self.round_failed(reason, now);
+        } else {
+            self.link.round.renewed = true;
+            let host = self.link.host.clone();
+            self.open(host, now);
+        }
+    }
+
+    /// The answer of the token source.
+    pub(super) fn on_token(&mut self, id: RequestId, answer: Result<Token, TokenFault>, now: Now) {
+        let connecting = self.is_connecting() && self.link.round.step == Step::Token(id);
+        let renewing = self.link.renewal.is_some_and(|(asked, _)| asked == id);
+        match answer {
+            Ok(token) if connecting || renewing => {
+                let plausible = self.plausible(token.lifetime);
+                // Renewed a tenth of its life, at most a minute, before its end.
+                let life = plausible.map(|l| l.min(Duration::from_millis(MAX_MS)));
+                let early = |l: Duration| l.saturating_sub((l / 10).min(Duration::from_secs(60)));
+                self.link.token_renew_at = life.map(|life| now.mono + early(life));
+                self.link.token_ends_at = life.map(|life| now.mono + life);
+                if connecting {
+                    self.link.token = Some(token);
+                    let host = self.link.host.clone();
+                    self.open(host, now);
+                } else {
+                    self.link.renewal = None;
+                    let mut auth = ProtocolMessage::new(Action::Auth);
+                    auth.access_token = Some(token.value.clone());
+                    self.link.token = Some(token);
+                    self.send(auth);
+                }
+            }
+            Err(fault) if connecting => self.no_token(&fault, now),
+            Err(fault) if renewing => self.renewal_failed(&fault, now),
+            _ => {}
+        }
+    }
+
+    pub(super) fn no_token(&mut self, fault: &TokenFault, now: Now) {
+        let text = format!("no token: {}", fault.text);
+        if fault.forbidden {
+            self.fail(ErrorInfo::new(80019, 403, text), now);
+        } else {
+            self.round_failed(ErrorInfo::new(80019, 401, text), now);
+        }
+    }
+
+    /// The connection stays up with its old token (RSA4c), and the next try comes soon.
+    fn renewal_failed(&mut self, fault: &TokenFault, now: Now) {
+        if fault.forbidden {
+            let text = format!("no token: {}", fault.text);
+            self.fail(ErrorInfo::new(80019, 403, text), now);
+            return;
+        }
+        self.link.renewal = None;
+        self.link.token_renew_at = Some(now.mono + self.settings.timing.request);
+        let text = format!("the token could not be renewed: {}", fault.text);
+        self.out.push(Output::Note(text));
+    }
+
+    /// When the token source may be asked: a source whose tokens are refused at once, or have
+    /// ended, must not be asked without a pause.
+    fn token_due(&self, now: Instant) -> Instant {
+        let gap = self.settings.timing.token_gap;
+        let due = self.link.token_asked.map(|asked| asked + gap);
+        due.map_or(now, |due| due.max(now))
+    }
+
+    /// A lifetime that can be meant. One that is over already, or before a renewal could be asked
+    /// for, is ignored, and so is one of years: then the service says when a token has ended.
+    fn plausible(&mut self, lifetime: Option<Duration>) -> Option<Duration> {
+        let lifetime = lifetime?;
+        let least = self.settings.timing.token_gap * 2;
+        if (least..=LONGEST_LIFE).contains(&lifetime) {
+            self.link.odd_lifetime = None;
+            return Some(lifetime);
+        }
+        if self.link.odd_lifetime.replace(lifetime).is_none() {
+            let text = format!(
+                "the token source says that its token lives for {lifetime:?}: that can't be meant and is ignored"
+            );
+            self.out.push(Output::Note(text));
+        }
+        None
+    }
+
+    /// AUTH from the server, or our own timer: renew within the connection (RTN22).
+    pub(super) fn renew_token(&mut self, now: Now) {
+        self.link.token_renew_at = None;
+        let renewable = matches!(self.settings.credentials, Credentials::Tokens);
+        if !renewable || !self.is_connected() || self.link.renewal.is_some() {
+            return;
+        }
+        let due = self.token_due(now.mono);
+        if due > now.mono {
+            self.link.token_renew_at = Some(due);
+            return;
+        }
+        self.link.token_asked = Some(now.mono);
+        let id = self.request_id();
+        self.link.renewal = Some((id, now.mono + self.settings.timing.request));
+        let host = self.link.host.clone();
+        self.out.push(Output::FetchToken(id, host));
+    }
+
+    // Its end.
+
+    /// LEAVE, CLOSE, end (RTN12).
+    pub(super) fn close(&mut self, now: Now) {
+        if self.link.closing.is_some() {
+            return;
+        }
+        let until = now.mono + self.settings.timing.close_step;
+        match self.link.now.state {
+            ConnectionState::Connected => {
+                self.link.closing = Some(Closing::Leaving { until });
+                self.leave(now);
+            }
+            ConnectionState::Connecting if self.link.open => {
+                self.link.closing = Some(Closing::Waiting { until });
+                self.enter(ConnectionState::Closing, None, now);
+            }
+            _ => {
+                self.link.closing = Some(Closing::Waiting { until });
+                self.finish_close(now);
+            }
+        }
+    }
+
+    /// CLOSE, once everything that had to go first is gone or late.
+    pub(super) fn close_when_ready(&mut self, ready: bool, now: Now) {
+        let Some(Closing::Leaving { until }) = self.link.closing else {
+            return;
+        };
+        if self.is_connected() && (ready || until <= now.mono) {
+            let until = now.mono + self.settings.timing.close_step;
+            self.link.closing = Some(Closing::Waiting { until });
+            self.send(ProtocolMessage::new(Action::Close));
+            self.enter(ConnectionState::Closing, None, now);
+        }
+    }
+
+    /// CLOSED, asked for or not.
+    pub(super) fn on_closed(&mut self, error: Option<ErrorInfo>, now: Now) {
+        match self.link.now.state {
+            ConnectionState::Closing => {
+                self.drop_transport();
+                self.finish_close(now);
+            }
+            // Nobody asked: its state is gone, ours goes on with a new connection.
+            ConnectionState::Connected => {
+                let reason =
+                    error.unwrap_or_else(|| ErrorInfo::new(80017, 400, "closed by the service"));
+                self.forget_connection();
+                self.connection_lost(reason, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish_close(&mut self, now: Now) {
+        self.drop_transport();
+        self.forget_connection();
+        self.channels_disconnected();
+        self.channels_follow(ConnectionState::Closed, None, now);
+        self.link.retry_at = None;
+        self.link.suspend_at = None;
+        self.enter(ConnectionState::Closed, None, now);
+        self.link_left_connected();
+        self.out.push(Output::Ended);
+    }
+}
+
+fn not_renewable(reason: &ErrorInfo) -> ErrorInfo {
+    let text = format!("{reason}, and there is no way to renew it");
+    ErrorInfo::new(40171, 401, text)
 }

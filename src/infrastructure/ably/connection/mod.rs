@@ -6,19 +6,15 @@
 //! [`Machine::next_deadline`] says when [`Input::Timeout`] is due. It does not know what a message
 //! means.
 //!
-//! Split by what each file owns: `link` the connection, `attempt` how it comes about,
-//! `login` its tokens, `closing` its end, `channel` the channels, `feed` deliveries,
+//! Split by what each file owns: `link` the connection, `channel` the channels, `feed` deliveries,
 //! `outbox` publishes, `presence`, `watch` pings, `clock` the server's time, `retry` delays,
 //! [`ledger`] the places that publishes take.
 
-mod attempt;
 mod channel;
 mod clock;
-mod closing;
 mod feed;
 pub mod ledger;
 mod link;
-mod login;
 mod outbox;
 mod presence;
 mod retry;
@@ -30,10 +26,9 @@ use std::time::{Duration, Instant};
 
 use self::channel::{Channel, Which};
 use self::clock::ServerClock;
-use self::closing::Closing;
 use self::feed::Feed;
 use self::ledger::Ledger;
-use self::link::Link;
+use self::link::{Closing, Link};
 use self::outbox::{Outbox, Settled};
 use self::presence::{Answer, Presence};
 use self::types::{Delivery, Input, Output, RequestId, Settings, Status, TimeAnswer};

@@ -12,9 +12,6 @@ use crate::util::secret::Secret;
 
 pub use super::ledger::{Publish, PublishKind};
 
-/// No duration the server names is taken for longer than this.
-pub(super) const MAX_MS: u64 = 24 * 3600 * 1000;
-
 /// How we log in.
 #[derive(Debug, Clone)]
 pub enum Credentials {
