@@ -54,7 +54,7 @@ pub fn init(log: &config::Log) -> Result<(), String> {
         let event = Event {
             ts: rfc3339(SystemTime::now()),
             level: Level::Warn,
-            msg: Told::Own(format!(
+            msg: Text::Own(format!(
                 "{lost} log {lines} dropped here: stderr took none, or too slowly"
             )),
             target: None,
@@ -302,7 +302,7 @@ fn level_of(priority: u8) -> Level {
 struct Event {
     ts: String,
     level: Level,
-    msg: Told,
+    msg: Text,
     /// Of dependencies only, and of lss where it helps who debugs.
     target: Option<String>,
     fields: Vec<(String, Field)>,
@@ -310,14 +310,14 @@ struct Event {
 
 /// A message.
 #[derive(Clone)]
-enum Told {
+enum Text {
     /// lss's own words and nothing else: no secret is in them, whatever they look like.
     Own(String),
     /// With something in it that is known at run time only; masked.
     Mixed(String),
 }
 
-impl Told {
+impl Text {
     fn text(&self) -> &str {
         match self {
             Self::Own(text) | Self::Mixed(text) => text,
@@ -369,8 +369,8 @@ impl Event {
         let target = record.target();
         let own = is_own(target);
         let msg = match record.args().as_str() {
-            Some(words) if own => Told::Own(words.to_owned()),
-            _ => Told::Mixed(shown_as_it_is(&record.args().to_string(), MAX_TEXT)),
+            Some(words) if own => Text::Own(words.to_owned()),
+            _ => Text::Mixed(shown_as_it_is(&record.args().to_string(), MAX_TEXT)),
         };
         Self {
             ts: rfc3339(at),
@@ -427,7 +427,7 @@ impl Event {
                 [] => false,
                 [(part, place)] => {
                     let within = place.start <= secret.start && secret.end <= place.end;
-                    let own = *part == Part::Message && matches!(self.msg, Told::Own(_));
+                    let own = *part == Part::Message && matches!(self.msg, Text::Own(_));
                     !within && !own
                 }
                 _ => true,
@@ -441,7 +441,7 @@ impl Event {
 
     fn hide(&mut self, part: Part) {
         match part {
-            Part::Message => self.msg = Told::Mixed(MASK.to_owned()),
+            Part::Message => self.msg = Text::Mixed(MASK.to_owned()),
             Part::Target => self.target = Some(MASK.to_owned()),
             Part::Field(at) => {
                 if let Some((_, field)) = self.fields.get_mut(at) {

@@ -57,11 +57,11 @@ struct Holds {
 }
 
 fn holds(pid: u32) -> Holds {
-    let figures = lss::infrastructure::process::figures(pid).unwrap();
+    let usage = lss::infrastructure::process::usage(pid).unwrap();
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     Holds {
-        resident: figures.resident_bytes,
-        threads: figures.threads,
+        resident: usage.resident_bytes,
+        threads: usage.threads,
         files: files.count() as u64,
     }
 }

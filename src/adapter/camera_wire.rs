@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::decode::Fields;
 use crate::application::camera::{
-    Action, CameraAsk, CameraReply, CheckReport, Host, KnownCamera, Order, PatrolOrder,
-    PresetOrder, PtzAsk, QueryData, Said, Vendor,
+    Action, CameraAsk, CameraParams, CameraReply, CheckReport, Host, KnownCamera, Order,
+    PatrolOrder, PresetOrder, PtzAsk, QueryData, Vendor,
 };
 use crate::domain::camera::{CameraDeviceInfo, Credentials, Picture, Protocol};
 use crate::domain::camera_trust::{self, KeptCertificate};
@@ -98,7 +98,7 @@ pub fn camera_ask(fields: &Fields, reading: &mut Reading) -> Result<CameraAsk, F
     let vendor = reading.take("vendorType", fields.text("vendorType"))?;
     Ok(CameraAsk {
         camera_id,
-        said: Said {
+        said: CameraParams {
             host,
             port: {
                 let port = number(fields, "port", u16::MAX);
@@ -108,7 +108,7 @@ pub fn camera_ask(fields: &Fields, reading: &mut Reading) -> Result<CameraAsk, F
             vendor: vendor.and_then(Vendor::parse),
             channel: {
                 let channel = number(fields, "channel", 512);
-                reading.take("channel", channel)?.map(u32::from)
+                reading.take("channel", channel)?
             },
             profile: {
                 let profile = checked(

@@ -7,7 +7,7 @@ pub(super) const MAX_FAULTS: usize = 100;
 
 /// Where a fault or warning stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum FaultPlace {
     /// In the file.
     File {
         /// As the caller named it.
@@ -27,13 +27,13 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFault {
     /// Where.
-    pub place: Place,
+    pub place: FaultPlace,
     /// In words an installer understands, to be read behind the key's name.
     pub text: String,
 }
 
 impl ConfigFault {
-    pub(super) fn new(place: Place, text: impl Into<String>) -> Self {
+    pub(super) fn new(place: FaultPlace, text: impl Into<String>) -> Self {
         Self {
             place,
             text: text.into(),
@@ -43,17 +43,17 @@ impl ConfigFault {
     /// Line faults by line, then what has no line, then the environment, then the whole.
     pub(super) fn order(&self) -> (u8, usize) {
         match &self.place {
-            Place::File {
+            FaultPlace::File {
                 line: Some(line), ..
             } => (0, *line),
-            Place::File { line: None, .. } => (1, 0),
-            Place::Env(_) => (2, 0),
-            Place::Whole => (3, 0),
+            FaultPlace::File { line: None, .. } => (1, 0),
+            FaultPlace::Env(_) => (2, 0),
+            FaultPlace::Whole => (3, 0),
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FaultPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, line, key } => {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn reads_like_a_compiler_message() {
-        let at = |line, key: Option<&str>| Place::File {
+        let at = |line, key: Option<&str>| FaultPlace::File {
             name: "etc/lss.yaml".into(),
             line,
             key: key.map(Into::into),
@@ -111,7 +111,7 @@ mod tests {
         );
         assert_eq!(show(at(Some(3), None)), "etc/lss.yaml:3: must be a number");
         assert_eq!(
-            show(Place::Env("LSS_MAX_TASKS")),
+            show(FaultPlace::Env("LSS_MAX_TASKS")),
             "environment: LSS_MAX_TASKS: must be a number"
         );
     }

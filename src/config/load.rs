@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::fault::{ConfigFault, Place};
+use super::fault::{ConfigFault, FaultPlace};
 use super::{ConfigFile, EnvReader, FileText, Input, LoadRequest, Loaded, parse, tree};
 
 /// Read if nothing else is named and it exists.
@@ -26,7 +26,7 @@ pub fn load(request: &LoadRequest, env: EnvReader<'_>) -> Result<Loaded, Vec<Con
         .filter(|path| !path.is_empty());
     let (path, place) = match (&request.path, from_env) {
         (Some(path), _) => (path.clone(), None),
-        (None, Some(path)) => (PathBuf::from(path), Some(Place::Env("LSS_CONFIG"))),
+        (None, Some(path)) => (PathBuf::from(path), Some(FaultPlace::Env("LSS_CONFIG"))),
         (None, None) => (PathBuf::from(DEFAULT_PATH), None),
     };
     let by_default = request.path.is_none() && place.is_none();
@@ -40,7 +40,7 @@ pub fn load(request: &LoadRequest, env: EnvReader<'_>) -> Result<Loaded, Vec<Con
                     ConfigFault::new(place, format!("names a file that {error}: {name}"))
                 }
                 None => ConfigFault::new(
-                    Place::File {
+                    FaultPlace::File {
                         name,
                         line: None,
                         key: None,

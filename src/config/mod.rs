@@ -24,7 +24,7 @@ mod tree;
 mod value;
 
 pub use change::changes;
-pub use fault::{ConfigFault, Place};
+pub use fault::{ConfigFault, FaultPlace};
 pub use keys::{
     Ably, Camera, CameraCredential, Config, Ffmpeg, Log, Node, Ptz, Rcs, Server, Snapshot,
 };
@@ -162,7 +162,7 @@ pub fn parse(input: &Input<'_>) -> Result<Parsed, Vec<ConfigFault>> {
     let config = assemble(&mut reader, &entries, input);
     reader.finish();
     // What an unreadable file does not say is no fault; what the environment says may be one.
-    let told = |fault: &ConfigFault| readable || matches!(fault.place, Place::Env(_));
+    let told = |fault: &ConfigFault| readable || matches!(fault.place, FaultPlace::Env(_));
     faults.extend(reader.faults.into_iter().filter(told));
     faults.sort_by_key(ConfigFault::order);
     if readable && faults.is_empty() {

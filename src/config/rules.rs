@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::fault::Place;
+use super::fault::FaultPlace;
 use super::reader::Reader;
 use super::value;
 use super::{Config, Mode, Passthrough};
@@ -179,7 +179,7 @@ fn missing(r: &mut Reader<'_>, ably: bool, machine_id: bool, rcs: bool) {
     .collect();
     if !names.is_empty() {
         r.fault(
-            &Place::Whole,
+            &FaultPlace::Whole,
             format!(
                 "missing for work with the cloud: {}. Set them, or run with --standalone (mode: standalone) for the local REST API alone",
                 names.join(", ")

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fault::Place;
+use super::fault::FaultPlace;
 use super::reader::{Field, Given, Key, Reader, Section, Source};
 use super::row::Row;
 use super::value::{self, Wrong};
@@ -168,7 +168,7 @@ impl Source<Option<Secret>> for SecretText {
         let Some(path) = self.file else {
             return written;
         };
-        if matches!(written.place, Place::Env(_)) {
+        if matches!(written.place, FaultPlace::Env(_)) {
             r.knows(path);
             return written;
         }
@@ -428,7 +428,7 @@ fn subnets(
         );
     }
     if enabled && sound && out.is_empty() {
-        let place = Place::File {
+        let place = FaultPlace::File {
             name: r.file_name().to_owned(),
             line: None,
             key: Some("camera.scan_subnet".to_owned()),

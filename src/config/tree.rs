@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::scanner::TScalarStyle;
 
-use super::fault::{ConfigFault, MAX_FAULTS, Place, shown_key};
+use super::fault::{ConfigFault, FaultPlace, MAX_FAULTS, shown_key};
 
 /// A larger file is no configuration of ours.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -64,7 +64,7 @@ pub(super) fn parse(name: &str, bytes: &[u8]) -> Parsed {
             Value::Map(entries) => Some(entries),
             Value::Scalar(_) | Value::List(_) => {
                 builder.faults.push(ConfigFault::new(
-                    Place::File {
+                    FaultPlace::File {
                         name: name.to_owned(),
                         line: Some(node.line),
                         key: None,
@@ -308,7 +308,7 @@ impl Builder<'_> {
 
     fn fault(&mut self, line: Option<usize>, key: Option<String>, text: &str) {
         self.faults.push(ConfigFault::new(
-            Place::File {
+            FaultPlace::File {
                 name: self.name.to_owned(),
                 line,
                 key,

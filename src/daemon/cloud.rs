@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::cameras::CloudEnd;
-use super::figures::Replaced;
+use super::metrics::Replaced;
 use crate::adapter::command::{CameraEvents, CommandDoor, TaskEvents, heartbeat, is_urgent};
 use crate::application::camera::CameraService;
 use crate::application::health::HealthBoard;
@@ -252,7 +252,7 @@ impl Uplink for Both {
 
 /// What of the presence body is worth telling again when it changes.
 #[derive(PartialEq)]
-struct Told {
+struct PresenceFacts {
     max_tasks: usize,
     engine: String,
     node_ip: Option<String>,
@@ -260,7 +260,7 @@ struct Told {
     cameras: Vec<Camera>,
 }
 
-impl Told {
+impl PresenceFacts {
     fn of(node: &LssNode) -> Self {
         Self {
             max_tasks: node.identity.max_tasks,
@@ -288,7 +288,7 @@ struct Bridge {
     node: Arc<NodeRegistry>,
     health: Arc<HealthBoard>,
     /// What presence says; `None` = not entered yet.
-    entered: Option<Told>,
+    entered: Option<PresenceFacts>,
     /// When it was last told again.
     told_again: Option<Instant>,
 }
@@ -406,7 +406,7 @@ impl Bridge {
         if node.registered_at.is_none() && !anyway {
             return;
         }
-        let told = Told::of(&node);
+        let told = PresenceFacts::of(&node);
         if self.entered.as_ref() == Some(&told) {
             return;
         }
@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn that_a_camera_was_seen_again_is_no_news_and_that_it_is_gone_is() {
-        let told = |online, last_seen: SystemTime| Told {
+        let told = |online, last_seen: SystemTime| PresenceFacts {
             max_tasks: 4,
             engine: String::new(),
             node_ip: None,

@@ -5,10 +5,10 @@ mod cameras;
 mod cloud;
 mod discovery;
 pub mod doctor;
-mod figures;
 pub mod guard;
 mod lock;
 mod login_memory;
+mod metrics;
 pub mod probe;
 pub mod relay;
 mod reload;
@@ -87,7 +87,7 @@ struct Early {
     client: Arc<RcsClient>,
     callbacks: RcsCallbacks,
     line: cloud::Line,
-    replaced: Arc<figures::Replaced>,
+    replaced: Arc<metrics::Replaced>,
 }
 
 /// What speaks with the cloud.
@@ -96,7 +96,7 @@ struct Cloud {
     heartbeat: RcsHeartbeat,
     client: Arc<RcsClient>,
     line: cloud::Cloud,
-    replaced: Arc<figures::Replaced>,
+    replaced: Arc<metrics::Replaced>,
 }
 
 impl Early {
@@ -104,8 +104,8 @@ impl Early {
         self.line.camera_events()
     }
 
-    fn figures(&self) -> figures::CloudSources {
-        figures::CloudSources {
+    fn metrics(&self) -> metrics::CloudSources {
+        metrics::CloudSources {
             line: self.line.speaker(),
             client: self.client.clone(),
             callbacks: self.callbacks.observer(),
@@ -161,7 +161,7 @@ impl Early {
 }
 
 /// Everything that runs.
-struct Running {
+struct RunningDaemon {
     health: Arc<HealthBoard>,
     node: Arc<NodeRegistry>,
     rest: RestServer,
@@ -184,7 +184,7 @@ struct Running {
     _lock: lock::NodeLock,
 }
 
-fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
+fn start(loaded: &Loaded, started: Instant) -> Result<RunningDaemon, StartError> {
     let config = &loaded.config;
     // Before any thread: they inherit the mask.
     let set = signals::block().map_err(|e| format!("signals can't be blocked: {e}"))?;
@@ -241,7 +241,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         node.clone(),
         cameras_health.clone(),
     )?;
-    let sources = figures::Sources {
+    let sources = metrics::Sources {
         streams: streams.service.clone(),
         cameras: cameras.clone(),
         cameras_health: cameras_health.clone(),
@@ -249,7 +249,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
         health: health.clone(),
         node: node.clone(),
         child_events: Box::new(streams.child_events()),
-        cloud: early.as_ref().map(Early::figures),
+        cloud: early.as_ref().map(Early::metrics),
     };
     let rest = rest(config, sources, started)?;
     let (engine_known, ffmpeg_watch) =
@@ -260,7 +260,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<Running, StartError> {
     };
     switched_off(config, &health);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    Ok(Running {
+    Ok(RunningDaemon {
         health,
         node,
         rest,
@@ -322,7 +322,7 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
         Pace::default(),
     )
     .map_err(|e| format!("thread rcs-callback: {e}"))?;
-    let replaced = Arc::<figures::Replaced>::default();
+    let replaced = Arc::<metrics::Replaced>::default();
     let line = cloud::Line::open(config, replaced.clone())
         .map_err(|e| format!("the cloud's line: {e}"))?;
     Ok(Some(Early {
@@ -335,7 +335,7 @@ fn open_cloud(config: &Config) -> Result<Option<Early>, StartError> {
 
 fn rest(
     config: &Config,
-    sources: figures::Sources,
+    sources: metrics::Sources,
     started: Instant,
 ) -> Result<RestServer, StartError> {
     let listen = listen_address(config);
@@ -353,7 +353,7 @@ fn rest(
         health: sources.health.clone(),
         node: Arc::new(move || picture.node(Now::read())),
         node_id: config.node.node_id(),
-        figures: Arc::new(move |queues: &[_]| sources.gather(queues)),
+        metrics: Arc::new(move |queues: &[_]| sources.gather(queues)),
         started,
     };
     RestServer::start(settings, deps).map_err(|why| format!("the REST API: {why}"))
@@ -429,7 +429,7 @@ fn report(thread: &str, replaced: std::io::Result<()>) {
     }
 }
 
-impl Running {
+impl RunningDaemon {
     fn run(mut self) -> ExitCode {
         let look = match self.cloud {
             Some(_) => crossbeam_channel::tick(LOOK_AFTER),

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::adapter::camera_wire;
 use crate::application::camera::{
-    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Order, Origin, Query, QueryData,
-    Said, Sent, Vendor,
+    Book, CameraAsk, CameraParams, CameraParts, CameraService, Host, LanePolicy, Order, Origin,
+    Query, QueryData, Sent, Vendor,
 };
 use crate::domain::camera::{CameraDeviceInfo, Credentials};
 use crate::domain::gateway::CameraObserver;
@@ -69,7 +69,7 @@ pub fn run(request: &ProbeRequest) -> ExitCode {
     }
 }
 
-fn said(request: &ProbeRequest) -> Result<Said, String> {
+fn said(request: &ProbeRequest) -> Result<CameraParams, String> {
     let (host, port) = split(&request.address)?;
     let host = Host::parse("the address", &host).map_err(|fault| fault.message)?;
     let login = match &request.user {
@@ -79,12 +79,12 @@ fn said(request: &ProbeRequest) -> Result<Said, String> {
             Some(Credentials::new(user.clone(), password).map_err(|fault| fault.message)?)
         }
     };
-    Ok(Said {
+    Ok(CameraParams {
         host: Some(host),
         port,
         login,
         vendor: request.vendor.as_deref().and_then(Vendor::parse),
-        ..Said::default()
+        ..CameraParams::default()
     })
 }
 
@@ -162,7 +162,7 @@ pub(super) fn cameras() -> CameraService {
     })
 }
 
-fn probe(said: Said) -> Result<CameraDeviceInfo, String> {
+fn probe(said: CameraParams) -> Result<CameraDeviceInfo, String> {
     let cameras = cameras();
     let ask = CameraAsk {
         camera_id: None,

@@ -3,11 +3,11 @@
 
 use sd_notify::NotifyState;
 
-use super::{Running, access, cameras, discovery, late_limit};
+use super::{RunningDaemon, access, cameras, discovery, late_limit};
 use crate::config::{self, Change, Config, Takes};
 use crate::logging;
 
-impl Running {
+impl RunningDaemon {
     pub(super) fn reload(&mut self) {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             let _ = sd_notify::notify(&[NotifyState::Reloading, now]);

@@ -12,8 +12,8 @@ use crate::application::stream::{
 };
 use crate::config::Config;
 use crate::domain::engine::Engine;
-use crate::domain::figures::QueueFigure;
 use crate::domain::gateway::{RunEvent, StreamLogins, TaskObserver, Uplink};
+use crate::domain::metrics::QueueMetric;
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::process::{Children, Tools};
 use crate::infrastructure::engines;
@@ -114,9 +114,9 @@ impl Streams {
     }
 
     /// Looks at what children have told and the owner has not read yet.
-    pub fn child_events(&self) -> impl Fn() -> QueueFigure + Send + Sync + 'static {
+    pub fn child_events(&self) -> impl Fn() -> QueueMetric + Send + Sync + 'static {
         let events = self.events.clone();
-        move || QueueFigure::bounded("child_events", events.len(), CHILD_EVENTS)
+        move || QueueMetric::bounded("child_events", events.len(), CHILD_EVENTS)
     }
 
     /// Ends all tasks; with `at_once`, without grace.

@@ -12,7 +12,7 @@ const MAX: u64 = 16 * 1024;
 
 /// One process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct ProcessFigures {
+pub struct ProcessUsage {
     /// Processor time, user and system, its threads together.
     pub cpu: Duration,
     /// Who started it.
@@ -37,7 +37,7 @@ pub fn close_to_others() -> nix::Result<()> {
 }
 
 /// `None` where there is no such process any more.
-pub fn figures(pid: u32) -> Option<ProcessFigures> {
+pub fn usage(pid: u32) -> Option<ProcessUsage> {
     let stat = read(&format!("/proc/{pid}/stat"))?;
     let ticks = sysconf(nix::unistd::SysconfVar::CLK_TCK)?;
     let page = sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
@@ -89,7 +89,7 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// `/proc/PID/stat` (proc_pid_stat(5)): fields from the third on, behind the last parenthesis.
-fn parse(stat: &str, ticks: f64, page: f64) -> Option<ProcessFigures> {
+fn parse(stat: &str, ticks: f64, page: f64) -> Option<ProcessUsage> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| -> Option<u64> { fields.get(number - 3)?.parse().ok() };
     #[expect(clippy::cast_precision_loss, reason = "below 2^52")]
@@ -100,7 +100,7 @@ fn parse(stat: &str, ticks: f64, page: f64) -> Option<ProcessFigures> {
         reason = "a page's size"
     )]
     let page = page as u64;
-    Some(ProcessFigures {
+    Some(ProcessUsage {
         cpu: Duration::try_from_secs_f64(seconds(14)? + seconds(15)?).ok()?,
         parent: u32::try_from(field(4)?).ok()?,
         threads: field(20)?,
@@ -117,25 +117,21 @@ mod tests {
     #[test]
     fn a_line_with_a_hostile_name() {
         let line = "42 (a) b 7 () S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 13 0 1000 8192000 512 18446744073709551615 1";
-        let figures = parse(line, 100.0, 4096.0).unwrap();
-        assert_eq!((figures.cpu, figures.parent), (Duration::from_secs(2), 1));
+        let usage = parse(line, 100.0, 4096.0).unwrap();
+        assert_eq!((usage.cpu, usage.parent), (Duration::from_secs(2), 1));
         assert_eq!(
-            (
-                figures.threads,
-                figures.resident_bytes,
-                figures.virtual_bytes
-            ),
+            (usage.threads, usage.resident_bytes, usage.virtual_bytes),
             (13, 512 * 4096, 8_192_000)
         );
-        assert!((figures.started_after_boot - 10.0).abs() < 1e-9);
+        assert!((usage.started_after_boot - 10.0).abs() < 1e-9);
         assert_eq!(parse("42 (x) S 1", 100.0, 4096.0), None);
         assert_eq!(parse("", 100.0, 4096.0), None);
     }
 
     #[test]
     fn ourselves() {
-        let figures = figures(std::process::id()).unwrap();
-        assert!(figures.resident_bytes > 100_000 && figures.threads >= 1);
+        let usage = usage(std::process::id()).unwrap();
+        assert!(usage.resident_bytes > 100_000 && usage.threads >= 1);
         let (open, limit) = open_files();
         assert!(open >= 3 && limit >= open);
         assert!(boot_time().unwrap() > 1e9);

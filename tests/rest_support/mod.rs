@@ -234,7 +234,7 @@ impl Site {
                     node()
                 }),
                 node_id: "lss-test".into(),
-                figures: Arc::new(|_| Vec::new()),
+                metrics: Arc::new(|_| Vec::new()),
                 started: Instant::now(),
             },
         )

@@ -64,12 +64,12 @@ struct Holds {
 
 impl Holds {
     fn of(pid: u32) -> Self {
-        let figures = lss::infrastructure::process::figures(pid).unwrap();
+        let usage = lss::infrastructure::process::usage(pid).unwrap();
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         Self {
             files: files.count() as u64,
-            threads: figures.threads,
-            resident: figures.resident_bytes,
+            threads: usage.threads,
+            resident: usage.resident_bytes,
         }
     }
 

@@ -12,16 +12,16 @@ use crate::application::camera::CameraService;
 use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::stream::StreamService;
-use crate::domain::figures::{Figure, QueueFigure};
+use crate::domain::metrics::{Metric, QueueMetric};
 use crate::domain::node::LssNode;
 use crate::util::url;
 
 /// Makes a picture of the node when somebody asks.
 pub type NodePicture = Arc<dyn Fn() -> LssNode + Send + Sync>;
 
-/// Gathers the figures of `/metrics` when somebody asks.
+/// Gathers the metrics of `/metrics` when somebody asks.
 /// The queues are the API's own.
-pub type Figures = Arc<dyn Fn(&[QueueFigure]) -> Vec<Figure> + Send + Sync>;
+pub type Metrics = Arc<dyn Fn(&[QueueMetric]) -> Vec<Metric> + Send + Sync>;
 
 /// What every handler may use.
 pub struct Api {
@@ -31,7 +31,7 @@ pub struct Api {
     pub health: Arc<HealthBoard>,
     pub node: NodePicture,
     pub node_id: String,
-    pub figures: Figures,
+    pub metrics: Metrics,
     pub started: Instant,
     pub access: RwLock<Arc<Access>>,
     pub late: Late,

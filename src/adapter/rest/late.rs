@@ -1,6 +1,6 @@
 //! Answers that take their time, so that no worker waits for them.
 //!
-//! A handler that must wait for another thread takes a [`Place`] first (so that nothing is set
+//! A handler that must wait for another thread takes a [`WaitSlot`] first (so that nothing is set
 //! going that nobody could wait for), sets the work going, and returns a [`Deferred`]: the
 //! receiver of the outcome, how to show it, and until when to wait. One thread, `rest-late`,
 //! waits for all of them. Knows no route and no HTTP server: it gets a closure that responds.
@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
 use super::reply::Reply;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::QueueFigure;
+use crate::domain::metrics::QueueMetric;
 
 /// Sends a reply to whoever asked.
 pub type Respond = Box<dyn FnOnce(Reply) + Send>;
@@ -25,14 +25,14 @@ pub struct Deferred {
     outcome: Box<dyn Outcome>,
     deadline: Instant,
     overdue: Fault,
-    _place: Place,
+    _place: WaitSlot,
 }
 
 impl Deferred {
     /// Waits at most `limit` for `receiver`, shows what comes with `render`, and answers
     /// `overdue` if nothing does.
     pub fn new<T: Send + 'static>(
-        place: Place,
+        place: WaitSlot,
         receiver: Receiver<T>,
         limit: Duration,
         overdue: Fault,
@@ -72,9 +72,9 @@ impl LateLimit {
 }
 
 /// One of the bounded places to wait in. Given back when dropped.
-pub struct Place(Arc<AtomicUsize>);
+pub struct WaitSlot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for WaitSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -114,19 +114,19 @@ impl Late {
     }
 
     /// What is waited for.
-    pub fn queue(&self) -> QueueFigure {
+    pub fn queue(&self) -> QueueMetric {
         let waiting = self.taken.load(Ordering::Relaxed);
-        QueueFigure::bounded("rest_late_answers", waiting, self.places)
+        QueueMetric::bounded("rest_late_answers", waiting, self.places)
     }
 
     /// A place to wait in, if there is one.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<WaitSlot> {
         self.taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
                 (taken < self.places).then_some(taken + 1)
             })
             .ok()
-            .map(|_| Place(Arc::clone(&self.taken)))
+            .map(|_| WaitSlot(Arc::clone(&self.taken)))
     }
 
     /// Hands an answer over to be waited for.

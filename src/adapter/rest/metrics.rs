@@ -1,39 +1,39 @@
-//! Figures as Prometheus text (exposition format 0.0.4). Knows no figure.
+//! Figures as Prometheus text (exposition format 0.0.4). Knows no metric.
 
 use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric as ProtoMetric, MetricFamily, MetricType,
 };
 use prometheus::{Encoder as _, TextEncoder};
 
 use super::reply::Reply;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::{Figure, FigureKind, LabelValue, Labels, Spread};
+use crate::domain::metrics::{LabelValue, Labels, Metric, MetricKind, Spread};
 use crate::util::foreign;
 
 /// Longest value of a label that comes from outside, in characters.
 const MAX_LABEL: usize = 128;
 
 /// What `/metrics` answers.
-pub fn reply(figures: Vec<Figure>) -> Reply {
+pub fn reply(metrics: Vec<Metric>) -> Reply {
     // A family without values is no valid text.
-    let families: Vec<MetricFamily> = figures
+    let families: Vec<MetricFamily> = metrics
         .into_iter()
         .map(family)
         .filter(|family| !family.get_metric().is_empty())
         .collect();
     let mut text = Vec::new();
     if let Err(why) = TextEncoder::new().encode(&families, &mut text) {
-        log::error!("figures can't be written: {why}");
-        let fault = Fault::new(ErrorCode::InternalError, "the figures can't be written");
+        log::error!("metrics can't be written: {why}");
+        let fault = Fault::new(ErrorCode::InternalError, "the metrics can't be written");
         return Reply::fault(&fault);
     }
     Reply::text(prometheus::TEXT_FORMAT, text)
 }
 
-fn family(figure: Figure) -> MetricFamily {
+fn family(metric: Metric) -> MetricFamily {
     let mut family = MetricFamily::default();
-    match figure {
-        Figure::Values {
+    match metric {
+        Metric::Values {
             name,
             help,
             kind,
@@ -42,18 +42,18 @@ fn family(figure: Figure) -> MetricFamily {
             family.set_name(name.to_owned());
             family.set_help(help.to_owned());
             family.set_field_type(match kind {
-                FigureKind::Gauge => MetricType::GAUGE,
-                FigureKind::Counter => MetricType::COUNTER,
+                MetricKind::Gauge => MetricType::GAUGE,
+                MetricKind::Counter => MetricType::COUNTER,
             });
             let metrics = samples.into_iter().map(|(labels, value)| {
                 let mut metric = labelled(labels);
                 match kind {
-                    FigureKind::Gauge => {
+                    MetricKind::Gauge => {
                         let mut gauge = Gauge::default();
                         gauge.set_value(value);
                         metric.set_gauge(gauge);
                     }
-                    FigureKind::Counter => {
+                    MetricKind::Counter => {
                         let mut counter = Counter::default();
                         counter.set_value(value);
                         metric.set_counter(counter);
@@ -63,7 +63,7 @@ fn family(figure: Figure) -> MetricFamily {
             });
             family.set_metric(metrics.collect());
         }
-        Figure::Spread {
+        Metric::Spread {
             name,
             help,
             spreads,
@@ -82,7 +82,7 @@ fn family(figure: Figure) -> MetricFamily {
     family
 }
 
-fn labelled(labels: Labels) -> Metric {
+fn labelled(labels: Labels) -> ProtoMetric {
     let pairs = labels.into_iter().map(|(name, value)| {
         let mut pair = LabelPair::default();
         pair.set_name(name.to_owned());
@@ -92,7 +92,7 @@ fn labelled(labels: Labels) -> Metric {
         });
         pair
     });
-    let mut metric = Metric::default();
+    let mut metric = ProtoMetric::default();
     metric.set_label(pairs.collect());
     metric
 }
@@ -125,8 +125,8 @@ mod tests {
             ("zstate", LabelValue::lower("ZEBRAFISH")),
             ("task", LabelValue::Foreign("of canary-label".to_owned())),
         ];
-        let figure = Figure::gauge("lss_zebra_length", "A zebrafish.", vec![(labels, 1.0)]);
-        let text = String::from_utf8(reply(vec![figure]).into_bytes(false)).unwrap();
+        let metric = Metric::gauge("lss_zebra_length", "A zebrafish.", vec![(labels, 1.0)]);
+        let text = String::from_utf8(reply(vec![metric]).into_bytes(false)).unwrap();
         let line =
             r#"lss_zebra_length{queue="zebrafish_requests",zstate="zebrafish",task="of ***"} 1"#;
         assert!(text.contains(line), "{text}");

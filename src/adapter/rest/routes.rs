@@ -102,7 +102,7 @@ fn run(api: &Api, call: &Call, route: &Route) -> Result<Answer, Fault> {
         Op::Health => health(api).into(),
         Op::Live => Reply::ok(&LiveJson { live: true }).into(),
         Op::Ready => ready(api).into(),
-        Op::Metrics => metrics::reply((api.figures)(&[api.late.queue()])).into(),
+        Op::Metrics => metrics::reply((api.metrics)(&[api.late.queue()])).into(),
         Op::OpenApi => Reply::document(include_str!("openapi.json")).into(),
     })
 }

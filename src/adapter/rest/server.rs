@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::api::{Answer, Api, Call, Figures, NodePicture};
+use super::api::{Answer, Api, Call, Metrics, NodePicture};
 use super::gate::{Gate, Limits, OVERSIZE, PEER, PrivateSocket, affordable};
 use super::guard::Access;
 use super::late::{Late, LateLimit};
@@ -56,8 +56,8 @@ pub struct RestDeps {
     pub node: NodePicture,
     /// `lss-{machineId}`
     pub node_id: String,
-    /// Gathers the figures of `/metrics`.
-    pub figures: Figures,
+    /// Gathers the metrics of `/metrics`.
+    pub metrics: Metrics,
     /// When the process began.
     pub started: Instant,
 }
@@ -105,7 +105,7 @@ impl RestServer {
             health: deps.health,
             node: deps.node,
             node_id: deps.node_id,
-            figures: deps.figures,
+            metrics: deps.metrics,
             started: deps.started,
             access: RwLock::new(Arc::new(settings.access)),
             late,

@@ -16,7 +16,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::accounts::Use;
 use self::address::{AddressRules, Host, OwnAddress};
-use self::directory::{ConfiguredLogin, Directory, Said, Sighting, Target};
+pub use self::directory::NamedChannel;
+use self::directory::{CameraFacts, CameraParams, ConfiguredLogin, Directory, Sighting};
 use self::guard::{Guard, Purpose};
 use crate::domain::camera::{CameraError, Credentials, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
@@ -37,7 +38,7 @@ pub struct CameraAsk {
     pub camera_id: Option<CameraId>,
     /// Wire: `ip`, `port`, `username`, `password`, `vendorType`, `channel`, `profile`,
     /// `onvifPath`.
-    pub said: Said,
+    pub said: CameraParams,
 }
 
 impl CameraAsk {
@@ -54,24 +55,10 @@ impl CameraAsk {
     }
 }
 
-/// One channel of one camera, as somebody says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Address or name.
-    pub host: Host,
-    /// Of HTTP.
-    pub port: u16,
-    /// From 1.
-    pub channel: u16,
-    /// The port was said for this camera; else it is inferred, and the lane that is in use counts
-    /// for more.
-    pub port_is_said: bool,
-}
-
-impl Place {
+impl NamedChannel {
     /// Where that is, once its host's address is known.
-    pub fn at(&self, ip: IpAddr) -> Spot {
-        Spot {
+    pub fn at(&self, ip: IpAddr) -> ChannelAddress {
+        ChannelAddress {
             ip,
             port: self.port,
             channel: self.channel,
@@ -81,7 +68,7 @@ impl Place {
 
 /// One channel of one camera, whatever it is called: what a lane belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Spot {
+pub struct ChannelAddress {
     /// Its address.
     pub ip: IpAddr,
     /// Of HTTP.
@@ -90,7 +77,7 @@ pub struct Spot {
     pub channel: u16,
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for ChannelAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         std::net::SocketAddr::new(self.ip, self.port).fmt(f)?;
         if self.channel != 1 {
@@ -205,29 +192,28 @@ impl Book {
     }
 
     /// Takes down what a command says, and tells where its camera is.
-    pub fn place(&self, ask: &CameraAsk) -> Result<Place, Fault> {
+    pub fn place(&self, ask: &CameraAsk) -> Result<NamedChannel, Fault> {
         let id = ask.name()?;
         let mut pages = self.fresh_pages();
         pages.directory.learn(&id, ask.said.clone())?;
         let target = pages.directory.resolve(&id)?;
-        Ok(place_of(&target))
+        Ok(target.at)
     }
 
     /// Takes down what a stream's source tells of its camera, and tells where that is now.
-    pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) -> Option<Place> {
+    pub fn learn_source(&self, id: &CameraId, source: &MediaUrl) -> Option<NamedChannel> {
         let mut pages = self.fresh_pages();
         pages.directory.learn_source(id, source);
-        let target = pages.directory.resolve(id).ok();
-        target.as_ref().map(place_of)
+        pages.directory.resolve(id).ok().map(|target| target.at)
     }
 
     /// The ids whose cameras are found by a host, and where each is.
-    pub fn places_by(&self, host: &Host) -> Vec<(CameraId, Place)> {
+    pub fn places_by(&self, host: &Host) -> Vec<(CameraId, NamedChannel)> {
         let mut pages = self.fresh_pages();
         let ids = pages.directory.ids_by(host);
         let place = |id: CameraId| {
             let target = pages.directory.resolve(&id).ok()?;
-            Some((id, place_of(&target)))
+            Some((id, target.at))
         };
         ids.into_iter().filter_map(place).collect()
     }
@@ -319,10 +305,10 @@ impl Book {
 
     /// What is known of a camera, by the id of the command that is being carried out, or by its
     /// address where that id has moved on.
-    pub fn target(&self, id: &CameraId, host: &Host) -> Result<Target, Fault> {
+    pub fn target(&self, id: &CameraId, host: &Host) -> Result<CameraFacts, Fault> {
         let mut pages = self.fresh_pages();
         match pages.directory.resolve(id) {
-            Ok(target) if pages.directory.is_same(&target.host, host) => Ok(target),
+            Ok(target) if pages.directory.is_same(&target.at.host, host) => Ok(target),
             _ => {
                 let address = Id::parse("ip", &host.to_string())?;
                 pages.directory.resolve(&address)
@@ -516,13 +502,4 @@ pub enum Tried {
     Refused(Option<Duration>),
     /// It did not come to that.
     Unknown,
-}
-
-fn place_of(target: &Target) -> Place {
-    Place {
-        host: target.host.clone(),
-        port: target.port,
-        port_is_said: target.port_is_said,
-        channel: u16::try_from(target.channel).unwrap_or(1),
-    }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::LanePolicy;
 use super::book::accounts::Use;
 use super::book::address::Host;
-use super::book::directory::Target;
+use super::book::directory::CameraFacts;
 use super::book::guard::Purpose;
-use super::book::{Spot, Tried};
+use super::book::{ChannelAddress, Tried};
 use super::login_ladder::{Errand, Ladder, Rung, sets_in_motion, use_of};
 use super::order::{
     Action, CheckReport, DeviceRequest, Done, Outcome, PresetOrder, Query, QueryData, RequestId,
@@ -36,7 +36,7 @@ const ASK_RTSP: Duration = Duration::from_secs(2);
 
 /// A worker's place: the device that it keeps between requests.
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct KeptDevice {
     device: Option<(CameraTarget, Protocol, Box<dyn CameraDevice>)>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct InForce {
 
 /// One camera.
 pub(super) struct Contact {
-    place: Spot,
+    place: ChannelAddress,
     common: Arc<Common>,
     learnt: Mutex<Learnt>,
     in_force: Mutex<Option<InForce>>,
@@ -67,7 +67,7 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    pub fn new(place: Spot, camera: CameraId, host: Host, common: Arc<Common>) -> Self {
+    pub fn new(place: ChannelAddress, camera: CameraId, host: Host, common: Arc<Common>) -> Self {
         Self {
             place,
             common,
@@ -97,7 +97,7 @@ impl Contact {
         named.1.clone_from(host);
     }
 
-    fn target(&self) -> Result<Target, CameraError> {
+    fn target(&self) -> Result<CameraFacts, CameraError> {
         let (camera, host) = self.as_named();
         self.common
             .parts
@@ -106,7 +106,7 @@ impl Contact {
             .map_err(|fault| CameraError::NotSupported(fault.message))
     }
 
-    pub fn place(&self) -> &Spot {
+    pub fn place(&self) -> &ChannelAddress {
         &self.place
     }
 
@@ -132,7 +132,7 @@ impl Contact {
     }
 
     /// Carries one request out. Ends by `deadline`.
-    pub fn perform(&self, seat: &mut Seat, send: &Send, deadline: Instant) -> Outcome {
+    pub fn perform(&self, seat: &mut KeptDevice, send: &Send, deadline: Instant) -> Outcome {
         let asked = Now::read().mono;
         let result = self.attempt(seat, send, deadline);
         if let DeviceRequest::Query(Query::Check) = &send.request {
@@ -185,7 +185,7 @@ impl Contact {
 
     fn attempt(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         send: &Send,
         deadline: Instant,
     ) -> Result<Done, CameraError> {
@@ -208,7 +208,7 @@ impl Contact {
     /// With the protocol that the camera speaks; where that turns out to be another one, with that.
     fn with_protocol(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         ip: IpAddr,
         send: &Send,
         deadline: Instant,
@@ -296,7 +296,7 @@ impl Contact {
     /// asked without a login.
     fn choose(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         ip: IpAddr,
         deadline: Instant,
     ) -> Result<Protocol, CameraError> {
@@ -324,7 +324,7 @@ impl Contact {
     /// The first protocol that a camera of which nothing is known speaks.
     fn find_out(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         ip: IpAddr,
         deadline: Instant,
     ) -> Result<Protocol, CameraError> {
@@ -350,7 +350,7 @@ impl Contact {
     /// can tell, and under the guard: a login that is refused is not shown by another protocol.
     fn find_out_with_login(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         ip: IpAddr,
         deadline: Instant,
     ) -> Result<Option<Protocol>, CameraError> {
@@ -390,7 +390,7 @@ impl Contact {
     /// With the logins that are known, one after the other, under the guard.
     fn with_login(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         ip: IpAddr,
         protocol: Protocol,
         send: &Send,
@@ -432,7 +432,7 @@ impl Contact {
     /// One try with one login; why it did not do, if that was the login.
     fn climb(
         &self,
-        seat: &mut Seat,
+        seat: &mut KeptDevice,
         (ip, protocol): (IpAddr, Protocol),
         login: &Credentials,
         send: &Send,
@@ -496,7 +496,7 @@ impl Contact {
 
     fn device<'a>(
         &self,
-        seat: &'a mut Seat,
+        seat: &'a mut KeptDevice,
         ip: IpAddr,
         protocol: Protocol,
         credentials: Option<Credentials>,

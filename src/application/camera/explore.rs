@@ -13,16 +13,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::contact::{Contact, Seat};
+use super::contact::{Contact, KeptDevice};
 use super::fakes::{self, FakeNames};
 use super::lane::sim::{ms, plan, secs};
 use super::order::{Outcome, RequestId, Send};
 use super::overtaken::Sent;
-use super::running::{Running, Start};
+use super::running::{LaneThread, Start};
 use super::wires::Answers;
 use super::{
-    Book, CameraAsk, CameraDone, CameraParts, CameraService, Host, LanePolicy, Order, Origin,
-    PatrolOrder, PtzAsk, Query, Said, Sighting, Vendor,
+    Book, CameraAsk, CameraDone, CameraParams, CameraParts, CameraService, Host, LanePolicy, Order,
+    Origin, PatrolOrder, PtzAsk, Query, Sighting, Vendor,
 };
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
@@ -358,7 +358,7 @@ struct Held {
 struct World {
     service: CameraService,
     site: Site,
-    lanes: Vec<Running>,
+    lanes: Vec<LaneThread>,
     flying: Vec<Flying>,
     now: Now,
     link_back_at: Option<Instant>,
@@ -390,11 +390,11 @@ fn login(user: &str) -> Credentials {
 fn called(name: Option<&str>, at: Option<Dome>, user: Option<&str>) -> CameraAsk {
     CameraAsk {
         camera_id: name.map(id),
-        said: Said {
+        said: CameraParams {
             host: at.map(|dome| Host::Ip(dome.ip())),
             login: user.map(login),
             vendor: at.and_then(|_| Vendor::parse("HIKVISION")),
-            ..Said::default()
+            ..CameraParams::default()
         },
     }
 }
@@ -687,7 +687,8 @@ impl World {
         loop {
             let taken = TAKEN.with_borrow_mut(|taken| taken.replace(Taken::default()).unwrap());
             let idle = taken.lanes.is_empty() && taken.requests.is_empty();
-            self.lanes.extend(taken.lanes.into_iter().map(Running::new));
+            self.lanes
+                .extend(taken.lanes.into_iter().map(LaneThread::new));
             for request in taken.requests {
                 self.carry_out(request);
             }
@@ -709,7 +710,7 @@ impl World {
         let dome = Dome::at(contact.place().ip) as usize;
         self.site.lock().unwrap()[dome].lost = false;
         let deadline = self.now.mono + send.timeout;
-        let outcome = contact.perform(&mut Seat::default(), &send, deadline);
+        let outcome = contact.perform(&mut KeptDevice::default(), &send, deadline);
         let lost = self.site.lock().unwrap()[dome].lost;
         if lost {
             // Nobody can tell what became of it, so it is stopped.
@@ -726,7 +727,7 @@ impl World {
     fn pass(&mut self, by: Duration) {
         let end = self.now.mono + by;
         loop {
-            let lanes = self.lanes.iter().filter_map(Running::deadline);
+            let lanes = self.lanes.iter().filter_map(LaneThread::deadline);
             let flying = self.flying.iter().map(|f| f.at);
             let next = lanes.chain(flying).chain(self.link_back_at).min();
             let Some(at) = next.filter(|at| *at <= end) else {

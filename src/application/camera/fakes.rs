@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Sender, unbounded};
 
-use super::{Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Said};
+use super::{Book, CameraAsk, CameraParams, CameraParts, CameraService, Host, LanePolicy};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, FrameSource, LoginRefusal, Motion, MoveAccepted, NameLookup,
@@ -93,10 +93,10 @@ pub(crate) fn give_login(cameras: &CameraService, ip: &str) {
 pub(crate) fn give_this_login(cameras: &CameraService, ip: &str, login: &Credentials) {
     let ask = CameraAsk {
         camera_id: None,
-        said: Said {
+        said: CameraParams {
             host: Some(Host::parse("ip", ip).unwrap()),
             login: Some(login.clone()),
-            ..Said::default()
+            ..CameraParams::default()
         },
     };
     cameras.shared.book().place(&ask).unwrap();

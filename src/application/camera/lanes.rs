@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::book::Spot;
+use super::book::ChannelAddress;
 use super::book::address::Host;
 use super::order::{CameraReply, Command};
 use super::overtaken::Overtaken;
@@ -91,7 +91,7 @@ pub(super) struct LaneHandle {
 /// All of them, by the camera's place.
 #[derive(Default)]
 pub(super) struct Lanes {
-    pub map: HashMap<Spot, LaneHandle>,
+    pub map: HashMap<ChannelAddress, LaneHandle>,
     /// Under the same lock: a movement is judged by it and put in its queue at one stroke.
     pub overtaken: Overtaken,
     generations: u64,
@@ -107,7 +107,12 @@ impl Registry {
     }
 
     /// Takes a quiet lane out, unless something has come for it. `true` = its thread may end.
-    pub fn let_go(&self, place: &Spot, generation: u64, inputs: &Receiver<Input>) -> bool {
+    pub fn let_go(
+        &self,
+        place: &ChannelAddress,
+        generation: u64,
+        inputs: &Receiver<Input>,
+    ) -> bool {
         let mut lanes = self.lock();
         if !inputs.is_empty() {
             return false;
@@ -156,7 +161,7 @@ impl Lanes {
     }
 
     /// Takes a lane out, unless its place has another one by now.
-    pub fn remove(&mut self, place: &Spot, generation: u64) {
+    pub fn remove(&mut self, place: &ChannelAddress, generation: u64) {
         if self
             .map
             .get(place)
@@ -177,7 +182,12 @@ impl Lanes {
 
     /// The lane of a place: that very one; where its port is only inferred, one of that address and
     /// channel that is in use, if there is one.
-    pub fn find(&self, at: Spot, port_is_said: bool, camera: &CameraId) -> Spot {
+    pub fn find(
+        &self,
+        at: ChannelAddress,
+        port_is_said: bool,
+        camera: &CameraId,
+    ) -> ChannelAddress {
         if port_is_said || self.map.contains_key(&at) {
             return at;
         }
@@ -197,9 +207,9 @@ impl Lanes {
         &self,
         camera: &CameraId,
         by_address: bool,
-        now_at: Option<Spot>,
+        now_at: Option<ChannelAddress>,
     ) -> Vec<Sender<Input>> {
-        let same_ip = |spot: &Spot| now_at.is_some_and(|now| now.ip == spot.ip);
+        let same_ip = |spot: &ChannelAddress| now_at.is_some_and(|now| now.ip == spot.ip);
         self.map
             .iter()
             .filter(|(spot, handle)| {

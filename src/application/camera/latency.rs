@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::order::Order;
-use crate::domain::figures::Spread;
+use crate::domain::metrics::Spread;
 
 /// Upper bounds of the buckets, milliseconds.
 const BOUNDS_MS: [u32; 11] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];

@@ -30,9 +30,11 @@ mod wires;
 
 pub use book::accounts::Use;
 pub use book::address::{AddressRules, Host, OwnAddress};
-pub use book::directory::{ConfiguredLogin, Directory, Said, Sighting, Target, Vendor};
+pub use book::directory::{
+    CameraFacts, CameraParams, ConfiguredLogin, Directory, Sighting, Vendor,
+};
 pub use book::guard::{Guard, Purpose};
-pub use book::{Book, CameraAsk, KnownCamera, OwnAddresses, Place};
+pub use book::{Book, CameraAsk, KnownCamera, NamedChannel, OwnAddresses};
 pub use lane::{Lane, LanePolicy};
 pub use latency::{Kind as CommandKind, Latencies};
 pub use order::{

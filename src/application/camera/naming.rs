@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
-use super::book::Place;
+use super::book::NamedChannel;
 use super::book::address::Host;
 use super::order::{
     CameraReply, CheckReport, Command, CommandResult, Order, Origin, PatrolOrder, Query, QueryData,
@@ -51,7 +51,7 @@ impl CameraService {
 
     /// A stream's source calls a camera by a name that nobody has looked up yet, and its id has set
     /// something in motion: whether that is elsewhere is to be found out.
-    pub(super) fn look_up_for(&self, camera: &CameraId, name: &str, place: Place) {
+    pub(super) fn look_up_for(&self, camera: &CameraId, name: &str, place: NamedChannel) {
         let job = Job {
             place,
             command: Command {

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::book::address::Host;
-use super::book::{CameraAsk, Spot};
+use super::book::{CameraAsk, ChannelAddress};
 use super::order::{Order, PatrolOrder};
 use crate::domain::gateway::StreamPlace;
 use crate::domain::patrol::TourId;
@@ -61,7 +61,7 @@ pub(super) struct Call {
     id: Option<CameraId>,
     host: Option<Host>,
     port: Option<u16>,
-    channel: Option<u32>,
+    channel: Option<u16>,
     sent: Sent,
 }
 
@@ -88,7 +88,7 @@ impl Call {
 struct Stop {
     call: Call,
     /// Where it went, as far as that was known.
-    spot: Option<Spot>,
+    spot: Option<ChannelAddress>,
     drives: Drives,
     tours: Tours,
     noted: Instant,
@@ -121,7 +121,13 @@ pub(super) struct Overtaken {
 
 impl Overtaken {
     /// Remembers a command if it is a stop; `spot` = where it goes, as far as that is known.
-    pub(super) fn note(&mut self, call: &Call, spot: Option<Spot>, order: &Order, now: Instant) {
+    pub(super) fn note(
+        &mut self,
+        call: &Call,
+        spot: Option<ChannelAddress>,
+        order: &Order,
+        now: Instant,
+    ) {
         let (drives, tours) = match order {
             Order::Stop(drives) => (*drives, Tours::Any),
             Order::Patrol(PatrolOrder::Stop(tour) | PatrolOrder::Pause(tour)) => {
@@ -156,7 +162,13 @@ impl Overtaken {
     }
 
     /// Whether a command would move what a later stop has stopped already.
-    pub(super) fn has(&self, call: &Call, spot: &Spot, order: &Order, now: Instant) -> bool {
+    pub(super) fn has(
+        &self,
+        call: &Call,
+        spot: &ChannelAddress,
+        order: &Order,
+        now: Instant,
+    ) -> bool {
         let moves: (Option<Drive>, Option<Option<&TourId>>) = match order {
             Order::Move { drive, .. } => (Some(*drive), None),
             Order::Act(action) if action.moves().is_some() => (action.moves(), None),
@@ -177,7 +189,7 @@ impl Overtaken {
 
 impl Stop {
     /// Whether it was for the camera that a command calls so and that is there.
-    fn is_for(&self, call: &Call, at: &Spot) -> bool {
+    fn is_for(&self, call: &Call, at: &ChannelAddress) -> bool {
         let mine = &self.call;
         if let (Some(one), Some(other)) = (mine.channel, call.channel)
             && one != other
@@ -190,7 +202,7 @@ impl Stop {
         let named = mine.host.is_some() && mine.host == call.host;
         let there = self.spot.is_some_and(|spot| spot.ip == at.ip);
         let channel = match self.spot {
-            Some(spot) => u32::from(spot.channel),
+            Some(spot) => spot.channel,
             None => mine.channel.unwrap_or(1),
         };
         let port = match (self.spot, mine.port) {
@@ -199,6 +211,6 @@ impl Stop {
             (Some(spot), _) => spot.port == at.port,
             (None, said) => said.is_none_or(|said| said == at.port),
         };
-        (named || there) && channel == u32::from(at.channel) && port
+        (named || there) && channel == at.channel && port
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::fakes::{self, Asked, FakeNames};
 use super::overtaken::{Call, Overtaken};
 use super::{
-    CameraAsk, CameraReply, CameraService, Host, Order, Origin, PatrolOrder, PtzAsk, Said, Sent,
+    CameraAsk, CameraParams, CameraReply, CameraService, Host, Order, Origin, PatrolOrder, PtzAsk,
+    Sent,
 };
 use crate::domain::camera::Credentials;
 use crate::domain::gateway::StreamPlace;
@@ -75,10 +76,10 @@ impl Bench {
 fn called(id: Option<&str>, host: Option<&str>) -> CameraAsk {
     CameraAsk {
         camera_id: id.map(|id| Id::parse("cameraId", id).unwrap()),
-        said: Said {
+        said: CameraParams {
             host: host.map(|host| Host::parse("ip", host).unwrap()),
             login: host.map(|_| Credentials::new("admin", Secret::new(fakes::PASSWORD)).unwrap()),
-            ..Said::default()
+            ..CameraParams::default()
         },
     }
 }
@@ -305,7 +306,7 @@ fn of_what_did_not_come_by_the_cloud_the_order_of_arrival_counts() {
 fn it_is_remembered_for_as_long_as_a_rewind_reaches_back_and_no_longer() {
     let (mut stops, start) = (Overtaken::default(), Instant::now());
     let cam = called(Some("cam"), Some(IP));
-    let spot = super::book::Spot {
+    let spot = super::book::ChannelAddress {
         ip: IP.parse().unwrap(),
         port: 80,
         channel: 1,

@@ -48,11 +48,11 @@ pub(super) fn start(start: Start) -> io::Result<()> {
     std::thread::Builder::new()
         .name(name)
         .stack_size(256 * 1024)
-        .spawn(move || Running::new(start).run())?;
+        .spawn(move || LaneThread::new(start).run())?;
     Ok(())
 }
 
-pub(super) struct Running {
+pub(super) struct LaneThread {
     lane: Lane,
     policy: LanePolicy,
     contact: Arc<Contact>,
@@ -92,7 +92,7 @@ enum Event {
     Time,
 }
 
-impl Running {
+impl LaneThread {
     pub(super) fn new(start: Start) -> Self {
         let (sender, answers) = bounded(ANSWERS);
         let policy = start.contact.policy();
@@ -340,7 +340,7 @@ impl Running {
 
 /// For tests that take the thread's place: time and answers come when they say so.
 #[cfg(test)]
-impl Running {
+impl LaneThread {
     /// Does all that is to be done now.
     pub(super) fn catch_up(&mut self) {
         loop {

@@ -12,8 +12,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::LanePolicy;
 use super::book::address::{AddressRules, Host};
-use super::book::directory::{ConfiguredLogin, Said, Sighting};
-use super::book::{Book, CameraAsk, KnownCamera, Place, Spot};
+use super::book::directory::{CameraParams, ConfiguredLogin, Sighting};
+use super::book::{Book, CameraAsk, ChannelAddress, KnownCamera, NamedChannel};
 use super::contact::Contact;
 use super::lanes::{Flags, Input, LaneHandle, Lanes, Registry};
 use super::latency::Latencies;
@@ -28,8 +28,8 @@ use crate::domain::camera::Credentials;
 use crate::domain::camera_trust::KeptCertificate;
 use crate::domain::discovery::StreamDescription;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::QueueFigure;
 use crate::domain::gateway::{Leave, LoginEnd};
+use crate::domain::metrics::QueueMetric;
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
 use crate::util::secret::Secret;
@@ -42,7 +42,7 @@ const MAX_WAITING: usize = 128;
 const STOP_WAITS: Duration = Duration::from_secs(1);
 
 /// The service itself, which its handles share. No lane and no wire knows it.
-pub(super) struct Shared {
+pub(super) struct ServiceCore {
     pub common: Arc<Common>,
     lanes: Arc<Registry>,
     whereabouts: Mutex<Whereabouts>,
@@ -57,7 +57,7 @@ pub(super) struct Shared {
 /// A cheap handle; every door has a clone.
 #[derive(Clone)]
 pub struct CameraService {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServiceCore>,
 }
 
 impl CameraService {
@@ -65,7 +65,7 @@ impl CameraService {
     pub fn new(parts: CameraParts) -> Self {
         let (alive, ended) = bounded(0);
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ServiceCore {
                 common: Arc::new(Common::new(parts)),
                 lanes: Arc::default(),
                 whereabouts: Mutex::default(),
@@ -247,7 +247,7 @@ impl CameraService {
     /// A camera's id leads there now (`None` = nobody knows where its host's name leads). What it
     /// has set in motion anywhere else is stopped and ended there, because no stop by that id comes
     /// there any more.
-    pub(super) fn settle(&self, camera: &CameraId, place: &Place, ip: Option<IpAddr>) {
+    pub(super) fn settle(&self, camera: &CameraId, place: &NamedChannel, ip: Option<IpAddr>) {
         let left = {
             let lanes = self.shared.lanes();
             let now_at = ip.map(|ip| lanes.find(place.at(ip), place.port_is_said, camera));
@@ -271,9 +271,9 @@ impl CameraService {
         let refused = book.check(*ip).is_err() && book.knows(id);
         if refused {
             // The rest was said of that address.
-            ask.said = Said {
+            ask.said = CameraParams {
                 channel: ask.said.channel,
-                ..Said::default()
+                ..CameraParams::default()
             };
         }
         refused
@@ -436,10 +436,10 @@ impl CameraService {
     }
 
     /// What waits for the lane that most waits for.
-    pub fn queue(&self) -> QueueFigure {
+    pub fn queue(&self) -> QueueMetric {
         let lanes = self.shared.lanes();
         let longest = lanes.map.values().map(|handle| handle.queue.len()).max();
-        QueueFigure::bounded("camera_commands", longest.unwrap_or(0), MAX_WAITING)
+        QueueMetric::bounded("camera_commands", longest.unwrap_or(0), MAX_WAITING)
     }
 
     /// How many cameras have a lane.
@@ -475,7 +475,7 @@ impl CameraService {
     fn start_lane<'a>(
         &self,
         lanes: &'a mut Lanes,
-        place: Spot,
+        place: ChannelAddress,
         camera: &CameraId,
         host: &Host,
         stop: bool,
@@ -526,7 +526,7 @@ impl CameraService {
     }
 }
 
-impl Shared {
+impl ServiceCore {
     pub(super) fn book(&self) -> &Book {
         &self.common.parts.book
     }
@@ -541,7 +541,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_lane(&self, place: &Place, ip: IpAddr, camera: &CameraId) -> bool {
+    fn has_lane(&self, place: &NamedChannel, ip: IpAddr, camera: &CameraId) -> bool {
         let lanes = self.lanes();
         let at = lanes.find(place.at(ip), place.port_is_said, camera);
         lanes.map.contains_key(&at)

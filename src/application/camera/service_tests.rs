@@ -8,8 +8,8 @@ use super::fakes::{self, FakeNames, Told};
 use super::lane::sim::plan;
 use super::lanes::LaneHandle;
 use super::{
-    CameraAsk, CameraReply, CameraService, Host, Order, Origin, PatrolOrder, PtzAsk, Said, Sent,
-    Sighting, Vendor,
+    CameraAsk, CameraParams, CameraReply, CameraService, Host, Order, Origin, PatrolOrder, PtzAsk,
+    Sent, Sighting, Vendor,
 };
 use crate::domain::camera::{CameraError, Credentials, Protocol, ProtocolOffer};
 use crate::domain::error::{ErrorCode, Fault};
@@ -22,10 +22,10 @@ const SOON: Duration = Duration::from_secs(10);
 fn ask(number: u8) -> CameraAsk {
     CameraAsk {
         camera_id: Some(Id::parse("cameraId", &format!("cam_{number}")).unwrap()),
-        said: Said {
+        said: CameraParams {
             host: Some(Host::parse("ip", &format!("192.168.7.{number}")).unwrap()),
             login: Some(Credentials::new("admin", Secret::new(fakes::PASSWORD)).unwrap()),
-            ..Said::default()
+            ..CameraParams::default()
         },
     }
 }
@@ -137,10 +137,10 @@ fn stops_where_no_camera_is_leave_room_for_every_other_stop() {
 fn called(id: Option<&str>, host: Option<&str>, login: bool) -> CameraAsk {
     CameraAsk {
         camera_id: id.map(|id| Id::parse("cameraId", id).unwrap()),
-        said: Said {
+        said: CameraParams {
             host: host.map(|host| Host::parse("ip", host).unwrap()),
             login: login.then(|| Credentials::new("admin", Secret::new(fakes::PASSWORD)).unwrap()),
-            ..Said::default()
+            ..CameraParams::default()
         },
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::book::Place;
+use super::book::NamedChannel;
 use super::order::{CameraReply, Command, Order};
 use super::overtaken::Call;
 use crate::domain::error::{ErrorCode, Fault};
@@ -30,7 +30,7 @@ const MAX_STOPS: usize = 64;
 /// A command on its way to its lane.
 pub(super) struct Job {
     /// As the command has it.
-    pub place: Place,
+    pub place: NamedChannel,
     pub command: Command,
     /// How it named its camera, and when; `None` = lss's own.
     pub call: Option<Call>,
@@ -173,7 +173,7 @@ mod tests {
 
     fn job(number: u64, order: Order) -> Job {
         Job {
-            place: Place {
+            place: NamedChannel {
                 host: Host::Name("cam".into()),
                 port: 80,
                 port_is_said: false,

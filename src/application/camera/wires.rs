@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::contact::{Contact, Seat};
+use super::contact::{Contact, KeptDevice};
 use super::order::{Outcome, RequestId, Send, Wire};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::util::time::Now;
@@ -104,7 +104,7 @@ fn start(contact: &Arc<Contact>, answers: &Answers, queue: Receiver<Job>) -> std
 }
 
 fn work(contact: &Contact, answers: &Answers, queue: &Receiver<Job>) {
-    let mut seat = Seat::default();
+    let mut seat = KeptDevice::default();
     // Until the lane ends, or has put another in this one's place.
     for (send, since) in queue {
         let deadline = since + send.timeout;
@@ -112,7 +112,7 @@ fn work(contact: &Contact, answers: &Answers, queue: &Receiver<Job>) {
             contact.perform(&mut seat, &send, deadline)
         }))
         .unwrap_or_else(|_| {
-            seat = Seat::default();
+            seat = KeptDevice::default();
             log::error!(camera:% = contact.place(); "a camera request failed by a fault of lss itself");
             Outcome::Lost(Fault::new(
                 ErrorCode::InternalError,

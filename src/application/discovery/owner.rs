@@ -20,7 +20,7 @@ use super::learning::{AT_A_TIME, Job, Learning, Outcome};
 use super::networks::{Plan, plan};
 use super::schedule::{Schedule, Wish};
 use super::shared::{
-    DiscoveryParts, Input, ScanPolicy, ScanReply, ScanState, Shared, busy, stopping,
+    DiscoveryParts, DiscoveryShared, Input, ScanPolicy, ScanReply, ScanState, busy, stopping,
 };
 use crate::application::camera::Sighting;
 use crate::domain::discovery::{CameraScannerGateway, SweepOrder, SweepReport};
@@ -46,7 +46,7 @@ struct Sweep {
 
 struct Owner<'a> {
     parts: &'a DiscoveryParts,
-    shared: &'a Shared,
+    shared: &'a DiscoveryShared,
     policy: Arc<ScanPolicy>,
     schedule: Schedule<Sender<ScanReply>>,
     inventory: Inventory,
@@ -63,7 +63,7 @@ struct Owner<'a> {
 
 pub(super) fn start(
     parts: DiscoveryParts,
-    shared: Arc<Shared>,
+    shared: Arc<DiscoveryShared>,
     inputs: Receiver<Input>,
     stopped: Receiver<()>,
     alive: Sender<()>,
@@ -104,7 +104,11 @@ pub(super) fn start(
 }
 
 impl<'a> Owner<'a> {
-    fn new(parts: &'a DiscoveryParts, shared: &'a Shared, trouble: Option<String>) -> Self {
+    fn new(
+        parts: &'a DiscoveryParts,
+        shared: &'a DiscoveryShared,
+        trouble: Option<String>,
+    ) -> Self {
         let policy = shared.policy();
         // One place for each that may be asked at a time.
         let (answer, answers) = bounded(AT_A_TIME);

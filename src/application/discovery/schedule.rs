@@ -27,13 +27,13 @@ pub struct Schedule<T> {
     every: Option<Duration>,
     due: Option<Instant>,
     waiting: VecDeque<(Wish, T)>,
-    running: Option<Running<T>>,
+    running: Option<RunningSweep<T>>,
     /// The last sweep was one that somebody asked for.
     last_was_asked: bool,
 }
 
 #[derive(Debug)]
-struct Running<T> {
+struct RunningSweep<T> {
     wish: Wish,
     ranges: Vec<AddressRange>,
     joined: Vec<T>,
@@ -95,7 +95,7 @@ impl<T> Schedule<T> {
         {
             self.due = Some(now + every);
         }
-        let mut running = Running {
+        let mut running = RunningSweep {
             wish,
             ranges,
             joined: Vec::new(),
@@ -143,7 +143,7 @@ impl<T> Schedule<T> {
     }
 }
 
-impl<T> Running<T> {
+impl<T> RunningSweep<T> {
     fn looks_at(&self, wish: &Wish) -> bool {
         match wish {
             Wish::These(Networks::Listed(list)) if !list.is_empty() => {

@@ -9,10 +9,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use super::networks::Networks;
 use super::owner;
 use super::schedule::{MAX_WAITING, Wish};
-use super::shared::{DiscoveryParts, Input, ScanPolicy, ScanReply, Shared, busy, stopping};
+use super::shared::{
+    DiscoveryParts, DiscoveryShared, Input, ScanPolicy, ScanReply, busy, stopping,
+};
 use super::tally::SweepTally;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::QueueFigure;
+use crate::domain::metrics::QueueMetric;
 use crate::domain::node::Camera;
 
 /// Messages that wait for the thread, which takes microseconds for each. A full queue answers
@@ -22,7 +24,7 @@ const MAX_MESSAGES: usize = 32;
 /// A cheap handle; every door has a clone.
 #[derive(Clone)]
 pub struct DiscoveryService {
-    shared: Arc<Shared>,
+    shared: Arc<DiscoveryShared>,
     queue: Sender<Input>,
     /// Dropped to end the thread.
     stop: Arc<Mutex<Option<Sender<()>>>>,
@@ -32,7 +34,7 @@ pub struct DiscoveryService {
 impl DiscoveryService {
     /// Starts the thread `discovery`. The first sweep begins at once, if sweeps come round at all.
     pub fn start(parts: DiscoveryParts, policy: ScanPolicy) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(policy));
+        let shared = Arc::new(DiscoveryShared::new(policy));
         let (queue, inputs) = bounded(MAX_MESSAGES);
         let (stop, stopped) = bounded(0);
         let (alive, ended) = bounded(0);
@@ -94,10 +96,10 @@ impl DiscoveryService {
     }
 
     /// What waits here.
-    pub fn queues(&self) -> [QueueFigure; 2] {
+    pub fn queues(&self) -> [QueueMetric; 2] {
         [
-            QueueFigure::bounded("discovery_messages", self.queue.len(), MAX_MESSAGES),
-            QueueFigure::bounded("discovery_callers", self.tally().callers, MAX_WAITING),
+            QueueMetric::bounded("discovery_messages", self.queue.len(), MAX_MESSAGES),
+            QueueMetric::bounded("discovery_callers", self.tally().callers, MAX_WAITING),
         ]
     }
 

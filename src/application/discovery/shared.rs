@@ -79,7 +79,7 @@ pub struct DiscoveryParts {
 pub type ScanReply = Result<Arc<Vec<Camera>>, Fault>;
 
 /// What the thread and its handles share.
-pub(super) struct Shared {
+pub(super) struct DiscoveryShared {
     list: RwLock<Arc<Vec<Camera>>>,
     policy: RwLock<Arc<ScanPolicy>>,
     canceller: Mutex<Option<Canceller>>,
@@ -95,7 +95,7 @@ pub(super) enum Input {
     Configured,
 }
 
-impl Shared {
+impl DiscoveryShared {
     pub fn new(policy: ScanPolicy) -> Self {
         Self {
             list: RwLock::default(),

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::validate::{StartCommand, StreamRules};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::figures::QueueFigure;
+use crate::domain::metrics::QueueMetric;
 use crate::domain::stream::{StreamSpec, StreamTask, TaskId};
 
 /// Requests that wait for the owner; a full queue answers 30302 at once, stops excepted: they
@@ -105,8 +105,8 @@ impl StreamService {
     }
 
     /// What waits for the owner.
-    pub fn queue(&self) -> QueueFigure {
-        QueueFigure::bounded("stream_requests", self.queue.len(), MAX_WAITING)
+    pub fn queue(&self) -> QueueMetric {
+        QueueMetric::bounded("stream_requests", self.queue.len(), MAX_WAITING)
     }
 
     /// Validates and starts; the receiver hears whether it is accepted: in a moment, or when an

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Input;
-use super::fault::{ConfigFault, MAX_FAULTS, Place};
+use super::fault::{ConfigFault, FaultPlace, MAX_FAULTS};
 use super::tree::{Entry, Node, Value};
 use super::value::Wrong;
 
@@ -14,7 +14,7 @@ mod source;
 mod unknown;
 
 use section::join;
-pub(super) use section::{Field, Given, Section, Told};
+pub(super) use section::{Field, FieldState, Given, Section};
 pub(super) use source::{Key, Source};
 
 /// Most entries of any list: no site has more cameras behind one gateway.
@@ -28,7 +28,7 @@ pub(super) struct Reader<'a> {
     /// Canonical dotted keys that were asked for.
     pub known: BTreeSet<String>,
     /// How each row's key was found; of a list's entries, the last.
-    told: BTreeMap<String, Told>,
+    told: BTreeMap<String, FieldState>,
     sections: Vec<Section<'a>>,
     /// Environment variables that were used.
     pub env_used: Vec<&'static str>,
@@ -58,18 +58,18 @@ impl<'a> Reader<'a> {
         self.name
     }
 
-    pub fn fault(&mut self, place: &Place, text: impl Into<String>) {
+    pub fn fault(&mut self, place: &FaultPlace, text: impl Into<String>) {
         if self.faults.len() < MAX_FAULTS {
             self.faults.push(ConfigFault::new(place.clone(), text));
         } else if self.faults.len() == MAX_FAULTS {
             self.faults.push(ConfigFault::new(
-                Place::Whole,
+                FaultPlace::Whole,
                 "has more faults than are worth listing: put these right first",
             ));
         }
     }
 
-    pub fn warn(&mut self, place: &Place, text: impl Into<String>) {
+    pub fn warn(&mut self, place: &FaultPlace, text: impl Into<String>) {
         if self.warnings.len() < MAX_FAULTS {
             self.warnings.push(ConfigFault::new(place.clone(), text));
         }
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         source: &impl Source<T>,
     ) -> T {
         let field = source.read(self, section, Key { name, env }, default);
-        let told = Told {
+        let told = FieldState {
             place: field.place,
             given: field.given,
             sound: field.sound,
@@ -188,9 +188,9 @@ impl<'a> Reader<'a> {
     }
 
     /// How a key was found that a row has read.
-    pub fn told(&self, key: &str) -> Told {
-        self.told.get(key).cloned().unwrap_or(Told {
-            place: Place::Whole,
+    pub fn told(&self, key: &str) -> FieldState {
+        self.told.get(key).cloned().unwrap_or(FieldState {
+            place: FaultPlace::Whole,
             given: false,
             sound: false,
         })
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
         self.known.insert(canonical.to_owned());
     }
 
-    fn at(&self, entry: &Entry, path: &str) -> Place {
+    fn at(&self, entry: &Entry, path: &str) -> FaultPlace {
         // A value that stands on lines below its key is pointed at by its key's line only where
         // there is nothing to point at.
         let line = match entry.node.value {
@@ -221,8 +221,8 @@ impl<'a> Reader<'a> {
         self.at_line(line, path)
     }
 
-    fn at_line(&self, line: usize, path: &str) -> Place {
-        Place::File {
+    fn at_line(&self, line: usize, path: &str) -> FaultPlace {
+        FaultPlace::File {
             name: self.name.to_owned(),
             line: Some(line),
             key: Some(path.to_owned()),
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
         }
         Some(Given {
             text: text.to_owned(),
-            place: Place::Env(name),
+            place: FaultPlace::Env(name),
         })
     }
 
@@ -277,7 +277,7 @@ impl<'a> Reader<'a> {
         section: &Section<'a>,
         key: &'static str,
         env: Option<&'static str>,
-    ) -> Result<Option<Given>, Place> {
+    ) -> Result<Option<Given>, FaultPlace> {
         let found = self.find(section, key);
         if let Some(given) = env.and_then(|name| self.env(name)) {
             return Ok(Some(given));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::section::{Field, Section};
 use super::{MAX_ENTRIES, Reader};
 use crate::config::FileText;
-use crate::config::fault::Place;
+use crate::config::fault::FaultPlace;
 use crate::config::tree::Value;
 use crate::config::value::{self, Wrong};
 use crate::util::secret::Secret;
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
             check(text)?;
             Ok(Some(make(text.to_owned())))
         });
-        if field.value.is_some() && matches!(field.place, Place::File { .. }) {
+        if field.value.is_some() && matches!(field.place, FaultPlace::File { .. }) {
             self.secret_in_file = true;
         }
         field

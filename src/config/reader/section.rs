@@ -1,12 +1,12 @@
 //! Values and sections with their places.
 
-use crate::config::fault::Place;
+use crate::config::fault::FaultPlace;
 use crate::config::tree::{Entry, Value};
 
 /// A text as given, and where. No `Debug`: it may be secret.
 pub(in crate::config) struct Given {
     pub text: String,
-    pub place: Place,
+    pub place: FaultPlace,
 }
 
 /// What a key came to.
@@ -14,7 +14,7 @@ pub(in crate::config) struct Field<T> {
     /// As given, or the default.
     pub value: T,
     /// Where it stands, or would stand.
-    pub place: Place,
+    pub place: FaultPlace,
     /// Whether somebody set it.
     pub given: bool,
     /// Whether what was set could be taken; `true` for a default.
@@ -35,8 +35,8 @@ impl<T> Field<T> {
 
 /// A [`Field`] without its value.
 #[derive(Clone)]
-pub(in crate::config) struct Told {
-    pub place: Place,
+pub(in crate::config) struct FieldState {
+    pub place: FaultPlace,
     pub given: bool,
     pub sound: bool,
 }
@@ -71,8 +71,8 @@ impl Section<'_> {
     }
 
     /// Where this section stands, or would stand.
-    pub(super) fn place_of(&self, name: &str, key: &str) -> Place {
-        Place::File {
+    pub(super) fn place_of(&self, name: &str, key: &str) -> FaultPlace {
+        FaultPlace::File {
             name: name.to_owned(),
             line: self.line,
             key: Some(join(&self.shown, key)),

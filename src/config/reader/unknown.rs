@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::section::{Section, join};
-use crate::config::fault::{ConfigFault, MAX_FAULTS, Place, shown_key};
+use crate::config::fault::{ConfigFault, FaultPlace, MAX_FAULTS, shown_key};
 use crate::config::tree::{Entry, Value};
 use crate::config::{UnknownKeys, suggest};
 
@@ -16,7 +16,7 @@ impl Reader<'_> {
                 entries.iter().map(move |entry| (section, prefix, entry))
             })
         });
-        let unknown: Vec<(Place, String)> = all
+        let unknown: Vec<(FaultPlace, String)> = all
             .filter(|(section, _, entry)| {
                 !self.known.contains(&join(&section.canonical, &entry.key))
             })
@@ -34,7 +34,7 @@ impl Reader<'_> {
         }
         let open = self.input.file.as_ref().is_some_and(|f| f.world_readable);
         if open && self.secret_in_file {
-            let place = Place::File {
+            let place = FaultPlace::File {
                 name: self.name.to_owned(),
                 line: None,
                 key: None,

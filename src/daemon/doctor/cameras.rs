@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::jobs::{Findings, Job};
 use super::{CameraAt, STEP, Shared};
 use crate::application::camera::{
-    Book, CameraAsk, CameraParts, CameraService, Host, LanePolicy, Order, Origin, Query, QueryData,
-    Said, Sent, Target, Vendor,
+    Book, CameraAsk, CameraFacts, CameraParams, CameraParts, CameraService, Host, LanePolicy,
+    Order, Origin, Query, QueryData, Sent, Vendor,
 };
 use crate::application::doctor;
 use crate::daemon::cameras::{self, book};
@@ -136,10 +136,10 @@ impl Tools {
         };
         let ask = CameraAsk {
             camera_id: None,
-            said: Said {
+            said: CameraParams {
                 host: Some(host.clone()),
                 port: camera.port,
-                ..Said::default()
+                ..CameraParams::default()
             },
         };
         look.info = self.ask(&ask).map(Box::new);
@@ -214,7 +214,7 @@ impl Tools {
         look: &mut CameraLook,
         info: &CameraDeviceInfo,
         login: Option<&Credentials>,
-        target: Option<&Target>,
+        target: Option<&CameraFacts>,
     ) {
         let device = CameraTarget {
             address: info.address.clone(),

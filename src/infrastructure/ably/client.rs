@@ -23,7 +23,7 @@ use super::connection::types::{
 use super::doorbell::Doorbell;
 use super::endpoint::Hosts;
 use super::frame::{ErrorInfo, ProtocolMessage};
-use super::handle::{AblyHandle, Shared};
+use super::handle::{AblyHandle, HandleShared};
 use super::helper::{Answer, Helpers, TokenSource};
 use super::report::report;
 use super::transport::{Event, Transport};
@@ -149,7 +149,7 @@ impl AblyClient {
         );
         let machine = Machine::new(machine_settings(&settings, hosts), Now::read());
         let ledger = Arc::clone(machine.ledger());
-        let shared = Arc::new(Shared::new(bell, ledger, machine.status()));
+        let shared = Arc::new(HandleShared::new(bell, ledger, machine.status()));
         let runner = Runner {
             settings,
             machine,
@@ -191,7 +191,7 @@ fn machine_settings(settings: &ClientSettings, hosts: Hosts) -> Settings {
 }
 
 /// Says that the thread is over, however it ends.
-struct Over(Arc<Shared>);
+struct Over(Arc<HandleShared>);
 
 impl Drop for Over {
     fn drop(&mut self) {
@@ -217,7 +217,7 @@ struct Runner {
     /// Something happened since the status was last written.
     dirty: bool,
     ended: bool,
-    shared: Arc<Shared>,
+    shared: Arc<HandleShared>,
 }
 
 impl Runner {

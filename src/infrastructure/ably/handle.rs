@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::connection::ledger::{Ledger, Place, Priority};
+use super::connection::ledger::{Ledger, Priority, Reservation};
 use super::connection::types::{Publish, PublishKind, Refusal, Status};
 use super::data::Data;
 use super::doorbell::Doorbell;
@@ -41,7 +41,7 @@ pub(super) struct Inbox {
 }
 
 /// Shared by the handles and the thread. One mutex, never held across anything that waits.
-pub(super) struct Shared {
+pub(super) struct HandleShared {
     state: Mutex<State>,
     changed: Condvar,
     pub(super) bell: Arc<Doorbell>,
@@ -58,7 +58,7 @@ struct State {
     broken: bool,
 }
 
-impl Shared {
+impl HandleShared {
     pub(super) fn new(bell: Arc<Doorbell>, ledger: Arc<Ledger>, status: Status) -> Self {
         Self {
             state: Mutex::new(State {
@@ -127,7 +127,7 @@ impl Shared {
 pub struct AblyHandle(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<Shared>,
+    shared: Arc<HandleShared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -144,7 +144,7 @@ impl fmt::Debug for AblyHandle {
 }
 
 impl AblyHandle {
-    pub(super) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+    pub(super) fn new(shared: Arc<HandleShared>, thread: JoinHandle<()>) -> Self {
         Self(Arc::new(Inner {
             shared,
             thread: Mutex::new(Some(thread)),
@@ -154,7 +154,7 @@ impl AblyHandle {
     /// Takes a place for a publish that must not be lost. Whoever accepts a command takes one
     /// first; without a place the command is to be refused (30302). The place of a refusal is
     /// taken with [`Priority::High`].
-    pub fn reserve(&self, priority: Priority) -> Option<Place> {
+    pub fn reserve(&self, priority: Priority) -> Option<Reservation> {
         self.0.shared.ledger.take(priority)
     }
 

@@ -56,9 +56,9 @@ pub(super) struct Helpers {
 }
 
 /// Counts a helper while it runs.
-struct Running(Arc<AtomicUsize>);
+struct HelperCount(Arc<AtomicUsize>);
 
-impl Drop for Running {
+impl Drop for HelperCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -91,7 +91,7 @@ impl Helpers {
     /// Runs a job on a thread; `otherwise` is the answer if there can't be one more.
     fn run(&self, name: &str, job: impl FnOnce() -> Answer + Send + 'static, otherwise: Answer) {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
-        let running = Running(Arc::clone(&self.running));
+        let running = HelperCount(Arc::clone(&self.running));
         let (answers, bell) = (self.answers.clone(), Arc::clone(&self.bell));
         let work = move || {
             let _running = running;

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
 
-use super::connection::ledger::{Place, Priority};
+use super::connection::ledger::{Priority, Reservation};
 use super::connection::types::{Delivery, Publish, PublishKind, Refusal};
 use super::data::Data;
 use super::frame::Message;
@@ -167,7 +167,7 @@ impl CloudLine for AblyLine {
 }
 
 struct LineSlot {
-    place: Place,
+    place: Reservation,
     line: AblyLine,
 }
 

@@ -378,7 +378,7 @@ impl Watcher {
         self.told = true;
         // The zombie still tells.
         let cpu =
-            process::figures(self.pid.as_raw().unsigned_abs()).map_or(Duration::ZERO, |f| f.cpu);
+            process::usage(self.pid.as_raw().unsigned_abs()).map_or(Duration::ZERO, |f| f.cpu);
         self.send(ChildEvent::Exited(ChildExit {
             code: status.code(),
             signal: status.signal(),

@@ -165,7 +165,7 @@ impl Dossier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infrastructure::onvif::address::Place;
+    use crate::infrastructure::onvif::address::ServiceAddress;
 
     fn facts(change: impl FnOnce(&mut Facts)) -> Facts {
         let mut facts = Facts::default();
@@ -219,7 +219,7 @@ mod tests {
             hardware: Some("DS-2CD2012-I".into()),
             mac: Some("bc:ad:28:00:00:01".into()),
             endpoint: Some("e".into()),
-            places: vec![Place {
+            places: vec![ServiceAddress {
                 port: 8899,
                 path: "/x".into(),
             }],

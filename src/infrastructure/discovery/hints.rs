@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::words::words;
-use crate::infrastructure::onvif::address::Place;
+use crate::infrastructure::onvif::address::ServiceAddress;
 use crate::infrastructure::onvif::answer::device::normal_mac;
 use crate::infrastructure::onvif::discovery::{self, ProbeMatch};
 use crate::util::address;
@@ -33,7 +33,7 @@ pub struct Hint {
     /// `MAC` of its scopes.
     pub mac: Option<String>,
     /// Where its device service is to be, on the address that the answer came from.
-    pub places: Vec<Place>,
+    pub places: Vec<ServiceAddress>,
 }
 
 /// Whose answers count.
@@ -109,7 +109,11 @@ impl Hints {
     }
 
     /// Takes a datagram. `Some` = a camera, and where to ask it if that is new.
-    pub fn datagram(&mut self, source: IpAddr, bytes: &[u8]) -> Option<(Ipv4Addr, Option<Place>)> {
+    pub fn datagram(
+        &mut self,
+        source: IpAddr,
+        bytes: &[u8],
+    ) -> Option<(Ipv4Addr, Option<ServiceAddress>)> {
         let IpAddr::V4(ip) = source else { return None };
         if !self.reach.allows(ip) || self.is_flooded() {
             return None;
@@ -163,7 +167,7 @@ impl Hints {
 
 impl Source {
     /// The place, if it was not known.
-    fn take(&mut self, one: &ProbeMatch, source: IpAddr) -> Option<Place> {
+    fn take(&mut self, one: &ProbeMatch, source: IpAddr) -> Option<ServiceAddress> {
         let hint = self.hint.get_or_insert_default();
         let text = |key: &str| one.scopes.value(key).and_then(words);
         hint.name = hint.name.take().or_else(|| text("name"));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::job::{self, Job, Told};
+use super::job::{self, GuardOrder, Job};
 use crate::infrastructure::child::launch::Launcher;
 
 /// Words to the thread that wait. It waits for nothing but a fork: more is no traffic of cameras.
@@ -123,7 +123,7 @@ impl Keeper {
         }
         match &mut self.process {
             Some(process) => {
-                let told = process.tell(&Told::Job(job));
+                let told = process.tell(&GuardOrder::Job(job));
                 if told.is_err() {
                     self.replace();
                 }
@@ -162,9 +162,9 @@ impl Keeper {
         let mut process = Process { child, pipe };
         // A guard that does not read must not hold us up; it is replaced.
         fcntl(&process.pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        process.tell(&Told::Locks(self.locks.clone()))?;
+        process.tell(&GuardOrder::Locks(self.locks.clone()))?;
         for job in self.jobs.values() {
-            process.tell(&Told::Job(job.clone()))?;
+            process.tell(&GuardOrder::Job(job.clone()))?;
         }
         log::debug!(pid = process.child.id(); "the guard is told what moves");
         Ok(process)
@@ -195,7 +195,7 @@ impl Keeper {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        let told = process.tell(&Told::Done).is_ok();
+        let told = process.tell(&GuardOrder::Done).is_ok();
         let until = Instant::now() + GOES;
         while told && Instant::now() < until {
             if !matches!(process.child.try_wait(), Ok(None)) {
@@ -221,7 +221,7 @@ impl Keeper {
 }
 
 impl Process {
-    fn tell(&mut self, told: &Told) -> io::Result<()> {
+    fn tell(&mut self, told: &GuardOrder) -> io::Result<()> {
         self.pipe.write_all(&job::write(told))
     }
 

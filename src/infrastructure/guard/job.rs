@@ -41,7 +41,7 @@ pub struct Job {
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum GuardOrder {
     /// Where the node's locks are: whoever moves a camera later claims it there.
     Locks(Vec<PathBuf>),
     /// What is true of a camera from now on.
@@ -124,11 +124,11 @@ fn drive_name(drive: Drive) -> &'static str {
 }
 
 /// A line, its end included.
-pub fn write(told: &Told) -> Zeroizing<Vec<u8>> {
+pub fn write(told: &GuardOrder) -> Zeroizing<Vec<u8>> {
     let line = match told {
-        Told::Locks(paths) => Line::Locks(paths.clone()),
-        Told::Done => Line::Done,
-        Told::Job(job) => Line::Job(JobLine {
+        GuardOrder::Locks(paths) => Line::Locks(paths.clone()),
+        GuardOrder::Done => Line::Done,
+        GuardOrder::Job(job) => Line::Job(JobLine {
             ip: job.address.ip,
             port: job.address.port,
             channel: job.channel,
@@ -171,10 +171,10 @@ pub fn write(told: &Told) -> Zeroizing<Vec<u8>> {
 
 /// Reads a line. `None` for what is none: it comes from a daemon of the same build, so that is a
 /// line that its death has cut. `offers` = the protocols there are.
-pub fn read(line: &[u8], offers: &[ProtocolOffer]) -> Option<Told> {
+pub fn read(line: &[u8], offers: &[ProtocolOffer]) -> Option<GuardOrder> {
     match serde_json::from_slice(line).ok()? {
-        Line::Locks(paths) => Some(Told::Locks(paths)),
-        Line::Done => Some(Told::Done),
+        Line::Locks(paths) => Some(GuardOrder::Locks(paths)),
+        Line::Done => Some(GuardOrder::Done),
         Line::Job(job) => {
             let mut drives = Drives::NONE;
             for drive in Drive::ALL {
@@ -185,7 +185,7 @@ pub fn read(line: &[u8], offers: &[ProtocolOffer]) -> Option<Told> {
             let login = |(user, password): &(String, Clear)| {
                 Credentials::new(user.clone(), Secret::new(password.0.as_str())).ok()
             };
-            Some(Told::Job(Job {
+            Some(GuardOrder::Job(Job {
                 address: CameraAddress::new(job.ip, job.port),
                 channel: job.channel,
                 protocol: offers
@@ -263,9 +263,9 @@ mod tests {
         assert!(!job.target(Some(&login("viewer"))).manner.allow_basic);
         assert!(!job.target(None).manner.allow_basic);
         for told in [
-            Told::Job(job),
-            Told::Done,
-            Told::Locks(vec!["/run/lss-0/lss-a.lock".into()]),
+            GuardOrder::Job(job),
+            GuardOrder::Done,
+            GuardOrder::Locks(vec!["/run/lss-0/lss-a.lock".into()]),
         ] {
             let line = write(&told);
             assert_eq!(line.iter().position(|b| *b == b'\n'), Some(line.len() - 1));
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_a_death_has_cut_is_nothing() {
-        let whole = write(&Told::Locks(vec!["/run".into()]));
+        let whole = write(&GuardOrder::Locks(vec!["/run".into()]));
         for cut in 0..whole.len() - 2 {
             assert_eq!(read(&whole[..cut], &OFFERS), None);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
 use super::Claim;
-use super::job::{self, Job, MAX_LINE, Told};
+use super::job::{self, GuardOrder, Job, MAX_LINE};
 use super::tries::Tries;
 use crate::domain::camera::{CameraDevice, CameraError, CameraGateway, Motion, ProtocolOffer};
 use crate::domain::ptz::Drive;
@@ -32,9 +32,9 @@ pub fn listen(pipe: impl Read, offers: &[ProtocolOffer]) -> (Vec<Job>, Vec<PathB
         }
         match job::read(&line, offers) {
             None => {}
-            Some(Told::Done) => return (Vec::new(), Vec::new()),
-            Some(Told::Locks(paths)) => locks = paths,
-            Some(Told::Job(new)) => {
+            Some(GuardOrder::Done) => return (Vec::new(), Vec::new()),
+            Some(GuardOrder::Locks(paths)) => locks = paths,
+            Some(GuardOrder::Job(new)) => {
                 jobs.retain(|old| (&old.address, old.channel) != (&new.address, new.channel));
                 if !new.drives.is_empty() {
                     jobs.push(new);
@@ -165,18 +165,18 @@ mod tests {
         }
     }
 
-    fn told(lines: &[Told]) -> Vec<u8> {
+    fn told(lines: &[GuardOrder]) -> Vec<u8> {
         lines.iter().flat_map(|t| job::write(t).to_vec()).collect()
     }
 
     #[test]
     fn what_stands_still_is_forgotten() {
-        let moving = |port| Told::Job(job(port, Drives::ALL));
+        let moving = |port| GuardOrder::Job(job(port, Drives::ALL));
         let lines = told(&[
-            Told::Locks(vec!["/l".into()]),
+            GuardOrder::Locks(vec!["/l".into()]),
             moving(1),
             moving(2),
-            Told::Job(job(1, Drives::NONE)),
+            GuardOrder::Job(job(1, Drives::NONE)),
             moving(2),
         ]);
         let (jobs, locks) = listen(lines.as_slice(), &OFFERS);
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn done_is_done_and_a_cut_line_is_nothing() {
-        let moving = Told::Job(job(1, Drives::ALL));
-        let mut lines = told(&[moving, Told::Done]);
+        let moving = GuardOrder::Job(job(1, Drives::ALL));
+        let mut lines = told(&[moving, GuardOrder::Done]);
         assert!(listen(lines.as_slice(), &OFFERS).0.is_empty());
         lines.truncate(lines.len() - 3);
         assert_eq!(listen(lines.as_slice(), &OFFERS).0.len(), 1);

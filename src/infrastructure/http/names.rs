@@ -35,10 +35,10 @@ type Lookup = fn(&str) -> io::Result<Vec<SocketAddr>>;
 /// A resolver with a memory. Clones share it.
 #[derive(Clone)]
 pub struct Names {
-    shared: Arc<Shared>,
+    shared: Arc<NamesShared>,
 }
 
-struct Shared {
+struct NamesShared {
     lookup: Lookup,
     known: Mutex<HashMap<String, Known>>,
     running: AtomicUsize,
@@ -65,7 +65,7 @@ impl Default for Names {
 impl Names {
     fn with_lookup(lookup: Lookup) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(NamesShared {
                 lookup,
                 known: Mutex::default(),
                 running: AtomicUsize::new(0),
@@ -153,7 +153,7 @@ impl Names {
     }
 
     fn ask(&self, host_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, Failure> {
-        let running = Running::begin(&self.shared).ok_or(Failure::Busy)?;
+        let running = LookupCount::begin(&self.shared).ok_or(Failure::Busy)?;
         let (tx, rx) = crossbeam_channel::bounded(1);
         let (lookup, host) = (self.shared.lookup, host_port.to_owned());
         std::thread::Builder::new()
@@ -189,17 +189,17 @@ fn may_be_a_peer(ip: IpAddr) -> bool {
 }
 
 /// Counts a lookup for as long as it lives.
-struct Running(Arc<Shared>);
+struct LookupCount(Arc<NamesShared>);
 
-impl Running {
-    fn begin(shared: &Arc<Shared>) -> Option<Self> {
+impl LookupCount {
+    fn begin(shared: &Arc<NamesShared>) -> Option<Self> {
         let counted = Self(shared.clone());
         let before = shared.running.fetch_add(1, Ordering::Relaxed);
         (before < MAX_RUNNING).then_some(counted)
     }
 }
 
-impl Drop for Running {
+impl Drop for LookupCount {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }

@@ -117,8 +117,8 @@ pub fn judge(response: &Response) -> Result<Option<Element>, Trouble> {
         })));
     }
     let told = match &document {
-        Some(root) => Told::of_document(root),
-        None => Told::of_text(&response.body),
+        Some(root) => StatusBody::of_document(root),
+        None => StatusBody::of_text(&response.body),
     };
     match told {
         Some(told) if good && told.is_success() => Ok(document),
@@ -147,13 +147,13 @@ fn is_broken(body: &[u8]) -> bool {
 }
 
 /// The status inside a body.
-struct Told {
+struct StatusBody {
     code: Option<u32>,
     string: String,
     sub: String,
 }
 
-impl Told {
+impl StatusBody {
     fn of_document(root: &Element) -> Option<Self> {
         let text = |name| root.text_of(name).unwrap_or_default().to_owned();
         root.name

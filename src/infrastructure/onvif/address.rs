@@ -11,7 +11,7 @@ use crate::util::url::{self, UrlParts};
 
 /// A port and a path on the camera that was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ServiceAddress {
     /// HTTP port.
     pub port: u16,
     /// Path and query.
@@ -25,22 +25,22 @@ pub fn service_places(
     advertised: Option<&str>,
     (reached, secure): (&CameraAddress, bool),
     usual: &str,
-) -> Vec<Place> {
+) -> Vec<ServiceAddress> {
     let mut places = Vec::new();
     if let Some(parts) = advertised.and_then(|list| best(list, reached.ip))
         && let Some(path) = clean(parts.path)
     {
-        places.push(Place {
+        places.push(ServiceAddress {
             port: reached.port,
             path: path.clone(),
         });
         if is_host(&parts, reached.ip)
             && let Some(port) = port(&parts, secure)
         {
-            places.push(Place { port, path });
+            places.push(ServiceAddress { port, path });
         }
     }
-    places.push(Place {
+    places.push(ServiceAddress {
         port: reached.port,
         path: usual.to_owned(),
     });
@@ -49,7 +49,7 @@ pub fn service_places(
 
 /// Where a picture may be, the likeliest first; none for anything but HTTP. The picture is often
 /// on the web port while the services are on another, so a port on the same host comes first.
-pub fn picture_places(uri: &str, (reached, secure): (&CameraAddress, bool)) -> Vec<Place> {
+pub fn picture_places(uri: &str, (reached, secure): (&CameraAddress, bool)) -> Vec<ServiceAddress> {
     let Some(parts) = split(uri.trim()) else {
         return Vec::new();
     };
@@ -63,7 +63,7 @@ pub fn picture_places(uri: &str, (reached, secure): (&CameraAddress, bool)) -> V
     }
     dedup(
         both.into_iter()
-            .map(|port| Place {
+            .map(|port| ServiceAddress {
                 port,
                 path: path.clone(),
             })
@@ -159,8 +159,8 @@ fn clean(path: &str) -> Option<String> {
     })
 }
 
-fn dedup(places: Vec<Place>) -> Vec<Place> {
-    let mut out: Vec<Place> = Vec::with_capacity(places.len());
+fn dedup(places: Vec<ServiceAddress>) -> Vec<ServiceAddress> {
+    let mut out: Vec<ServiceAddress> = Vec::with_capacity(places.len());
     for place in places {
         if !out.contains(&place) {
             out.push(place);
@@ -170,9 +170,9 @@ fn dedup(places: Vec<Place>) -> Vec<Place> {
 }
 
 /// The port and path of the first place that a discovery answer names for the host it came from.
-pub fn discovered_place(xaddrs: &str, source: IpAddr) -> Option<Place> {
+pub fn discovered_place(xaddrs: &str, source: IpAddr) -> Option<ServiceAddress> {
     let parts = best(xaddrs, source)?;
-    Some(Place {
+    Some(ServiceAddress {
         port: port(&parts, false)?,
         path: clean(parts.path)?,
     })
@@ -187,7 +187,7 @@ mod tests {
         CameraAddress::new(IpAddr::from([10, 0, 0, 9]), port)
     }
 
-    fn text(places: &[Place]) -> Vec<String> {
+    fn text(places: &[ServiceAddress]) -> Vec<String> {
         places
             .iter()
             .map(|p| format!("{}{}", p.port, p.path))

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::address::{Place, service_places};
+use super::address::{ServiceAddress, service_places};
 use super::answer::device::{ServiceList, system_time};
 use super::clock::CameraClock;
 use super::envelope::{NONCE_LEN, Token};
@@ -74,8 +74,8 @@ impl OnvifClient {
         self
     }
 
-    fn device_place(&self) -> Place {
-        Place {
+    fn device_place(&self) -> ServiceAddress {
+        ServiceAddress {
             port: self.address.port,
             path: self.device_path.clone(),
         }
@@ -153,7 +153,7 @@ impl OnvifClient {
             _ => self.services(deadline)?.address(service).map(str::to_owned),
         };
         let places = service_places(advertised.as_deref(), self.reached(), service.usual_path());
-        let mut first: Option<(&Place, Trouble)> = None;
+        let mut first: Option<(&ServiceAddress, Trouble)> = None;
         for place in &places {
             if service == Service::Device {
                 self.device_path.clone_from(&place.path);
@@ -182,7 +182,7 @@ impl OnvifClient {
         Err(trouble)
     }
 
-    fn settle(&self, service: Service, place: &Place) {
+    fn settle(&self, service: Service, place: &ServiceAddress) {
         self.memory.with(|m| {
             m.places.retain(|(s, _)| *s != service);
             m.places.push((service, place.clone()));
@@ -223,7 +223,7 @@ impl OnvifClient {
 
     fn at_place(
         &mut self,
-        place: &Place,
+        place: &ServiceAddress,
         operation: &Operation,
         deadline: Instant,
     ) -> Result<Element, Trouble> {
@@ -309,7 +309,7 @@ impl OnvifClient {
 
     fn refuses_strangers(
         &mut self,
-        place: &Place,
+        place: &ServiceAddress,
         operation: &Operation,
         deadline: Instant,
     ) -> bool {
@@ -319,7 +319,7 @@ impl OnvifClient {
 
     fn exchange(
         &mut self,
-        place: &Place,
+        place: &ServiceAddress,
         operation: &Operation,
         deadline: Instant,
     ) -> Result<Element, Trouble> {
@@ -381,7 +381,7 @@ impl OnvifClient {
 
     fn with_http_login(
         &mut self,
-        place: &Place,
+        place: &ServiceAddress,
         operation: &Operation,
         deadline: Instant,
     ) -> Result<Element, Trouble> {
@@ -409,7 +409,7 @@ impl OnvifClient {
 
     fn with_token(
         &mut self,
-        place: &Place,
+        place: &ServiceAddress,
         operation: &Operation,
         login: &Credentials,
         clock: &CameraClock,
@@ -438,7 +438,7 @@ impl OnvifClient {
 
     fn send_plain(
         &mut self,
-        place: &Place,
+        place: &ServiceAddress,
         operation: &Operation,
         deadline: Instant,
     ) -> Result<Response, HttpError> {
@@ -538,7 +538,11 @@ impl OnvifClient {
     }
 
     /// A picture by HTTP.
-    pub fn picture(&mut self, place: &Place, deadline: Instant) -> Result<Response, Trouble> {
+    pub fn picture(
+        &mut self,
+        place: &ServiceAddress,
+        deadline: Instant,
+    ) -> Result<Response, Trouble> {
         let request = Request {
             method: "GET",
             target: &place.path,

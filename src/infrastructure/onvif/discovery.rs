@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::address::{Place, discovered_place};
+use super::address::{ServiceAddress, discovered_place};
 use super::answer::device::Scopes;
 use crate::infrastructure::xml::{self, Element, XmlError, XmlWriter};
 
@@ -90,7 +90,7 @@ impl ProbeMatch {
     }
 
     /// Where its device service is, on the host that the answer came from.
-    pub fn place(&self, source: IpAddr) -> Option<Place> {
+    pub fn place(&self, source: IpAddr) -> Option<ServiceAddress> {
         discovered_place(&self.xaddrs, source)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::address::Place;
+use super::address::ServiceAddress;
 use super::answer::device::ServiceList;
 use super::answer::imaging::Range;
 use super::answer::media::Profile;
@@ -63,7 +63,7 @@ pub struct Learnt {
     /// What it says of its services.
     pub services: Option<ServiceList>,
     /// Where a service was found.
-    pub places: Vec<(Service, Place)>,
+    pub places: Vec<(Service, ServiceAddress)>,
     /// The media service that gave the profile.
     pub media: Option<Service>,
     /// The profile that moves our channel.
@@ -90,7 +90,7 @@ pub struct Learnt {
     /// All presets.
     pub presets: Option<Vec<Preset>>,
     /// Where its picture is.
-    pub picture: Option<Place>,
+    pub picture: Option<ServiceAddress>,
     /// Its serial number.
     pub serial_number: Option<String>,
     /// The password that it has taken last, for something that is not for everybody.

@@ -20,17 +20,17 @@ const SLACK: Duration = Duration::from_secs(30);
 
 /// Owner of the callback thread.
 pub struct RcsCallbacks {
-    shared: Arc<Shared>,
+    shared: Arc<CallbacksShared>,
     worker: Worker,
 }
 
 /// Tells RCS of every change of a task. Pushing never waits for the network.
 #[derive(Clone)]
 pub struct TaskCallbacks {
-    shared: Arc<Shared>,
+    shared: Arc<CallbacksShared>,
 }
 
-struct Shared {
+struct CallbacksShared {
     client: Arc<RcsClient>,
     node_id: String,
     state: Mutex<State>,
@@ -63,7 +63,7 @@ pub struct Lost {
     pub expired: u64,
 }
 
-impl Shared {
+impl CallbacksShared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,7 +122,7 @@ impl RcsCallbacks {
         limit: usize,
         pace: Pace,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(CallbacksShared {
             client,
             node_id,
             state: Mutex::new(State {
@@ -230,7 +230,7 @@ impl Drop for RcsCallbacks {
 }
 
 /// The thread.
-fn run(shared: &Shared, turn: &Turn) {
+fn run(shared: &CallbacksShared, turn: &Turn) {
     if !turn.is_void() {
         // What a predecessor had under way when it died.
         shared.lock().outbox.abandon();
@@ -261,7 +261,7 @@ fn run(shared: &Shared, turn: &Turn) {
 }
 
 /// Waits for something to send. `None` = the turn is over.
-fn next(shared: &Shared, turn: &Turn) -> Option<(super::outbox::Ticket, Callback)> {
+fn next(shared: &CallbacksShared, turn: &Turn) -> Option<(super::outbox::Ticket, Callback)> {
     let mut state = shared.lock();
     loop {
         if turn.is_over() {

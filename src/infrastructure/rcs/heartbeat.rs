@@ -46,11 +46,11 @@ impl Facts {
 
 /// Owner of the heartbeat thread.
 pub struct RcsHeartbeat {
-    shared: Arc<Shared>,
+    shared: Arc<HeartbeatShared>,
     worker: Worker,
 }
 
-struct Shared {
+struct HeartbeatShared {
     client: Arc<RcsClient>,
     node: Arc<dyn NodeSource>,
     health: Arc<dyn HealthSink>,
@@ -74,7 +74,7 @@ struct State {
     troubled: bool,
 }
 
-impl Shared {
+impl HeartbeatShared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +93,7 @@ impl RcsHeartbeat {
     ) -> io::Result<Self> {
         let now = Now::read();
         health.report(Part::Rcs, PartStatus::Down, "not registered yet", now.wall);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HeartbeatShared {
             client,
             node,
             health,
@@ -209,7 +209,7 @@ impl Drop for RcsHeartbeat {
 }
 
 /// The thread.
-fn run(shared: &Shared, turn: &Turn) {
+fn run(shared: &HeartbeatShared, turn: &Turn) {
     if turn.is_again() {
         shared.report(
             PartStatus::Down,
@@ -226,7 +226,7 @@ fn run(shared: &Shared, turn: &Turn) {
 }
 
 /// Waits for the next action. `None` = the turn is over.
-fn next(shared: &Shared, turn: &Turn) -> Option<Action> {
+fn next(shared: &HeartbeatShared, turn: &Turn) -> Option<Action> {
     let mut state = shared.lock();
     loop {
         if turn.is_over() {
@@ -250,7 +250,7 @@ fn next(shared: &Shared, turn: &Turn) -> Option<Action> {
     }
 }
 
-fn register(shared: &Shared, turn: &Turn) {
+fn register(shared: &HeartbeatShared, turn: &Turn) {
     let began = Instant::now();
     if shared.client.wants_public_ip() && !shared.lock().public_ip_known {
         let found = shared.client.public_ip();
@@ -306,7 +306,7 @@ fn register(shared: &Shared, turn: &Turn) {
     }
 }
 
-fn beat(shared: &Shared, turn: &Turn) {
+fn beat(shared: &HeartbeatShared, turn: &Turn) {
     let node = shared.node.node(Now::read());
     // OFFLINE is the last message's alone (contract 13): first RCS hears what became of the tasks.
     let status = match node.status {
@@ -364,7 +364,7 @@ fn beat(shared: &Shared, turn: &Turn) {
     }
 }
 
-impl Shared {
+impl HeartbeatShared {
     fn report(&self, status: PartStatus, reason: &str, now: Now) {
         self.health.report(Part::Rcs, status, reason, now.wall);
     }

@@ -24,11 +24,11 @@ type Work = dyn Fn(&Turn) + Send + Sync;
 pub(super) struct Worker {
     name: &'static str,
     work: Arc<Work>,
-    shared: Arc<Shared>,
+    shared: Arc<WorkerShared>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct WorkerShared {
     /// Read without the lock, so that a look at them nests in no other lock. Written under it.
     generation: AtomicU64,
     stopping: AtomicBool,
@@ -44,7 +44,7 @@ struct State {
     busy_since: Option<Instant>,
 }
 
-impl Shared {
+impl WorkerShared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -54,7 +54,7 @@ impl Shared {
 pub(super) struct Turn {
     generation: u64,
     panicked: Cell<bool>,
-    shared: Arc<Shared>,
+    shared: Arc<WorkerShared>,
 }
 
 impl Turn {

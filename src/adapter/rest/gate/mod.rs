@@ -83,7 +83,7 @@ pub struct Gate {
 }
 
 /// Whether a request can be handed on.
-enum Way {
+enum HandOver {
     /// Yes.
     Free,
     /// When those before it are through, or something else gives descriptors back.
@@ -290,9 +290,9 @@ impl Gate {
         self.retry_at = None;
         while self.connections.iter().any(|c| c.exchange.wants_backend()) {
             let backend = match self.make_way(now) {
-                Way::Free => (self.connect)(),
-                Way::Blocked => Err(Errno::EMFILE.into()),
-                Way::Soon => {
+                HandOver::Free => (self.connect)(),
+                HandOver::Blocked => Err(Errno::EMFILE.into()),
+                HandOver::Soon => {
                     self.retry_at = Some(now + PAUSE);
                     return;
                 }
@@ -306,14 +306,14 @@ impl Gate {
 
     /// Makes sure that neither side of the private socket meets a shortage: tiny_http's would
     /// die of it.
-    fn make_way(&mut self, now: Instant) -> Way {
+    fn make_way(&mut self, now: Instant) -> HandOver {
         let on_their_way = self.connections.iter().filter(|c| {
             c.backend_since().is_some_and(|at| at + PATIENCE > now)
                 && c.exchange.standing() == Standing::Served
         });
         let needed = NEW_SERVER + EACH * (1 + on_their_way.count());
         if self.spares.could_open(needed) {
-            return Way::Free;
+            return HandOver::Free;
         }
         self.run_short(now);
         while let Some(at) = self.victim(now) {
@@ -321,14 +321,14 @@ impl Gate {
         }
         if self.spares.could_open(needed) || self.spares.release() && self.spares.could_open(needed)
         {
-            return Way::Free;
+            return HandOver::Free;
         }
         let waits_too_long =
             |c: &Connection| c.exchange.wants_backend() && c.exchange.taken_at() + PATIENCE <= now;
         if self.connections.iter().any(waits_too_long) {
-            Way::Blocked
+            HandOver::Blocked
         } else {
-            Way::Soon
+            HandOver::Soon
         }
     }
 

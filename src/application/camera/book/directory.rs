@@ -50,7 +50,7 @@ impl Vendor {
 
 /// What one command says of a camera.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct CameraParams {
     /// Where it is.
     pub host: Option<Host>,
     /// The HTTP port.
@@ -60,31 +60,39 @@ pub struct Said {
     /// Whose make.
     pub vendor: Option<Vendor>,
     /// Channel of a recorder, from 1.
-    pub channel: Option<u32>,
+    pub channel: Option<u16>,
     /// The token of an ONVIF profile.
     pub profile: Option<String>,
     /// Where its ONVIF device service is.
     pub onvif_path: Option<String>,
 }
 
-/// Where to send a request and with which login.
+/// One channel of one camera, as somebody names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// To be resolved, and what it resolves to to be checked.
+pub struct NamedChannel {
+    /// Address or name: to be resolved, and what it resolves to to be checked.
     pub host: Host,
     /// Of HTTP.
     pub port: u16,
-    /// A command has said so under this very id; else it is inferred.
-    pub port_is_said: bool,
     /// From 1.
-    pub channel: u32,
+    pub channel: u16,
+    /// A command has said the port under this very id; else it is inferred, and the lane that is in
+    /// use counts for more.
+    pub port_is_said: bool,
+}
+
+/// What is known of a camera that is to be spoken with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameraFacts {
+    /// Where it is.
+    pub at: NamedChannel,
     /// As far as is known.
     pub vendor: Option<Vendor>,
     /// What has answered before.
     pub protocol: Option<Protocol>,
     /// The port of RTSP, where discovery or a stream has told it.
     pub rtsp_port: Option<u16>,
-    /// How it is to be spoken with, whatever the login; see [`Target::manner`].
+    /// How it is to be spoken with, whatever the login; see [`CameraFacts::manner`].
     manner: Manner,
     /// The one login that may be sent by HTTP Basic.
     basic_login: Option<Credentials>,
@@ -92,7 +100,7 @@ pub struct Target {
     pub has_onvif: bool,
 }
 
-impl Target {
+impl CameraFacts {
     /// What has answered before, else what the vendor speaks (the spec's `selectAdapter`), else
     /// what somebody has said the path of; none = to be found out.
     pub fn protocol(&self, offers: &[ProtocolOffer]) -> Option<Protocol> {
@@ -154,7 +162,7 @@ struct Camera {
     host: Option<Host>,
     /// As a command said.
     port: Option<u16>,
-    channel: Option<Fact<u32>>,
+    channel: Option<Fact<u16>>,
     vendor: Option<Fact<Vendor>>,
     profile: Option<String>,
     onvif_path: Option<String>,
@@ -240,7 +248,7 @@ impl Directory {
 
     /// Learns what a command says. An address that can't be a camera's is refused (20005), and
     /// then nothing is learnt.
-    pub fn learn(&mut self, id: &CameraId, said: Said) -> Result<(), Fault> {
+    pub fn learn(&mut self, id: &CameraId, said: CameraParams) -> Result<(), Fault> {
         let login = said.login.clone();
         self.take_down(id, said, Known::Said)?;
         let camera = self.camera(id);
@@ -250,7 +258,7 @@ impl Directory {
         Ok(())
     }
 
-    fn take_down(&mut self, id: &CameraId, said: Said, known: Known) -> Result<(), Fault> {
+    fn take_down(&mut self, id: &CameraId, said: CameraParams, known: Known) -> Result<(), Fault> {
         if let Some(Host::Ip(ip)) = said.host {
             self.rules.check(ip)?;
         }
@@ -259,7 +267,7 @@ impl Directory {
             !old.is_some_and(|old| self.is_same(old, new))
         });
         let camera = self.camera(id);
-        camera.introduced &= said == Said::default();
+        camera.introduced &= said == CameraParams::default();
         if !moved {
             camera.host = said.host.or(camera.host.take());
         } else if let Some(host) = said.host {
@@ -309,12 +317,12 @@ impl Directory {
         let login = source
             .credentials()
             .and_then(|(user, password)| Credentials::new(user, password).ok());
-        let said = Said {
+        let said = CameraParams {
             vendor,
             channel,
             host: Some(host),
             login,
-            ..Said::default()
+            ..CameraParams::default()
         };
         let port = url::split(source.expose())
             .ok()
@@ -434,7 +442,7 @@ impl Directory {
 
     /// Where to find a camera. `id` is a camera's id or an address. 20004 where nothing is known
     /// of it, 20005 where a camera can't be.
-    pub fn resolve(&mut self, id: &CameraId) -> Result<Target, Fault> {
+    pub fn resolve(&mut self, id: &CameraId) -> Result<CameraFacts, Fault> {
         self.clock += 1;
         let clock = self.clock;
         let known = self.cameras.get_mut(id).map(|camera| {
@@ -489,21 +497,23 @@ impl Directory {
                 .or_else(|| find.and_then(|f| f.onvif_path.clone())),
             ..Manner::default()
         };
-        Ok(Target {
+        Ok(CameraFacts {
             manner,
             basic_login: configured
                 .filter(|entry| entry.manner.allow_basic)
                 .map(|entry| entry.login.clone()),
             has_onvif: onvif_path.is_some(),
-            port,
-            port_is_said: said.is_some(),
+            at: NamedChannel {
+                host,
+                port,
+                port_is_said: said.is_some(),
+                channel: known
+                    .and_then(|c| c.channel.as_ref())
+                    .map_or(1, |fact| fact.value),
+            },
             rtsp_port,
-            channel: known
-                .and_then(|c| c.channel.as_ref())
-                .map_or(1, |fact| fact.value),
             vendor,
             protocol,
-            host,
         })
     }
 
@@ -696,7 +706,7 @@ fn fit(matches: &str, id: &CameraId, host: &Host) -> Option<u16> {
 }
 
 /// Vendor and channel that an RTSP path tells of.
-fn told_by_path(path: &str) -> (Option<Vendor>, Option<u32>) {
+fn told_by_path(path: &str) -> (Option<Vendor>, Option<u16>) {
     let lower = path.to_ascii_lowercase();
     if let Some(rest) = ["/streaming/channels/", "/streaming/tracks/"]
         .iter()
@@ -706,6 +716,7 @@ fn told_by_path(path: &str) -> (Option<Vendor>, Option<u32>) {
         let number = digits.and_then(|d| d.parse::<u32>().ok());
         // 101, 102, 201: channel and stream; 1, 2: the old spelling of the channel.
         let channel = number.map(|n| if n >= 100 { n / 100 } else { n });
+        let channel = channel.and_then(|n| u16::try_from(n).ok());
         return (Vendor::parse("HIKVISION"), channel.filter(|n| *n >= 1));
     }
     if lower.starts_with("/cam/realmonitor") {

@@ -122,14 +122,14 @@ fn clean(text: &str) -> Option<String> {
 
 /// What the camera said of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Told {
+pub(super) struct Identity {
     vendor: Option<String>,
     model: Option<String>,
     serial: Option<String>,
     pub mac: Option<String>,
 }
 
-impl Told {
+impl Identity {
     /// Whether both are words of one device: by its MAC address, else by its serial number.
     pub fn is_same_device(&self, other: &Self) -> bool {
         if let (Some(mine), Some(theirs)) = (&self.mac, &other.mac) {
@@ -158,7 +158,7 @@ pub(super) struct Known {
     pub primary: IpAddr,
     vendor: Option<VendorGuess>,
     model: Option<String>,
-    pub told: Option<Told>,
+    pub told: Option<Identity>,
     stream: Option<StreamPlace>,
     pub online: bool,
     last_seen: SystemTime,

@@ -34,7 +34,7 @@ pub struct Publish {
 #[derive(Debug)]
 pub enum PublishKind {
     /// Kept until it is acknowledged, in a place of the ledger.
-    Kept(Place),
+    Kept(Reservation),
     /// Only the newest one waits.
     Latest,
     /// Kept, but the oldest is dropped when too many wait.
@@ -61,7 +61,7 @@ pub enum Priority {
 
 impl Ledger {
     /// Takes a place, if there is one.
-    pub fn take(self: &Arc<Self>, priority: Priority) -> Option<Place> {
+    pub fn take(self: &Arc<Self>, priority: Priority) -> Option<Reservation> {
         let limit = match priority {
             Priority::Ordinary if self.bytes() >= BYTES => return None,
             Priority::Ordinary => PLACES - RESERVED,
@@ -72,7 +72,7 @@ impl Ledger {
                 (taken < limit).then_some(taken + 1)
             })
             .ok()?;
-        Some(Place {
+        Some(Reservation {
             ledger: Arc::clone(self),
             bytes: 0,
         })
@@ -108,12 +108,12 @@ impl Ledger {
 }
 
 /// A place in the ledger. Given back when it is dropped.
-pub struct Place {
+pub struct Reservation {
     ledger: Arc<Ledger>,
     bytes: usize,
 }
 
-impl Place {
+impl Reservation {
     /// The ledger that it is a place in.
     pub fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.ledger)
@@ -127,14 +127,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.fill(0);
         self.ledger.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Place({} bytes)", self.bytes)
     }

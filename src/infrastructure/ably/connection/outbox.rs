@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::super::data::Encoded;
 use super::super::frame::{Action, ErrorInfo, Outgoing, ProtocolMessage, message_size};
-use super::ledger::Place;
+use super::ledger::Reservation;
 use super::retry::{Bucket, doubling};
 use super::types::{Publish, PublishKind, Refusal, TransportId};
 
@@ -50,7 +50,7 @@ struct Entry {
 
 enum Kind {
     /// Holds its place in the ledger while it exists.
-    Kept(Place),
+    Kept(Reservation),
     Latest,
     Event,
 }

@@ -17,11 +17,11 @@ fn login(password: &str) -> Credentials {
     Credentials::new("admin", Secret::new(password)).unwrap()
 }
 
-fn at(address: &str, password: Option<&str>) -> Said {
-    Said {
+fn at(address: &str, password: Option<&str>) -> CameraParams {
+    CameraParams {
         host: Some(host(address)),
         login: password.map(login),
-        ..Said::default()
+        ..CameraParams::default()
     }
 }
 
@@ -40,14 +40,14 @@ fn empty() -> Directory {
 
 /// The password that a movement begins with.
 fn password(directory: &mut Directory, camera: &str) -> Option<String> {
-    let host = directory.resolve(&id(camera)).unwrap().host;
+    let host = directory.resolve(&id(camera)).unwrap().at.host;
     let logins = directory.logins(&id(camera), &host, Use::Control);
     logins.first().map(|l| l.password().expose().to_owned())
 }
 
 /// The one that a stop begins with where nothing was moved.
 fn stop_password(directory: &mut Directory, camera: &str) -> Option<String> {
-    let host = directory.resolve(&id(camera)).unwrap().host;
+    let host = directory.resolve(&id(camera)).unwrap().at.host;
     let logins = directory.taken_logins(&id(camera), &host, Use::Control);
     logins.first().map(|l| l.password().expose().to_owned())
 }
@@ -65,7 +65,7 @@ fn a_command_teaches_and_a_later_one_need_not_repeat() {
     directory
         .learn(
             &id("cam"),
-            Said {
+            CameraParams {
                 port: Some(8080),
                 vendor: Vendor::parse("hik"),
                 channel: Some(3),
@@ -76,13 +76,13 @@ fn a_command_teaches_and_a_later_one_need_not_repeat() {
     let target = directory.resolve(&id("cam")).unwrap();
     assert_eq!(target.protocol(PROTOCOLS), Some(Protocol::ISAPI));
     assert_eq!(
-        (target.host, target.port, target.channel),
+        (target.at.host, target.at.port, target.at.channel),
         (host("192.168.0.64"), 8080, 3)
     );
     assert_eq!(password(&mut directory, "cam").unwrap(), "one-1");
     // By its address it is the same camera.
     let by_address = directory.resolve(&id("192.168.0.64")).unwrap();
-    assert!(!by_address.port_is_said && by_address.port == 8080);
+    assert!(!by_address.at.port_is_said && by_address.at.port == 8080);
     assert_eq!(password(&mut directory, "192.168.0.64").unwrap(), "one-1");
 }
 
@@ -92,16 +92,16 @@ fn the_rtsp_port_is_never_the_http_port() {
     let url = "rtsp://admin:p%40ss-1@192.168.0.64:8554/Streaming/Channels/201";
     directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
     let target = directory.resolve(&id("cam")).unwrap();
-    assert_eq!(target.port, 80);
+    assert_eq!(target.at.port, 80);
     assert_eq!(password(&mut directory, "cam").unwrap(), "p@ss-1");
-    assert_eq!(target.channel, 2);
+    assert_eq!(target.at.channel, 2);
     assert_eq!(target.vendor, Vendor::parse("HIKVISION"));
-    let said = Said {
+    let said = CameraParams {
         port: Some(554),
-        ..Said::default()
+        ..CameraParams::default()
     };
     directory.learn(&id("cam"), said).unwrap();
-    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 80);
+    assert_eq!(directory.resolve(&id("cam")).unwrap().at.port, 80);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn sources_that_are_no_cameras_teach_nothing() {
     let proxy = MediaUrl::parse("sourceUrl", "rtsp://127.0.0.1:8554/cam").unwrap();
     directory.learn_source(&id("cam"), &proxy);
     assert_eq!(
-        directory.resolve(&id("cam")).unwrap().host,
+        directory.resolve(&id("cam")).unwrap().at.host,
         host("192.168.0.64")
     );
 }
@@ -130,7 +130,7 @@ fn sources_that_are_no_cameras_teach_nothing() {
 #[test]
 fn what_was_said_outright_counts_for_more_than_a_path() {
     let mut directory = empty();
-    let said = Said {
+    let said = CameraParams {
         vendor: Vendor::parse("DAHUA"),
         channel: Some(4),
         ..at("192.168.0.64", None)
@@ -139,13 +139,16 @@ fn what_was_said_outright_counts_for_more_than_a_path() {
     let url = "rtsp://192.168.0.64/Streaming/Channels/101";
     directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
     let target = directory.resolve(&id("cam")).unwrap();
-    assert_eq!((target.vendor, target.channel), (Vendor::parse("DAHUA"), 4));
+    assert_eq!(
+        (target.vendor, target.at.channel),
+        (Vendor::parse("DAHUA"), 4)
+    );
     // Of another device nothing was said.
     let url = "rtsp://192.168.0.65/Streaming/Channels/201";
     directory.learn_source(&id("cam"), &MediaUrl::parse("sourceUrl", url).unwrap());
     let target = directory.resolve(&id("cam")).unwrap();
     assert_eq!(
-        (target.vendor, target.channel),
+        (target.vendor, target.at.channel),
         (Vendor::parse("HIKVISION"), 2)
     );
 }
@@ -229,7 +232,7 @@ fn stored_logins_go_only_where_they_belong() {
 fn a_new_address_forgets_what_was_the_old_devices() {
     let mut directory = empty();
     let cam = id("cam");
-    let said = Said {
+    let said = CameraParams {
         port: Some(8000),
         vendor: Vendor::parse("HIKVISION"),
         ..at("192.168.0.64", None)
@@ -241,7 +244,7 @@ fn a_new_address_forgets_what_was_the_old_devices() {
     directory.learn(&cam, at("192.168.0.65", None)).unwrap();
     let target = directory.resolve(&cam).unwrap();
     assert_eq!(
-        (target.port, target.vendor, target.protocol),
+        (target.at.port, target.vendor, target.protocol),
         (80, None, None)
     );
 }
@@ -308,7 +311,7 @@ fn an_entry_says_how_its_cameras_are_spoken_with_and_basic_is_its_own_login_s() 
         assert!(!target.manner(other).allow_basic, "{other:?}");
     }
     // What is said of the camera counts first.
-    let said = Said {
+    let said = CameraParams {
         profile: Some("view-2".to_owned()),
         ..at("10.1.2.3", None)
     };
@@ -364,18 +367,18 @@ fn discovery_helps_where_nobody_said_anything() {
         .unwrap();
     let target = directory.resolve(&id("cam")).unwrap();
     assert_eq!(
-        (target.port, target.protocol(PROTOCOLS)),
+        (target.at.port, target.protocol(PROTOCOLS)),
         (8080, Some(Protocol::ONVIF))
     );
-    let said = Said {
+    let said = CameraParams {
         port: Some(81),
         vendor: Vendor::parse("HIK"),
-        ..Said::default()
+        ..CameraParams::default()
     };
     directory.learn(&id("cam"), said).unwrap();
     let target = directory.resolve(&id("cam")).unwrap();
     assert_eq!(
-        (target.port, target.protocol(PROTOCOLS)),
+        (target.at.port, target.protocol(PROTOCOLS)),
         (81, Some(Protocol::ISAPI))
     );
     assert_eq!(directory.ids_at(ip), [id("cam")]);
@@ -446,10 +449,10 @@ proptest! {
             }
             let look = &cameras[usize::from(other)];
             if let Ok(target) = directory.resolve(look) {
-                let own = directory.logins(look, &target.host, Use::Control);
-                let taken = directory.taken_logins(look, &target.host, Use::View);
+                let own = directory.logins(look, &target.at.host, Use::Control);
+                let taken = directory.taken_logins(look, &target.at.host, Use::View);
                 for login in own.into_iter().chain(taken) {
-                    prop_assert_eq!(login.password().expose(), target.host.to_string());
+                    prop_assert_eq!(login.password().expose(), target.at.host.to_string());
                 }
             }
         }
@@ -496,7 +499,9 @@ fn who_only_discovery_asks_is_listed_by_discovery_alone() {
     let ip: IpAddr = "192.168.0.64".parse().unwrap();
     let by_address = directory.introduce(ip).unwrap();
     assert_eq!(by_address, id("192.168.0.64"));
-    directory.learn(&by_address, Said::default()).unwrap();
+    directory
+        .learn(&by_address, CameraParams::default())
+        .unwrap();
     assert_eq!(directory.known().count(), 0);
     directory.forget_find(ip);
     assert!(directory.cameras.is_empty());
@@ -526,7 +531,7 @@ fn the_port_of_rtsp_is_that_of_the_stream_or_of_discovery() {
     let source = MediaUrl::parse("sourceUrl", "rtsp://192.168.0.64:10554/live").unwrap();
     directory.learn_source(&id("cam"), &source);
     let target = directory.resolve(&id("cam")).unwrap();
-    assert_eq!((target.rtsp_port, target.port), (Some(10554), 80));
+    assert_eq!((target.rtsp_port, target.at.port), (Some(10554), 80));
     directory
         .learn(&id("other"), at("192.168.0.65", None))
         .unwrap();
@@ -551,7 +556,7 @@ fn what_is_known_by_a_name_holds_where_the_name_leads_and_nowhere_else() {
         "192.168.0.65".parse().unwrap(),
     );
     let mut directory = empty();
-    let said = Said {
+    let said = CameraParams {
         port: Some(8080),
         ..at("dome.lan", Some("one"))
     };
@@ -564,12 +569,12 @@ fn what_is_known_by_a_name_holds_where_the_name_leads_and_nowhere_else() {
         Some("one")
     );
     let target = directory.resolve(&id("192.168.0.64")).unwrap();
-    assert_eq!(target.port, 8080);
+    assert_eq!(target.at.port, 8080);
     // The same camera by another word for the same place forgets nothing.
     directory
         .learn(&id("cam"), at("192.168.0.64", None))
         .unwrap();
-    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 8080);
+    assert_eq!(directory.resolve(&id("cam")).unwrap().at.port, 8080);
     directory.learn(&id("cam"), at("dome.lan", None)).unwrap();
     // It moves away: the old address gets its login no more.
     directory.leads_to("dome.lan", other);
@@ -593,7 +598,7 @@ fn source(directory: &mut Directory, camera: &str, url: &str) {
 #[test]
 fn a_guess_is_replaced_by_a_newer_guess_and_by_what_is_said() {
     let mut directory = empty();
-    let channel = |directory: &mut Directory| directory.resolve(&id("cam")).unwrap().channel;
+    let channel = |directory: &mut Directory| directory.resolve(&id("cam")).unwrap().at.channel;
     for (stream, wanted) in [(501, 5), (601, 6), (501, 5)] {
         let url = format!("rtsp://192.168.0.64/Streaming/Channels/{stream}");
         source(&mut directory, "cam", &url);
@@ -603,9 +608,9 @@ fn a_guess_is_replaced_by_a_newer_guess_and_by_what_is_said() {
     source(&mut directory, "cam", "rtsp://192.168.0.64/live");
     assert_eq!(channel(&mut directory), 5);
     for (said, wanted) in [(7, 7), (8, 8)] {
-        let said = Said {
+        let said = CameraParams {
             channel: Some(said),
-            ..Said::default()
+            ..CameraParams::default()
         };
         directory.learn(&id("cam"), said).unwrap();
         let url = "rtsp://192.168.0.64/Streaming/Channels/101";
@@ -635,8 +640,8 @@ fn a_sweep_does_not_move_a_port_that_has_proven_itself() {
     };
     let port = |directory: &mut Directory| {
         let target = directory.resolve(&id("cam")).unwrap();
-        assert!(!target.port_is_said);
-        target.port
+        assert!(!target.at.port_is_said);
+        target.at.port
     };
     sweep(&mut directory, 8899);
     directory
@@ -663,20 +668,20 @@ fn a_sweep_does_not_move_a_port_that_has_proven_itself() {
     directory.proven(ip, 80);
     assert_eq!(port(&mut directory), 80);
     // What is said counts for most.
-    let said = Said {
+    let said = CameraParams {
         port: Some(8081),
-        ..Said::default()
+        ..CameraParams::default()
     };
     directory.learn(&id("cam"), said).unwrap();
     directory.proven(ip, 80);
-    assert_eq!(directory.resolve(&id("cam")).unwrap().port, 8081);
+    assert_eq!(directory.resolve(&id("cam")).unwrap().at.port, 8081);
 }
 
 #[test]
 fn cameras_at_several_ports_of_one_address_speak_for_themselves() {
     let mut directory = empty();
     for (camera, port, vendor) in [("a", 8081, "DAHUA"), ("b", 8082, "HIKVISION")] {
-        let said = Said {
+        let said = CameraParams {
             port: Some(port),
             vendor: Vendor::parse(vendor),
             ..at("192.168.0.64", None)
@@ -705,9 +710,9 @@ fn a_viewing_account_of_a_stream_does_not_displace_the_one_that_controls() {
     directory.accepted(&there, &viewer, Use::Stream);
     assert_eq!(first(&directory, Use::Control).as_deref(), Some("admin"));
     // Said by a command, and found to be for looking only.
-    let said = Said {
+    let said = CameraParams {
         login: Some(viewer.clone()),
-        ..Said::default()
+        ..CameraParams::default()
     };
     directory.learn(&cam, said).unwrap();
     assert_eq!(first(&directory, Use::Control).as_deref(), Some("admin"));

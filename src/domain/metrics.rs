@@ -1,10 +1,10 @@
-//! Figures for `/metrics`: names, labels and values, without a format (contract 10).
+//! Metrics for `/metrics`: names, labels and values, without a format (contract 10).
 
 use std::borrow::Cow;
 
-/// What a figure does over time.
+/// What a metric does over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FigureKind {
+pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only rises while the process lives; its name ends in `_total`.
@@ -24,7 +24,7 @@ pub struct Spread {
 
 /// One bounded queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueFigure {
+pub struct QueueMetric {
     /// As a label.
     pub name: &'static str,
     /// What waits.
@@ -33,7 +33,7 @@ pub struct QueueFigure {
     pub bound: Option<usize>,
 }
 
-impl QueueFigure {
+impl QueueMetric {
     /// A queue with a bound.
     pub fn bounded(name: &'static str, waiting: usize, bound: usize) -> Self {
         Self {
@@ -74,7 +74,7 @@ pub type Sample = (Labels, f64);
 
 /// All values of one name.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Figure {
+pub enum Metric {
     /// Plain values.
     Values {
         /// By Prometheus' conventions: base units, `lss_` first.
@@ -82,7 +82,7 @@ pub enum Figure {
         /// One sentence.
         help: &'static str,
         /// What it does over time.
-        kind: FigureKind,
+        kind: MetricKind,
         /// None = the name is left out.
         samples: Vec<Sample>,
     },
@@ -97,12 +97,12 @@ pub enum Figure {
     },
 }
 
-impl Figure {
+impl Metric {
     pub fn gauge(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
         Self::Values {
             name,
             help,
-            kind: FigureKind::Gauge,
+            kind: MetricKind::Gauge,
             samples,
         }
     }
@@ -111,7 +111,7 @@ impl Figure {
         Self::Values {
             name,
             help,
-            kind: FigureKind::Counter,
+            kind: MetricKind::Counter,
             samples,
         }
     }

@@ -1,4 +1,4 @@
-//! Figures of the cloud's clients.
+//! Metrics of the cloud's clients.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use crossbeam_channel::Sender;
 
 use super::{by, count, counter, flag, gauge, size};
-use crate::domain::figures::{Figure, LabelValue, QueueFigure, Sample};
 use crate::domain::gateway::CloudMessage;
+use crate::domain::metrics::{LabelValue, Metric, QueueMetric, Sample};
 use crate::infrastructure::ably::connection::MAX_HELD;
 use crate::infrastructure::ably::connection::ledger::PLACES;
 use crate::infrastructure::ably::connection::types::{ChannelState, ConnectionState};
@@ -33,7 +33,7 @@ pub struct Replaced {
 }
 
 impl CloudSources {
-    pub(super) fn figures(&self, out: &mut Vec<Figure>) {
+    pub(super) fn metrics(&self, out: &mut Vec<Metric>) {
         self.line(out);
         self.rcs(out);
         let replaced = [
@@ -43,32 +43,32 @@ impl CloudSources {
         ];
         let replaced =
             replaced.map(|(thread, times)| (thread, count(times.load(Ordering::Relaxed))));
-        out.push(Figure::counter(
+        out.push(Metric::counter(
             "lss_thread_replacements_total",
             "Threads that were replaced because they hung or had ended by a fault of lss.",
             by("thread", replaced).collect(),
         ));
     }
 
-    pub(super) fn queues(&self) -> Vec<QueueFigure> {
+    pub(super) fn queues(&self) -> Vec<QueueMetric> {
         let line = self.line.handle().status();
         let commands = self.commands.upgrade();
         let capacity = commands.as_ref().and_then(|queue| queue.capacity());
         vec![
-            QueueFigure {
+            QueueMetric {
                 name: "cloud_commands",
                 waiting: commands.map_or(0, |queue| queue.len()),
                 bound: capacity,
             },
-            QueueFigure::bounded("ably_results", line.results_waiting, PLACES),
-            QueueFigure {
+            QueueMetric::bounded("ably_results", line.results_waiting, PLACES),
+            QueueMetric {
                 name: "ably_publishes",
                 waiting: line.publishes_waiting,
                 // Results, events and what only the newest of waits: each has its own.
                 bound: None,
             },
-            QueueFigure::bounded("ably_held_commands", line.commands_held, MAX_HELD),
-            QueueFigure::bounded(
+            QueueMetric::bounded("ably_held_commands", line.commands_held, MAX_HELD),
+            QueueMetric::bounded(
                 "rcs_callbacks",
                 self.callbacks.waiting(),
                 self.callbacks.limit(),
@@ -76,13 +76,13 @@ impl CloudSources {
         ]
     }
 
-    fn line(&self, out: &mut Vec<Figure>) {
+    fn line(&self, out: &mut Vec<Metric>) {
         let line = self.line.handle().status();
         let states = ConnectionState::ALL.map(|state| {
             let is = flag(state == line.connection.state);
             (vec![("state", LabelValue::lower(state.name()))], is)
         });
-        out.push(Figure::gauge(
+        out.push(Metric::gauge(
             "lss_ably_connection_state",
             "1 for the state that the connection is in, 0 for the others.",
             states.into(),
@@ -100,7 +100,7 @@ impl CloudSources {
                 (labels, flag(state == now))
             })
         });
-        out.push(Figure::gauge(
+        out.push(Metric::gauge(
             "lss_ably_channel_state",
             "1 for the state that a channel is in, 0 for the others.",
             states.collect(),
@@ -149,7 +149,7 @@ impl CloudSources {
         ));
     }
 
-    fn rcs(&self, out: &mut Vec<Figure>) {
+    fn rcs(&self, out: &mut Vec<Metric>) {
         let requests = self.client.exchanges().into_iter().flat_map(|door| {
             let sample = |outcome: &'static str, n: u64| -> Sample {
                 let labels = vec![("request", door.name.into()), ("outcome", outcome.into())];
@@ -157,7 +157,7 @@ impl CloudSources {
             };
             [sample("taken", door.taken), sample("failed", door.failed)]
         });
-        out.push(Figure::counter(
+        out.push(Metric::counter(
             "lss_rcs_requests_total",
             "Requests to RCS, and whether it took what they told.",
             requests.collect(),
@@ -168,7 +168,7 @@ impl CloudSources {
             ("refused", lost.refused),
             ("expired", lost.expired),
         ];
-        out.push(Figure::counter(
+        out.push(Metric::counter(
             "lss_rcs_callbacks_lost_total",
             "Callbacks that RCS will never get: there was no room, or it refused them, for good or for an hour.",
             by("reason", lost.map(|(reason, n)| (reason, count(n)))).collect(),

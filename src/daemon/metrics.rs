@@ -18,16 +18,16 @@ use crate::application::discovery::DiscoveryService;
 use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
 use crate::application::stream::StreamService;
-use crate::domain::figures::{Figure, QueueFigure, Sample};
 use crate::domain::gateway::NodeSource;
 use crate::domain::health::PartStatus;
+use crate::domain::metrics::{Metric, QueueMetric, Sample};
 use crate::domain::node::LssNode;
 use crate::logging;
 use crate::util::time::Now;
 
 pub use cloud::{CloudSources, Replaced};
 
-/// Where figures come from.
+/// Where metrics come from.
 pub struct Sources {
     pub streams: StreamService,
     pub cameras: CameraService,
@@ -36,7 +36,7 @@ pub struct Sources {
     pub health: Arc<HealthBoard>,
     pub node: Arc<NodeRegistry>,
     /// What children have told and the stream owner has not read yet.
-    pub child_events: Box<dyn Fn() -> QueueFigure + Send + Sync>,
+    pub child_events: Box<dyn Fn() -> QueueMetric + Send + Sync>,
     /// The cloud's, where there is one.
     pub cloud: Option<CloudSources>,
 }
@@ -76,19 +76,19 @@ fn by(
     values.into_iter().map(named)
 }
 
-fn gauge(name: &'static str, help: &'static str, value: f64) -> Figure {
-    Figure::gauge(name, help, one(value))
+fn gauge(name: &'static str, help: &'static str, value: f64) -> Metric {
+    Metric::gauge(name, help, one(value))
 }
 
-fn counter(name: &'static str, help: &'static str, value: f64) -> Figure {
-    Figure::counter(name, help, one(value))
+fn counter(name: &'static str, help: &'static str, value: f64) -> Metric {
+    Metric::counter(name, help, one(value))
 }
 
 impl Sources {
-    /// All figures now. The stream owner is asked, within the bounds of any request to it.
+    /// All metrics now. The stream owner is asked, within the bounds of any request to it.
     /// `doors` = what waits at the door that asks.
-    pub fn gather(&self, doors: &[QueueFigure]) -> Vec<Figure> {
-        let mut out = vec![Figure::gauge(
+    pub fn gather(&self, doors: &[QueueMetric]) -> Vec<Metric> {
+        let mut out = vec![Metric::gauge(
             "lss_build_info",
             "Version and target; always 1.",
             vec![(
@@ -102,20 +102,20 @@ impl Sources {
         let node = self.node.node(Now::read());
         self.node(&node, &mut out);
         match self.streams.list(false) {
-            Ok(tasks) => tasks::figures(&tasks, &mut out),
-            Err(fault) => log::warn!("figures without streams: {fault}"),
+            Ok(tasks) => tasks::metrics(&tasks, &mut out),
+            Err(fault) => log::warn!("metrics without streams: {fault}"),
         }
         self.cameras(&mut out);
-        discovery::figures(&self.discovery, &node.cameras, &mut out);
+        discovery::metrics(&self.discovery, &node.cameras, &mut out);
         if let Some(cloud) = &self.cloud {
-            cloud.figures(&mut out);
+            cloud.metrics(&mut out);
         }
         self.queues(doors, &mut out);
-        process::figures(&mut out);
+        process::metrics(&mut out);
         out
     }
 
-    fn node(&self, node: &LssNode, out: &mut Vec<Figure>) {
+    fn node(&self, node: &LssNode, out: &mut Vec<Metric>) {
         let parts = self.health.all().into_iter().filter_map(|(part, health)| {
             let up = match health.status {
                 PartStatus::Off => return None,
@@ -123,7 +123,7 @@ impl Sources {
             };
             Some((part.name(), up))
         });
-        out.push(Figure::gauge(
+        out.push(Metric::gauge(
             "lss_part_up",
             "Whether a part of the node does its work; parts that are switched off are left out.",
             by("part", parts).collect(),
@@ -150,7 +150,7 @@ impl Sources {
             "Available memory of the machine.",
             count(node.system.available_memory),
         ));
-        out.push(Figure::gauge(
+        out.push(Metric::gauge(
             "lss_rcs_last_heartbeat_timestamp_seconds",
             "When RCS last took a heartbeat.",
             node.last_heartbeat
@@ -160,7 +160,7 @@ impl Sources {
         ));
     }
 
-    fn cameras(&self, out: &mut Vec<Figure>) {
+    fn cameras(&self, out: &mut Vec<Metric>) {
         out.push(gauge(
             "lss_camera_lanes",
             "Cameras that are in use.",
@@ -173,7 +173,7 @@ impl Sources {
         ));
         let latencies = self.cameras.latencies();
         let label = |kind: CommandKind| vec![("kind", kind.name().into())];
-        out.push(Figure::Spread {
+        out.push(Metric::Spread {
             name: "lss_camera_command_seconds",
             help: "From a command's arrival to its camera's acceptance.",
             spreads: CommandKind::ALL
@@ -181,7 +181,7 @@ impl Sources {
                 .map(|kind| (label(kind), latencies.spread(kind)))
                 .collect(),
         });
-        out.push(Figure::counter(
+        out.push(Metric::counter(
             "lss_camera_command_failures_total",
             "Commands that a camera did not carry out.",
             CommandKind::ALL
@@ -191,7 +191,7 @@ impl Sources {
         ));
     }
 
-    fn queues(&self, doors: &[QueueFigure], out: &mut Vec<Figure>) {
+    fn queues(&self, doors: &[QueueMetric], out: &mut Vec<Metric>) {
         let mut queues = vec![
             self.streams.queue(),
             (self.child_events)(),
@@ -200,18 +200,18 @@ impl Sources {
         queues.extend(self.discovery.queues());
         queues.extend(self.cloud.iter().flat_map(CloudSources::queues));
         let (waiting, bound) = logging::backlog();
-        queues.push(QueueFigure::bounded("log_lines", waiting, bound));
+        queues.push(QueueMetric::bounded("log_lines", waiting, bound));
         queues.extend(doors);
         let waiting = queues.iter().map(|queue| (queue.name, size(queue.waiting)));
         let bounds = queues
             .iter()
             .filter_map(|queue| Some((queue.name, size(queue.bound?))));
-        out.push(Figure::gauge(
+        out.push(Metric::gauge(
             "lss_queue_length",
             "What waits; of the cameras' queues, the longest.",
             by("queue", waiting).collect(),
         ));
-        out.push(Figure::gauge(
+        out.push(Metric::gauge(
             "lss_queue_max",
             "How much may wait.",
             by("queue", bounds).collect(),

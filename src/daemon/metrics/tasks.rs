@@ -1,13 +1,13 @@
-//! Figures of tasks and their processes.
+//! Metrics of tasks and their processes.
 
 use std::collections::BTreeMap;
 
 use super::{count, flag};
-use crate::domain::figures::{Figure, LabelValue, Labels, Sample};
+use crate::domain::metrics::{LabelValue, Labels, Metric, Sample};
 use crate::domain::stream::{Cause, StreamStatus, StreamTask};
-use crate::infrastructure::process::{self, ProcessFigures};
+use crate::infrastructure::process::{self, ProcessUsage};
 
-pub(super) fn figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
+pub(super) fn metrics(tasks: &[StreamTask], out: &mut Vec<Metric>) {
     counters(tasks, out);
     let states = tasks.iter().flat_map(|task| {
         StreamStatus::ALL
@@ -20,7 +20,7 @@ pub(super) fn figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
                 )
             })
     });
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_task_state",
         "1 for the state that a task is in, 0 for the others.",
         states.collect(),
@@ -38,7 +38,7 @@ pub(super) fn figures(tasks: &[StreamTask], out: &mut Vec<Figure>) {
                 .filter_map(|(phase, took)| Some((with(task, "phase", phase), took?.as_secs_f64())))
         })
     });
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_task_start_seconds",
         "How long the last start took, from the process's start: until the source was open and the WHIP handshake began, until that was done, until media, until STREAMING.",
         starts.collect(),
@@ -66,8 +66,8 @@ fn each(tasks: &[StreamTask], value: impl Fn(&StreamTask) -> Option<f64>) -> Vec
         .collect()
 }
 
-fn counters(tasks: &[StreamTask], out: &mut Vec<Figure>) {
-    out.push(Figure::counter(
+fn counters(tasks: &[StreamTask], out: &mut Vec<Metric>) {
+    out.push(Metric::counter(
         "lss_task_runs_total",
         "Processes started for a task.",
         each(tasks, |task| Some(count(task.tally.runs))),
@@ -79,17 +79,17 @@ fn counters(tasks: &[StreamTask], out: &mut Vec<Figure>) {
         };
         tasks.iter().flat_map(of).collect()
     };
-    out.push(Figure::counter(
+    out.push(Metric::counter(
         "lss_task_failures_total",
         "Runs that ended unasked, by cause; each is tried again or ends the task.",
         by_cause(|task| &task.tally.failures),
     ));
-    out.push(Figure::counter(
+    out.push(Metric::counter(
         "lss_task_restarts_total",
         "Runs that were started again, by the cause for which the one before had ended.",
         by_cause(|task| &task.tally.restarts),
     ));
-    out.push(Figure::counter(
+    out.push(Metric::counter(
         "lss_task_stalls_total",
         "Runs that were ended because no media left.",
         each(tasks, |task| Some(count(task.tally.stalls))),
@@ -97,63 +97,63 @@ fn counters(tasks: &[StreamTask], out: &mut Vec<Figure>) {
 }
 
 /// Of a run that is over there is no present.
-fn progress(tasks: &[StreamTask], out: &mut Vec<Figure>) {
+fn progress(tasks: &[StreamTask], out: &mut Vec<Metric>) {
     let live = |value: fn(&crate::domain::stream::Progress) -> Option<f64>| -> Vec<Sample> {
         each(tasks, |task| {
             let streams = task.status == StreamStatus::Streaming;
             value(task.progress.as_ref().filter(|_| streams)?)
         })
     };
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_task_fps",
         "Frames a second.",
         live(|progress| progress.fps),
     ));
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_task_bitrate_bits_per_second",
         "What leaves, where the engine tells.",
         live(|progress| Some(progress.bitrate_kbps? * 1e3)),
     ));
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_task_speed_ratio",
         "1 = real time; less = the machine is too slow.",
         live(|progress| progress.speed),
     ));
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_task_dropped_frames",
         "Frames that this run's encoder has dropped.",
         live(|progress| Some(count(progress.drop_frames))),
     ));
 }
 
-fn processes(tasks: &[StreamTask], out: &mut Vec<Figure>) {
+fn processes(tasks: &[StreamTask], out: &mut Vec<Metric>) {
     // A pid that has been given to somebody else since is no child of ours.
-    let ours = |figures: &ProcessFigures| figures.parent == std::process::id();
-    let live: Vec<(&StreamTask, Option<ProcessFigures>)> = tasks
+    let ours = |usage: &ProcessUsage| usage.parent == std::process::id();
+    let live: Vec<(&StreamTask, Option<ProcessUsage>)> = tasks
         .iter()
         .map(|task| {
-            let figures = task.process_id.and_then(process::figures).filter(ours);
-            (task, figures)
+            let usage = task.process_id.and_then(process::usage).filter(ours);
+            (task, usage)
         })
         .collect();
-    let spent = live.iter().filter_map(|(task, figures)| {
-        let running = match (task.process_id, figures) {
-            (_, Some(figures)) => figures.cpu.as_secs_f64(),
+    let spent = live.iter().filter_map(|(task, usage)| {
+        let running = match (task.process_id, usage) {
+            (_, Some(usage)) => usage.cpu.as_secs_f64(),
             (None, None) => 0.0,
             // Reaped since the list was made: its time is in neither now.
             (Some(_), None) => return None,
         };
         Some((id(task), task.tally.cpu.as_secs_f64() + running))
     });
-    out.push(Figure::counter(
+    out.push(Metric::counter(
         "lss_task_process_cpu_seconds_total",
         "Processor time of a task's processes, one after the other.",
         spent.collect(),
     ));
     let resident = live
         .iter()
-        .filter_map(|(task, figures)| Some((id(task), count(figures.as_ref()?.resident_bytes))));
-    out.push(Figure::gauge(
+        .filter_map(|(task, usage)| Some((id(task), count(usage.as_ref()?.resident_bytes))));
+    out.push(Metric::gauge(
         "lss_task_process_resident_memory_bytes",
         "Memory of a task's process.",
         resident.collect(),

@@ -1,17 +1,17 @@
-//! Figures of sweeps, and of what they found.
+//! Metrics of sweeps, and of what they found.
 
 use std::collections::BTreeMap;
 
 use super::{by, count, flag, gauge, moment, size};
 use crate::application::discovery::{DiscoveryService, SweepEnd};
-use crate::domain::figures::Figure;
+use crate::domain::metrics::Metric;
 use crate::domain::node::Camera;
 use crate::domain::vendor;
 
-pub(super) fn figures(discovery: &DiscoveryService, cameras: &[Camera], out: &mut Vec<Figure>) {
+pub(super) fn metrics(discovery: &DiscoveryService, cameras: &[Camera], out: &mut Vec<Metric>) {
     let online = cameras.iter().filter(|camera| camera.online).count();
     let listed = [("true", online), ("false", cameras.len() - online)];
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_discovered_cameras",
         "Cameras that discovery lists.",
         by("online", listed.map(|(is, n)| (is, size(n)))).collect(),
@@ -20,14 +20,14 @@ pub(super) fn figures(discovery: &DiscoveryService, cameras: &[Camera], out: &mu
     for camera in cameras {
         *vendors.entry(label(&camera.vendor)).or_default() += 1;
     }
-    out.push(Figure::gauge(
+    out.push(Metric::gauge(
         "lss_discovered_cameras_by_vendor",
         "Cameras that discovery lists, by who makes them: a name that lss knows, `other`, or `unknown`.",
         by("vendor", vendors.into_iter().map(|(name, n)| (name, size(n)))).collect(),
     ));
     let tally = discovery.tally();
     let ends = SweepEnd::ALL.map(|how| (how.name(), count(tally.ended(how))));
-    out.push(Figure::counter(
+    out.push(Metric::counter(
         "lss_discovery_sweeps_total",
         "Sweeps of the network, by how they ended.",
         by("outcome", ends).collect(),
