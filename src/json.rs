@@ -37,6 +37,14 @@ pub struct CameraJson<'a> {
     last_seen: Option<String>,
 }
 
+/// The spec's word for a camera of which nobody knows who makes it.
+const UNKNOWN: &str = "UNKNOWN";
+
+/// Who makes it, in a list of cameras.
+pub fn vendor(camera: &Camera) -> &str {
+    camera.vendor.as_deref().unwrap_or(UNKNOWN)
+}
+
 impl<'a> CameraJson<'a> {
     fn new(camera: &'a Camera, reader: Reader) -> Self {
         Self {
@@ -45,7 +53,7 @@ impl<'a> CameraJson<'a> {
             onvif: (reader != Reader::RcsHeartbeat).then_some(camera.onvif),
             online: (reader != Reader::Registration).then_some(camera.online),
             rtsp_url: &camera.rtsp_url,
-            vendor: &camera.vendor,
+            vendor: vendor(camera),
             model: &camera.model,
             last_seen: (reader == Reader::LocalApi).then(|| rfc3339(camera.last_seen)),
         }
@@ -227,7 +235,7 @@ mod tests {
                 port: 554,
                 onvif: true,
                 rtsp_url: String::new(),
-                vendor: "HIKVISION".into(),
+                vendor: Some("HIKVISION".into()),
                 model: "DS-2CD2T45FWD".into(),
                 online: true,
                 last_seen: UNIX_EPOCH,

@@ -75,7 +75,7 @@ fn camera() -> Camera {
         port: 554,
         onvif: true,
         rtsp_url: "rtsp://192.168.0.64:554/Streaming/Channels/101".to_owned(),
-        vendor: "HIKVISION".to_owned(),
+        vendor: Some("HIKVISION".to_owned()),
         model: "DS-2CD2T45FWD".to_owned(),
         online: true,
         last_seen: SystemTime::now(),

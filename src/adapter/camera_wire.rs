@@ -19,6 +19,7 @@ use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
 use crate::domain::ptz::{PtzAction, PtzEvent};
 use crate::domain::stream::Id;
+use crate::json::vendor as vendor_word;
 use crate::util::foreign;
 use crate::util::secret::Secret;
 use crate::util::time::rfc3339;
@@ -546,7 +547,6 @@ impl KnownCameraJson {
     fn found(camera: &Camera, known: Option<&KnownCamera>) -> Self {
         let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let told = known.and_then(|known| known.vendor.clone());
-        let unknown = camera.vendor == "UNKNOWN";
         let answered = known.and_then(|known| known.last_seen);
         Self {
             camera_id: known
@@ -556,9 +556,11 @@ impl KnownCameraJson {
             port: camera.port,
             onvif: Some(camera.onvif),
             rtsp_url: filled(&camera.rtsp_url),
-            vendor: told
-                .filter(|_| unknown)
-                .or_else(|| Some(camera.vendor.clone())),
+            vendor: camera
+                .vendor
+                .clone()
+                .or(told)
+                .or_else(|| Some(vendor_word(camera).to_owned())),
             model: filled(&camera.model).or_else(|| known.and_then(|known| known.model.clone())),
             online: Some(camera.online),
             last_seen: Some(rfc3339(

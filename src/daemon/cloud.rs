@@ -491,7 +491,7 @@ mod tests {
                 port: 554,
                 onvif: true,
                 rtsp_url: String::new(),
-                vendor: "HIKVISION".to_owned(),
+                vendor: Some("HIKVISION".to_owned()),
                 model: String::new(),
                 online,
                 last_seen,

@@ -17,6 +17,7 @@ use crate::domain::discovery::{CameraScannerGateway as _, SweepReport};
 use crate::domain::node::Camera;
 use crate::infrastructure::discovery::Scanner;
 use crate::infrastructure::system;
+use crate::json::vendor as vendor_word;
 use crate::util::time::Now;
 
 /// Whether streams are where a vendor's usually are is asked for so long.
@@ -151,7 +152,7 @@ impl<'a> Found<'a> {
                     "port": camera.port,
                     "onvif": camera.onvif,
                     "rtspUrl": filled(&camera.rtsp_url),
-                    "vendor": camera.vendor,
+                    "vendor": vendor_word(camera),
                     "model": filled(&camera.model),
                     "name": self.names.get(&camera.ip),
                 })
@@ -245,7 +246,7 @@ impl<'a> Found<'a> {
         [
             camera.ip.clone(),
             camera.port.to_string(),
-            or_dash(&camera.vendor),
+            or_dash(vendor_word(camera)),
             or_dash(&camera.model),
             if camera.onvif { "yes" } else { "no" }.to_owned(),
             or_dash(&camera.rtsp_url),

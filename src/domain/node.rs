@@ -84,8 +84,8 @@ pub struct Camera {
     pub onvif: bool,
     /// Without user info; empty where unknown.
     pub rtsp_url: String,
-    /// `HIKVISION`, `DAHUA`, …, `UNKNOWN`.
-    pub vendor: String,
+    /// `HIKVISION`, `DAHUA`, …; `None` where unknown.
+    pub vendor: Option<String>,
     /// Empty where unknown.
     pub model: String,
     /// Answered in the last sweep.

@@ -351,7 +351,7 @@ pub fn node() -> LssNode {
             port: 554,
             onvif: true,
             rtsp_url: "rtsp://192.168.0.64:554/Streaming/Channels/101".into(),
-            vendor: "HIKVISION".into(),
+            vendor: Some("HIKVISION".into()),
             model: String::new(),
             online: true,
             last_seen: SystemTime::now(),

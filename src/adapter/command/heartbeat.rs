@@ -85,7 +85,7 @@ mod tests {
                 port: 554,
                 onvif: true,
                 rtsp_url: "rtsp://192.168.0.64:554/Streaming/Channels/101".into(),
-                vendor: "HIKVISION".into(),
+                vendor: Some("HIKVISION".into()),
                 model: "DS-2CD2T45FWD".into(),
                 online: true,
                 last_seen: UNIX_EPOCH,

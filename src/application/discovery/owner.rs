@@ -384,7 +384,8 @@ impl<'a> Owner<'a> {
 fn log_change(change: &Change) {
     let camera = &change.camera;
     let (ip, port) = (camera.ip.as_str(), camera.port);
-    let (vendor, model) = (camera.vendor.as_str(), camera.model.as_str());
+    let vendor = camera.vendor.as_deref().unwrap_or("unknown");
+    let model = camera.model.as_str();
     match &change.kind {
         ChangeKind::Found => {
             log::info!(ip = ip, port = port, vendor = vendor, model = model, onvif = camera.onvif; "camera found");

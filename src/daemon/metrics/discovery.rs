@@ -7,6 +7,7 @@ use crate::application::discovery::{DiscoveryService, SweepEnd};
 use crate::domain::metrics::Metric;
 use crate::domain::node::Camera;
 use crate::domain::vendor;
+use crate::json::vendor as vendor_word;
 
 pub(super) fn metrics(discovery: &DiscoveryService, cameras: &[Camera], out: &mut Vec<Metric>) {
     let online = cameras.iter().filter(|camera| camera.online).count();
@@ -18,7 +19,7 @@ pub(super) fn metrics(discovery: &DiscoveryService, cameras: &[Camera], out: &mu
     ));
     let mut vendors: BTreeMap<&'static str, usize> = BTreeMap::new();
     for camera in cameras {
-        *vendors.entry(label(&camera.vendor)).or_default() += 1;
+        *vendors.entry(label(vendor_word(camera))).or_default() += 1;
     }
     out.push(Metric::gauge(
         "lss_discovered_cameras_by_vendor",

@@ -15,8 +15,6 @@ use crate::util::foreign;
 use crate::util::time::Now;
 use crate::util::url;
 
-/// What a vendor is called while nobody knows.
-const UNKNOWN: &str = "UNKNOWN";
 /// Longest model or serial number that is kept, in characters.
 const MAX_TEXT: usize = 128;
 
@@ -292,8 +290,9 @@ impl Known {
 
     fn tell_if_learnt(&self, before: &Camera, changes: &mut Vec<Change>) {
         let camera = self.camera();
-        let is_news = |old: &str, new: &str| old != new && !new.is_empty() && new != UNKNOWN;
-        if is_news(&before.vendor, &camera.vendor) || is_news(&before.model, &camera.model) {
+        let new_vendor = camera.vendor.is_some() && before.vendor != camera.vendor;
+        let new_model = !camera.model.is_empty() && before.model != camera.model;
+        if new_vendor || new_model {
             changes.push(self.change(ChangeKind::Learnt));
         }
     }
@@ -310,10 +309,10 @@ impl Known {
             .map(|(ip, _)| *ip)
     }
 
-    fn vendor(&self) -> &str {
+    fn vendor(&self) -> Option<&str> {
         let told = self.told.as_ref().and_then(|t| t.vendor.as_deref());
         let seen = self.vendor.as_ref().map(|guess| guess.vendor.as_str());
-        told.or(seen).unwrap_or(UNKNOWN)
+        told.or(seen)
     }
 
     /// As the spec's list has it.
@@ -327,7 +326,7 @@ impl Known {
             port: rtsp.or(http).unwrap_or(0),
             onvif: self.faces.values().any(|f| f.onvif),
             rtsp_url: self.rtsp_url(rtsp).unwrap_or_default(),
-            vendor: self.vendor().to_owned(),
+            vendor: self.vendor().map(str::to_owned),
             model: told.or_else(|| self.model.clone()).unwrap_or_default(),
             online: self.online,
             last_seen: self.last_seen,
@@ -339,7 +338,7 @@ impl Known {
         let (port, path) = match &self.stream {
             Some(StreamPlace::Nowhere) => return None,
             Some(StreamPlace::At { port, path }) => (port.or(rtsp_port)?, path.clone()),
-            None => (rtsp_port?, vendor::rtsp_path(self.vendor(), 1)?),
+            None => (rtsp_port?, vendor::rtsp_path(self.vendor()?, 1)?),
         };
         Some(match self.primary {
             IpAddr::V4(ip) => format!("rtsp://{ip}:{port}{path}"),
@@ -356,12 +355,11 @@ impl Known {
 
     pub fn askable(&self, key: CameraKey) -> Askable {
         let face = self.faces.get(&self.primary);
-        let make = self.vendor();
         Askable {
             key,
             ip: self.primary,
             rtsp_port: face.and_then(|f| f.rtsp_port),
-            vendor: (make != UNKNOWN).then(|| make.to_owned()),
+            vendor: self.vendor().map(str::to_owned),
             tells: face.is_some_and(|f| f.onvif || f.isapi),
         }
     }
