@@ -180,8 +180,8 @@ mod tests {
 
         for (status, words) in [
             (453, "no free viewer place (RTSP 453)"),
-            (461, "does not give its picture over TCP (RTSP 461)"),
-            (406, "SETUP of its picture with RTSP 406"),
+            (461, "does not send over TCP (RTSP 461)"),
+            (454, "SETUP of its picture with RTSP 454"),
         ] {
             let mut rules = Rules::default();
             rules.setups.insert("trackID=1".to_owned(), status);

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod node;
 pub mod patrol;
 pub mod ptz;
+pub mod refusals;
 pub mod stream;
 pub mod vendor;
 pub mod whip_fit;

@@ -3,8 +3,8 @@
 //! Whether a retry can help follows from the cause ([`Cause::is_permanent`]). Every row names the
 //! recorded run that proves it; the tests replay that run and ask for the row's own words.
 
+use crate::domain::refusals;
 use crate::domain::stream::Cause;
-
 use crate::infrastructure::whip::words as whip;
 
 /// How sure a finding is: a vague one gives way to a definite one that comes later.
@@ -72,13 +72,13 @@ pub(super) const TABLE: &[Row] = {
     use Who::{Anybody, RtspStatus, SourceOpening, WhipLine, WhipOpening};
     &[
         // The camera's RTSP answers.
-        row(RtspStatus, &["401"], SourceAuth, "the camera refused the login (RTSP 401)", "I3 "),
-        row(RtspStatus, &["403"], SourceAuth, "the camera denied this user the stream (RTSP 403)", "R DESCRIBE 403"),
-        row(RtspStatus, &["404"], SourceStream, "the camera has no such stream (RTSP 404): check the path of sourceUrl", "R DESCRIBE 404"),
-        row(RtspStatus, &["406"], SourceStream, "the camera can't describe this stream (RTSP 406): is the path of sourceUrl right, is the channel switched on?", "R DESCRIBE 406"),
-        row(RtspStatus, &["453"], SourceStream, "the camera has no free viewer place (RTSP 453): end another viewer or recorder, or raise its limit", "R SETUP 453"),
-        row(RtspStatus, &["461"], SourceStream, "the camera does not send over TCP (RTSP 461): switch on RTP over RTSP (interleaved) in it", "R SETUP 461"),
-        row(RtspStatus, &["503"], SourceStream, "the camera can't serve the stream now (RTSP 503): is it starting, is it asked by too many?", "R DESCRIBE 503"),
+        row(RtspStatus, &["401"], SourceAuth, refusals::LOGIN, "I3 "),
+        row(RtspStatus, &["403"], SourceAuth, refusals::DENIED, "R DESCRIBE 403"),
+        row(RtspStatus, &["404"], SourceStream, refusals::NO_STREAM, "R DESCRIBE 404"),
+        row(RtspStatus, &["406"], SourceStream, refusals::NOT_DESCRIBED, "R DESCRIBE 406"),
+        row(RtspStatus, &["453"], SourceStream, refusals::NO_PLACE, "R SETUP 453"),
+        row(RtspStatus, &["461"], SourceStream, refusals::NOT_OVER_TCP, "R SETUP 461"),
+        row(RtspStatus, &["503"], SourceStream, refusals::NOT_NOW, "R DESCRIBE 503"),
         // What opening the source ends with.
         row(SourceOpening, &["Incorrect passphrase", "BADSECRET"], SourceAuth, "the SRT passphrase is wrong", "S passphrase wrong"),
         row(SourceOpening, &["Password required or unexpected", "UNSECURE"], SourceAuth, "one end of the SRT connection has a passphrase and the other has none: check sourceUrl", "S passphrase missing"),

@@ -14,6 +14,7 @@ use super::sdp::{Media, Sdp};
 use super::talk::TalkError;
 use crate::domain::camera::Credentials;
 use crate::domain::error::ErrorCode;
+use crate::domain::refusals;
 use crate::domain::stream::{
     AudioFacts, Cause, Challenge, Diagnosis, SourceFacts, SourceLook, VideoFacts, moved,
 };
@@ -189,9 +190,10 @@ impl Asking<'_> {
                          knows: set its RTSP authentication to Digest MD5",
                     )
                 }
-                TalkError::Message(MessageError::NotRtsp(words)) => {
-                    Stop::refused(Cause::SourceStream, format!("no RTSP: {words}"))
-                }
+                TalkError::Message(MessageError::NotRtsp(words)) => Stop::refused(
+                    Cause::SourceStream,
+                    format!("no RTSP, is the port right (554 is usual)? {words}"),
+                ),
                 other => Stop::Unclear(other.to_string()),
             },
         }
@@ -241,33 +243,12 @@ impl Asking<'_> {
 
     /// The answer to DESCRIBE, where it is none.
     fn judge(&self, response: &Response) -> Asked<()> {
-        let denied = if self.login_taken {
-            Cause::SourceAuth
-        } else {
-            Cause::SourceStream
-        };
-        let (cause, words) = match response.status {
+        let cause = match response.status {
             200..=299 => return Ok(()),
-            403 => (
-                denied,
-                "the camera denied this user the stream (RTSP 403)".to_owned(),
-            ),
-            404 => (
-                Cause::SourceStream,
-                "the camera has no such stream (RTSP 404): check the path of sourceUrl".to_owned(),
-            ),
-            453 => (Cause::SourceStream, no_place()),
-            other => (
-                Cause::SourceStream,
-                format!(
-                    "the camera answered DESCRIBE with RTSP {other} {}",
-                    camera_words(&response.reason)
-                )
-                .trim_end()
-                .to_owned(),
-            ),
+            403 if self.login_taken => Cause::SourceAuth,
+            _ => Cause::SourceStream,
         };
-        Err(Stop::Refused(cause, words))
+        Err(Stop::Refused(cause, refused("DESCRIBE", response)))
     }
 
     /// Sets picture and sounds up as FFmpeg would, in one session, and gives it back. The status by
@@ -294,7 +275,10 @@ impl Asking<'_> {
             if !answer.is_success() {
                 self.goodbye(line, places, session);
                 return if number == 0 {
-                    Err(Stop::refused(Cause::SourceStream, no_setup(&answer)))
+                    Err(Stop::refused(
+                        Cause::SourceStream,
+                        refused("SETUP of its picture", &answer),
+                    ))
                 } else {
                     Ok(Some(answer.status))
                 };
@@ -395,20 +379,18 @@ fn audio(media: &Media) -> AudioFacts {
     }
 }
 
-fn no_place() -> String {
-    "the camera has no free viewer place (RTSP 453)".to_owned()
-}
-
 /// Why the picture itself can't be had.
-fn no_setup(answer: &Response) -> String {
-    match answer.status {
-        453 => no_place(),
-        461 => "the camera does not give its picture over TCP (RTSP 461)".to_owned(),
-        other => format!(
-            "the camera answered SETUP of its picture with RTSP {other} {}",
-            camera_words(&answer.reason)
-        )
-        .trim_end()
-        .to_owned(),
-    }
+fn refused(what: &str, answer: &Response) -> String {
+    refusals::words(answer.status).map_or_else(
+        || {
+            let words = camera_words(&answer.reason);
+            format!(
+                "the camera answered {what} with RTSP {} {words}",
+                answer.status
+            )
+            .trim_end()
+            .to_owned()
+        },
+        str::to_owned,
+    )
 }
