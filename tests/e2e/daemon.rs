@@ -320,6 +320,11 @@ impl Lss {
             .unwrap_or_else(|| panic!("no {kind} callback of {task}: {:?}", self.story(task)))
     }
 
+    /// Its log so far.
+    pub fn said(&self) -> String {
+        self.process.output()
+    }
+
     /// The FFmpeg processes that send to a key of ours.
     pub fn children(&self) -> Vec<u32> {
         processes_with(&self.id)

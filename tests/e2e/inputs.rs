@@ -275,7 +275,7 @@ fn a_looped_file_begins_again() {
 }
 
 /// An FFmpeg of the lab serves a clip to the one client that connects.
-fn listener(lab: &Lab, name: &str, output: &[&str]) -> Part {
+pub fn listener(lab: &Lab, name: &str, output: &[&str]) -> Part {
     let clip = lab.tools.clips.join("h264_aac.mp4");
     let mut args = vec![
         "-nostdin",
@@ -293,7 +293,7 @@ fn listener(lab: &Lab, name: &str, output: &[&str]) -> Part {
 }
 
 /// Whether somebody has bound that port.
-fn bound(protocol: &str, port: u16) -> bool {
+pub fn bound(protocol: &str, port: u16) -> bool {
     std::fs::read_to_string(Path::new("/proc/net").join(protocol))
         .is_ok_and(|table| table.contains(&format!("0100007F:{port:04X} 00000000")))
 }

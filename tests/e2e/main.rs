@@ -19,6 +19,7 @@
 mod cameras;
 mod clock;
 mod daemon;
+mod endpoints;
 mod failures;
 mod handshake;
 mod inputs;
@@ -32,3 +33,4 @@ mod rtsp;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+mod words;

@@ -6,6 +6,8 @@ What it does wrong stands in the path, before the mount point: rtsp://127.0.0.1:
   silent       announces G.711 that never comes
   codec        announces a sound that nobody can decode, and sends none
   setup-N      announces G.711, and answers its SETUP with status N
+  describe-N   answers DESCRIBE with status N
+  video-N      answers every SETUP with status N
   data-N       announces metadata (ONVIF), and answers its SETUP with status N
   mute-S       the real sound ends S seconds after PLAY
   sha256       wants a login by Digest SHA-256 (admin and --password)
@@ -116,8 +118,10 @@ class Client:
             return self.reply(cseq, 302, [("Location", here)])
         if method == "DESCRIBE" and self.oddity == "away":
             return self.reply(cseq, 302, [("Location", "rtsp://127.9.9.9:8554/elsewhere")])
+        kind, _, status = self.oddity.partition("-")
+        if (kind, method) in (("describe", "DESCRIBE"), ("video", "SETUP")):
+            return self.reply(cseq, int(status))
         if method == "SETUP" and inner.endswith("/odd"):
-            kind, _, status = self.oddity.partition("-")
             if kind in ("setup", "data"):
                 return self.reply(cseq, int(status))
             transport = headers.get("Transport", "")

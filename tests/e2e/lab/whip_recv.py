@@ -23,6 +23,10 @@ MODE is one or more of these words, joined by "+":
               should. Not by default: FFmpeg's muxer (9.0.2) answers none, and would be cut off after 33 s
   relative    Location without a leading slash, to be resolved against the request
   passive     takes only offers that leave it the DTLS client's part: 400 to others. passive-NNN: that status
+  elsewhere   Location on another host (`localhost` in place of 127.0.0.1)
+  moved       307 to the same on that other host, once
+  slow-S      answers the POST after S seconds
+  busy-S      503 to any request, with Retry-After of S seconds
   deaf        answers nothing in the DTLS handshake where it has the server's part
 
 The first line on stdout is "listening PORT"; then one JSON line an event.
@@ -128,7 +132,13 @@ async def offer(request):
     say("post", key=key, mode=sorted(mode), bytes=len(body), user_agent=request.headers.get("User-Agent"))
     if "silent" in mode:
         await asyncio.sleep(3600)
+    if "moved" in mode and not request.host.startswith("localhost"):
+        return web.Response(status=307, headers={"Location": f"http://localhost:{request.url.port}{request.path}"})
     for word in mode:
+        if word.startswith("slow-"):
+            await asyncio.sleep(float(word[5:]))
+        if word.startswith("busy-"):
+            return busy(word)
         if word.isdigit():
             return web.Response(status=int(word), text="as ordered")
         if word.startswith("passive") and "a=setup:active" in body:
@@ -141,6 +151,8 @@ async def offer(request):
         return web.Response(status=400, text="no SDP")
     resource = f"cAnary{len(sessions) + 1}-{secrets.token_hex(8)}"   # whoever knows it can end the session
     location = {"Location": f"/res/{resource}" if "relative" not in mode else f"../../res/{resource}"}
+    if "elsewhere" in mode:
+        location["Location"] = f"http://localhost:{request.url.port}{location['Location']}"
     if "garbage" in mode:
         return web.Response(status=201, text="<html>captive portal</html>", content_type="application/sdp", headers=location)
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -176,6 +188,18 @@ async def offer(request):
         sdp = black_hole(sdp)
     session["codecs"] = [l[9:].strip() for l in sdp.splitlines() if l.startswith("a=rtpmap:")]
     return web.Response(status=201, text=sdp, content_type="application/sdp", headers=location)
+
+
+def busy(word):
+    return web.Response(status=503, text="later", headers={"Retry-After": word[5:]})
+
+
+async def options(request):
+    _, mode = mode_of(request)
+    for word in mode:
+        if word.startswith("busy-"):
+            return busy(word)
+    return web.Response(status=204)
 
 
 async def delete(request):
@@ -224,7 +248,7 @@ async def ctl(request):
 
 async def main():
     app = web.Application()
-    app.add_routes([web.post("/whip/{mode}/{key}", offer), web.delete("/res/{resource}", delete),
+    app.add_routes([web.post("/whip/{mode}/{key}", offer), web.route("OPTIONS", "/whip/{mode}/{key}", options), web.delete("/res/{resource}", delete),
                     web.get("/stats", stats), web.post("/ctl/{op}", ctl)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
