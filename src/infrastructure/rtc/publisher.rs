@@ -444,7 +444,7 @@ impl Publisher {
         let words = foreign::shown(&error.to_string(), MAX_WORDS);
         match (&self.stage, error) {
             (Stage::Connecting(_), RtcError::Dtls(_)) => {
-                self.end(Event::Lost(Loss::NoHandshake(format!(": {words}"))));
+                self.end(Event::Lost(Loss::NoHandshake(handshake_words(&words))));
             }
             // Once there are keys, a bad record harms nobody.
             (Stage::Over(_), _) | (Stage::Connected(_), RtcError::Dtls(_)) => {}
@@ -484,6 +484,27 @@ fn write(
             .marker(last)
             .nackable(true),
     );
+}
+
+/// What DTLS complains of where a peer has an RSA certificate alone, which only ECDHE_ECDSA can't do
+/// with: `handshake_failure` (40) and its kin from a server; from a client, a key or signature of
+/// another kind.
+const LIKE_RSA: [&str; 5] = [
+    "description=40",
+    "description=42",
+    "description=43",
+    "public key algorithm",
+    "signature algorithm",
+];
+
+fn handshake_words(words: &str) -> String {
+    let words = words.strip_prefix("DTLS error: ").unwrap_or(words);
+    let hint = if LIKE_RSA.iter().any(|sign| words.contains(sign)) {
+        "; its certificate may be RSA, where WebRTC asks for ECDSA"
+    } else {
+        ""
+    };
+    format!(" ({words}{hint})")
 }
 
 fn config() -> Result<RtcConfig, NoOffer> {

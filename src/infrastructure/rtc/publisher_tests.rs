@@ -38,6 +38,8 @@ struct Net {
     sent: u32,
     /// The peer's power is off.
     dead: bool,
+    /// The peer answers a handshake with this alert.
+    alert: Option<u8>,
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -62,6 +64,7 @@ impl Net {
             loss: None,
             sent: 0,
             dead: false,
+            alert: None,
         }
     }
 
@@ -146,6 +149,9 @@ impl Net {
                 if !for_peer {
                     self.ours
                         .receive(self.now, address(THEIRS), address(OURS), &bytes);
+                } else if let Some(alert) = self.alert.filter(|_| bytes[0] == 22) {
+                    let record = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, alert];
+                    self.wire.push((self.now + DELAY, false, record.to_vec()));
                 } else if !self.dead {
                     let datagram =
                         Receive::new(Protocol::Udp, address(OURS), address(THEIRS), &bytes)
@@ -335,6 +341,28 @@ fn a_peer_that_no_way_leads_to_is_lost_within_ten_seconds() {
     net.run(12_000 * MS);
     assert_eq!(net.named(), [Event::Lost(Loss::NoWay)]);
     assert_eq!(net.events[0].0, CONNECT);
+}
+
+#[test]
+fn a_handshake_that_is_refused_is_told_at_once_and_rsa_is_named() {
+    let mut net = Net::new(true, Peer::Full);
+    net.alert = Some(40);
+    net.run(3000 * MS);
+    let [Event::Lost(why @ Loss::NoHandshake(_))] = &net.named()[..] else {
+        panic!("{:?}", net.events);
+    };
+    let words = why.to_string();
+    assert!(words.contains("DTLS") && words.contains("RSA"), "{words}");
+    assert!(net.events[0].0 < 1000 * MS);
+    // As dimpl says it of a client's certificate.
+    let rsa = dimpl::crypto::SignatureAlgorithm::RSA;
+    for error in [
+        dimpl::CryptoError::UnsupportedSignatureAlgorithm(rsa),
+        dimpl::CryptoError::UnsupportedPublicKeyAlgorithm,
+    ] {
+        assert!(handshake_words(&error.to_string()).contains("RSA"));
+    }
+    assert_eq!(handshake_words("DTLS error: timeout"), " (timeout)");
 }
 
 #[test]
