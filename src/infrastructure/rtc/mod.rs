@@ -6,6 +6,7 @@ mod answer;
 mod crypto;
 mod figures;
 mod publisher;
+mod stamps;
 
 pub use answer::Refusal;
 pub use figures::Figures;

@@ -21,6 +21,7 @@ use str0m::{Candidate, IceCreds, Input, Rtc, RtcConfig};
 use super::answer::{self, Refusal};
 use super::crypto;
 use super::figures::{Figures, Meter};
+use super::stamps::Stamps;
 use crate::util::foreign;
 
 /// Payload type of H.264, and of its retransmissions.
@@ -170,6 +171,7 @@ pub struct Publisher {
     /// ICE has found a way, once.
     way: bool,
     video: Track,
+    stamps: Stamps,
     audio: Option<Track>,
     meter: Meter,
 }
@@ -206,6 +208,7 @@ impl Publisher {
             stage: Stage::Offered(pending),
             way: false,
             video,
+            stamps: Stamps::default(),
             audio,
             meter: Meter::default(),
         };
@@ -306,15 +309,17 @@ impl Publisher {
     }
 
     /// The packets of one picture, or of a part of it: `ends` says that the last one is its last.
-    /// `ticks` are of 90 kHz, from any beginning. Goes nowhere before the session is connected.
+    /// `ticks` are of 90 kHz, from any beginning; pictures may go out faster than these say, as those of
+    /// a keyframe group that was kept do. Goes nowhere before the session is connected.
     pub fn video(&mut self, now: Instant, ticks: u64, packets: &[Arc<[u8]>], ends: bool) {
         if !matches!(self.stage, Stage::Connected(_)) {
             return;
         }
+        let stamp = self.stamps.stamp(ticks, now);
         let count = packets.len();
         for (at, packet) in packets.iter().enumerate() {
             let marker = ends && at + 1 == count;
-            write(&mut self.rtc, &mut self.video, now, ticks, packet, marker);
+            write(&mut self.rtc, &mut self.video, now, stamp, packet, marker);
         }
         self.written(now);
     }

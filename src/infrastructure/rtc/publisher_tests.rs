@@ -287,6 +287,22 @@ fn pictures_and_sound_arrive_at_a_full_and_at_a_lite_peer() {
 }
 
 #[test]
+fn a_kept_group_that_goes_out_in_a_hurry_delays_nothing_that_follows() {
+    let mut net = Net::connected(Peer::Full);
+    for picture in 0..25 {
+        net.ours
+            .video(net.now, picture * 3600, &[payload(picture, 0)], true);
+        net.run(10 * MS);
+    }
+    net.run(100 * MS);
+    let stamps: Vec<u32> = net.video.values().map(|(stamp, ..)| *stamp).collect();
+    assert_eq!(stamps.len(), 25);
+    let span = stamps[24].wrapping_sub(stamps[0]);
+    // 240 ms, and not 960.
+    assert!((20_000..27_000).contains(&span), "{span}");
+}
+
+#[test]
 fn what_two_in_a_hundred_lose_comes_again() {
     let mut net = Net::connected(Peer::Full);
     net.loss = Some(50);
