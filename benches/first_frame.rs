@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Camera, Receiver, Tools};
 use lss::application::stream::{StartCommand, StreamRules};
+use lss::domain::carry::{Carried, Way};
 use lss::infrastructure::child::launch::Launcher;
 use lss::infrastructure::ffmpeg::command::{FfmpegSettings, build};
 use lss::infrastructure::ffmpeg::probe::probe;
@@ -74,7 +75,11 @@ fn main() {
             ..StartCommand::default()
         };
         let spec = command.validate(&StreamRules::default()).unwrap();
-        let launch = build(&spec, &settings, &abilities, None).unwrap();
+        let carried = Carried {
+            way: Way::Transcode,
+            reason: String::new(),
+        };
+        let launch = build(&spec, &carried, &settings, &abilities, None).unwrap();
         let begin = Instant::now();
         let mut child = Command::new(launch.argv[0].expose())
             .args(launch.argv.iter().skip(1).map(Secret::expose))

@@ -40,12 +40,11 @@ release_time() {
 }
 
 # Gateways have little processor time and mostly cameras that need no re-encoding: the packaged
-# configuration differs from the defaults in this one key. It waits for the relay, and is set before,
-# because an upgrade leaves the configuration of a gateway as it is.
+# configuration differs from the defaults in this one key.
 packaged_yaml() {
   awk '/^    passthrough: never$/ {
-      print "    # This package sets auto: with the version that has a relay, a gateway saves the better"
-      print "    # part of a core a stream, without another look at this file. Until then nothing changes."
+      print "    # This package sets auto: a camera that is set to H.264 Baseline then costs a gateway next to"
+      print "    # nothing, where encoding its picture takes the better part of a core."
       print "    passthrough: auto"; n++; next }
     { print }
     END { exit n != 1 }' etc/lss.yaml || die "etc/lss.yaml has no line 'passthrough: never'"

@@ -18,7 +18,7 @@ use lss::domain::health::{Part, PartStatus};
 use lss::domain::node::{Camera, LssNode, NodeIdentity};
 use lss::domain::stream::{
     AudioConfig, Id, InputType, MediaUrl, RetryLimit, Source, StopReason, StreamSpec, StreamStatus,
-    StreamTask, TaskEvent, TaskEventKind, TaskMode, VideoConfig,
+    StreamTask, TaskEvent, TaskEventKind, TaskMode, TaskSender, VideoConfig,
 };
 use lss::infrastructure::http::tls::TrustStore;
 use lss::infrastructure::rcs::backoff::Pace;
@@ -172,6 +172,7 @@ fn event(task: &str, kind: TaskEventKind, playback: &str, error: Option<Fault>) 
             stopped_at: None,
             last_heartbeat: None,
             mode: TaskMode::Transcode,
+            sender: TaskSender::Ffmpeg,
             mode_reason: String::new(),
             audio: lss::domain::stream::TaskAudio::Encoded,
             progress: None,

@@ -51,6 +51,7 @@ pub struct TaskJson {
     audio_config: AudioJson,
     ffmpeg_command: Option<String>,
     mode: &'static str,
+    sender: &'static str,
     mode_reason: String,
     audio: &'static str,
     progress: Option<ProgressJson>,
@@ -139,6 +140,7 @@ impl TaskJson {
             audio_config: AudioJson::new(&spec.audio, task.mode),
             ffmpeg_command: spec.ffmpeg_command.as_ref().map(shown_command),
             mode: task.mode.name(),
+            sender: task.sender.name(),
             mode_reason: task.mode_reason.clone(),
             audio: task.audio.name(),
             progress: task.progress.as_ref().map(ProgressJson::new),
@@ -292,7 +294,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use crate::application::stream::StreamRules;
-    use crate::domain::stream::StreamStatus;
+    use crate::domain::stream::{StreamStatus, TaskSender};
 
     fn command(text: &str) -> Result<StartCommand, Fault> {
         let value = decode::parse(text.as_bytes())?;
@@ -316,6 +318,7 @@ mod tests {
             stopped_at: None,
             last_heartbeat: None,
             mode: TaskMode::Transcode,
+            sender: TaskSender::Ffmpeg,
             mode_reason: "as asked".into(),
             audio: crate::domain::stream::TaskAudio::Encoded,
             progress: None,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::fault::FaultPlace;
 use super::reader::Reader;
 use super::value;
-use super::{Config, Mode, Passthrough};
+use super::{Config, Mode};
 use crate::util::url::is_loopback_host;
 
 /// Facts that come from outside the file.
@@ -67,14 +67,6 @@ fn streams(r: &mut Reader<'_>, config: &Config) {
         r.fault(
             place,
             "start_confirm must be shorter than start_timeout, or no stream can ever start",
-        );
-    }
-    if ffmpeg.passthrough != Passthrough::Never {
-        let place = r.told("lss.ffmpeg.passthrough").place;
-        r.warn(
-            &place,
-            "waits for a relay, which this version of lss does not have: every stream is encoded, \
-             but those that ask for codec copy",
         );
     }
 }

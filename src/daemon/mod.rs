@@ -225,7 +225,7 @@ fn start(loaded: &Loaded, started: Instant) -> Result<RunningDaemon, StartError>
     let streams = streams::Streams::start(
         config,
         streams::Parts {
-            engine: Arc::new(Engines::new(engine.clone())),
+            engine: Arc::new(Engines::new(engine.clone(), streams::passthrough(config))),
             uplink,
             logins: Arc::new(cameras::Learner(cameras.clone())),
             observers,

@@ -10,7 +10,8 @@ use crate::application::node::{ActiveTasks, NodeRegistry};
 use crate::application::stream::{
     Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table, prepare,
 };
-use crate::config::Config;
+use crate::config::{Config, Passthrough};
+use crate::domain::carry;
 use crate::domain::engine::Engine;
 use crate::domain::gateway::{RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::metrics::QueueMetric;
@@ -170,6 +171,15 @@ fn policy(config: &Config) -> Policy {
         stop_timeout: config.ffmpeg.stop_timeout,
         max_retries: u32::try_from(config.ffmpeg.max_retries)
             .map_or(RetryLimit::Forever, RetryLimit::Times),
+    }
+}
+
+/// Whether pictures stay as they are, in the table's terms.
+pub fn passthrough(config: &Config) -> carry::Passthrough {
+    match config.ffmpeg.passthrough {
+        Passthrough::Never => carry::Passthrough::Never,
+        Passthrough::Auto => carry::Passthrough::Auto,
+        Passthrough::Prefer => carry::Passthrough::Prefer,
     }
 }
 

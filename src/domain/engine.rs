@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::Fault;
-use super::stream::{SourceFacts, StreamSpec, TaskAudio, TaskMode};
+use super::stream::{SourceFacts, StreamSpec, TaskAudio, TaskMode, TaskSender};
 use crate::util::secret::Secret;
 
 /// What runs, and so how its output is read.
@@ -50,6 +50,8 @@ pub struct Launch {
     pub engine: EngineKind,
     /// How the task is carried; of a [`EngineKind::Look`], how it is meant to be.
     pub mode: TaskMode,
+    /// By whom it is sent.
+    pub sender: TaskSender,
     /// Why so, in words.
     pub mode_reason: String,
     /// What of the sound goes out.
@@ -150,6 +152,7 @@ mod tests {
         Launch {
             engine: EngineKind::Ffmpeg,
             mode: TaskMode::Copy,
+            sender: TaskSender::Ffmpeg,
             mode_reason: reason.to_owned(),
             audio: TaskAudio::Encoded,
             argv: Vec::new(),

@@ -2,6 +2,7 @@
 
 pub mod camera;
 pub mod camera_trust;
+pub mod carry;
 pub mod checkup;
 pub mod discovery;
 pub mod engine;

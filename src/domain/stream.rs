@@ -13,7 +13,8 @@ use crate::util::url;
 
 pub use cause::{Cause, Diagnosis, ExitRecord};
 pub use source::{
-    AudioFacts, AudioMode, Challenge, SourceFacts, SourceLook, TaskAudio, VideoFacts, moved,
+    AudioFacts, AudioMode, Challenge, SourceFacts, SourceLook, TaskAudio, TaskSender, Unsendable,
+    VideoFacts, moved,
 };
 pub use tally::{StartSplit, Tally};
 
@@ -421,6 +422,8 @@ pub struct StreamTask {
     pub last_heartbeat: Option<SystemTime>,
     /// How it is carried.
     pub mode: TaskMode,
+    /// By whom it is sent.
+    pub sender: TaskSender,
     /// Why so.
     pub mode_reason: String,
     /// What of the sound goes out.

@@ -1,7 +1,9 @@
 //! What a camera's stream means for WHIP: whether it can go out as it is, what lss does otherwise
 //! and what that costs, and what to set on the camera. Judged from the description alone; for the
-//! people who install cameras (`lss doctor`).
+//! people who install cameras (`lss doctor`). What a picture is to WHIP is [`Picture`]'s to say, as for
+//! whoever carries it.
 
+use super::carry::Picture;
 use super::discovery::{StreamDescription, TrackInfo};
 
 /// A 1080p picture, whose encoding was measured.
@@ -37,9 +39,11 @@ pub struct Note {
 /// What happens to the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoFit {
-    /// Can go out as it is: does where the task asks for codec `copy`.
+    /// Can go out as it is: does where `passthrough` is `auto` or `prefer` and the task asks for nothing
+    /// in particular, and where it asks for codec `copy`.
     Unchanged,
-    /// H.264 that WHIP can carry and not every receiver takes (Main, High): likewise.
+    /// H.264 that WHIP can carry and not every receiver takes (Main, High): likewise, but not where
+    /// `passthrough` is `auto`.
     UnchangedIfPreferred,
     /// Decoded and encoded anew.
     Transcode,
@@ -47,6 +51,21 @@ pub enum VideoFit {
     Unknown,
     /// There is none.
     Missing,
+}
+
+impl From<Picture> for VideoFit {
+    fn from(picture: Picture) -> Self {
+        match picture {
+            Picture::Baseline => Self::Unchanged,
+            Picture::MainOrHigh => Self::UnchangedIfPreferred,
+            Picture::Reordered
+            | Picture::OtherProfile
+            | Picture::OtherCodec
+            | Picture::Unsendable => Self::Transcode,
+            Picture::Unknown | Picture::Unasked => Self::Unknown,
+            Picture::Missing => Self::Missing,
+        }
+    }
 }
 
 /// What happens to the sound.
@@ -111,38 +130,21 @@ fn judge_video(track: Option<&TrackInfo>, notes: &mut Vec<Note>) -> VideoFit {
         ));
         return VideoFit::Missing;
     };
-    let (fit, grade, words, advice) = match track.codec.as_deref() {
-        Some("H264") => judge_h264(track),
-        Some("H265" | "HEVC") => (
-            VideoFit::Transcode,
-            Grade::Warn,
-            "H.265, which WHIP does not carry here".to_owned(),
-            Some("set the encoding to H.264, profile Baseline, or use a stream that has it"),
-        ),
-        Some("JPEG") => (
-            VideoFit::Transcode,
-            Grade::Warn,
-            "Motion JPEG, which WHIP does not carry".to_owned(),
-            Some("set the encoding to H.264, profile Baseline"),
-        ),
-        Some(other) => (
-            VideoFit::Transcode,
-            Grade::Warn,
-            format!("{other}, which WHIP does not carry"),
-            Some("set the encoding to H.264, profile Baseline"),
-        ),
-        None => (
-            VideoFit::Unknown,
-            Grade::Warn,
-            "video whose encoding the camera does not tell".to_owned(),
-            Some("set the encoding to H.264, profile Baseline"),
-        ),
-    };
+    let picture = Picture::of(track.codec.as_deref(), track.h264_profile, track.reorders);
+    let fit = VideoFit::from(picture);
+    let (grade, words, advice) = describe(track, picture);
     let size = shown_size(track);
     let done = match fit {
         VideoFit::Unchanged => {
-            "can go out as it is (a task with codec copy), at next to no cost".to_owned()
+            "goes out as it is where lss.ffmpeg.passthrough is auto or prefer, or the task asks for \
+             codec copy, at next to no cost"
+                .to_owned()
         }
+        VideoFit::UnchangedIfPreferred => format!(
+            "goes out as it is where lss.ffmpeg.passthrough is prefer or the task asks for codec \
+             copy; else lss encodes it anew: {}",
+            cost(track)
+        ),
         _ => format!("lss encodes it anew: {}", cost(track)),
     };
     notes.push(note(grade, format!("{words}{size}: {done}"), advice));
@@ -158,50 +160,51 @@ fn judge_video(track: Option<&TrackInfo>, notes: &mut Vec<Note>) -> VideoFit {
     fit
 }
 
-/// What it is, without size and without what is done about it.
-fn judge_h264(track: &TrackInfo) -> (VideoFit, Grade, String, Option<&'static str>) {
+/// What it is, without size and without what is done about it, and what to set.
+fn describe(track: &TrackInfo, picture: Picture) -> (Grade, String, Option<&'static str>) {
     let name = track
         .h264_profile
         .map_or_else(|| "H.264".to_owned(), |p| format!("H.264 {}", profile(p)));
-    let is_baseline = matches!(track.h264_profile, Some([66, _, _]));
-    let fits_whip = matches!(track.h264_profile, Some([66 | 77 | 100, _, _]));
+    let encoding = Some("set the encoding to H.264, profile Baseline");
     let baseline = Some("set the profile to Baseline: then the picture can go out as it is");
-    match (track.reorders, track.h264_profile) {
-        (Some(true), _) => (
-            VideoFit::Transcode,
-            Grade::Warn,
+    let (words, advice) = match (picture, track.codec.as_deref()) {
+        (Picture::Baseline, _) => return (Grade::Pass, name, None),
+        (Picture::MainOrHigh, _) => (
+            format!("{name} without B-frames, which Cloudflare does not list"),
+            baseline,
+        ),
+        (Picture::Reordered, _) => (
             format!("{name} with B-frames, which WebRTC does not play"),
             Some("turn B-frames off and set the profile to Baseline"),
         ),
+        (Picture::OtherProfile | Picture::Unsendable, _) => {
+            (format!("{name}, which WebRTC does not play"), baseline)
+        }
+        (Picture::OtherCodec, Some("H265" | "HEVC")) => (
+            "H.265, which WHIP does not carry here".to_owned(),
+            Some("set the encoding to H.264, profile Baseline, or use a stream that has it"),
+        ),
+        (Picture::OtherCodec, codec) => {
+            let name = match codec {
+                Some("JPEG") => "Motion JPEG",
+                other => other.unwrap_or("video"),
+            };
+            (format!("{name}, which WHIP does not carry"), encoding)
+        }
         (_, None) => (
-            VideoFit::Unknown,
-            Grade::Warn,
+            "video whose encoding the camera does not tell".to_owned(),
+            encoding,
+        ),
+        (_, Some(_)) if track.h264_profile.is_none() => (
             "H.264 whose profile the camera does not tell".to_owned(),
             baseline,
         ),
-        (Some(false), _) if is_baseline => (VideoFit::Unchanged, Grade::Pass, name, None),
-        (Some(false), _) if fits_whip => (
-            VideoFit::UnchangedIfPreferred,
-            Grade::Warn,
-            format!(
-                "{name} without B-frames, which Cloudflare does not list (a task with codec copy \
-                 sends it as it is)"
-            ),
-            baseline,
-        ),
-        (None, _) if fits_whip => (
-            VideoFit::Unknown,
-            Grade::Warn,
+        (_, Some(_)) => (
             format!("{name}, and whether it has B-frames the camera does not tell"),
             Some("set the profile to Baseline, which has no B-frames"),
         ),
-        _ => (
-            VideoFit::Transcode,
-            Grade::Warn,
-            format!("{name}, which WebRTC does not play"),
-            baseline,
-        ),
-    }
+    };
+    (Grade::Warn, words, advice)
 }
 
 fn judge_audio(track: Option<&TrackInfo>, video: VideoFit, notes: &mut Vec<Note>) -> AudioFit {

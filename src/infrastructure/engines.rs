@@ -1,20 +1,30 @@
 //! The engines that there are: which of them carries a task, and how the output of each is read.
 //!
-//! An RTSP source is asked first what it is, by a child that only looks; what FFmpeg is told follows
-//! from that. A command that RCS has built stays as it is: its source is asked as a stranger, without
-//! the login, for what FFmpeg would misunderstand of it.
+//! How the picture goes out is the table's to say ([`carry`]): what the task and the configuration wish,
+//! what the source is, what there is to carry it with. An RTSP source is asked first what it is, by a
+//! child that only looks, and the way follows from that; other sources are carried as if they had said
+//! nothing. A command that RCS has built stays as it is: its source is asked as a stranger, without the
+//! login, for what FFmpeg would misunderstand of it.
+//!
+//! **What sends besides FFmpeg** is wired in [`Engines::prepare`] alone: [`Means::relay`] tells the table
+//! whether it may carry this task (what is configured, what its endpoint has taken before), and
+//! [`Way::Relay`] becomes its [`Launch`], with the job on standard input. The table then prefers it. What
+//! stands behind it in the plan are the ways that the same table gives without it, so that a child that
+//! can't go on hands over to FFmpeg; one that finds the source to be something else says so with the facts
+//! of its hand-over, and this is asked anew with those.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::carry::{
+    Asked, Carried, Means, Passthrough, Picture, Way, decide, depends_on_source,
+};
 use crate::domain::engine::{Engine, EngineKind, Launch, Plan, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{
-    Challenge, MediaUrl, Source, SourceFacts, StreamSpec, TaskAudio, TaskMode,
-};
+use crate::domain::stream::{Challenge, MediaUrl, Source, SourceFacts, StreamSpec, TaskAudio};
 use crate::infrastructure::child::process::MakeJudge;
 use crate::infrastructure::ffmpeg::command::passive;
-use crate::infrastructure::ffmpeg::engine::FfmpegEngine;
+use crate::infrastructure::ffmpeg::engine::{FfmpegEngine, Usable};
 use crate::infrastructure::ffmpeg::judge::Judge;
 use crate::infrastructure::ffmpeg::source::only_input;
 use crate::infrastructure::relay::job::Job;
@@ -27,58 +37,170 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// All of them.
 pub struct Engines {
     ffmpeg: Arc<FfmpegEngine>,
+    passthrough: Passthrough,
 }
 
 impl Engines {
-    /// With this FFmpeg.
-    pub fn new(ffmpeg: Arc<FfmpegEngine>) -> Self {
-        Self { ffmpeg }
+    /// With this FFmpeg; pictures stay as they are where `passthrough` says so.
+    pub fn new(ffmpeg: Arc<FfmpegEngine>, passthrough: Passthrough) -> Self {
+        Self {
+            ffmpeg,
+            passthrough,
+        }
     }
 }
 
 impl Engine for Engines {
     fn prepare(&self, spec: &StreamSpec, facts: Option<&SourceFacts>) -> Result<Plan, Fault> {
-        let way = self.ffmpeg.launch(spec, facts)?;
-        let passive = passive(&way).map(Ok);
-        let Some(facts) = facts else {
-            return Ok(match looked_at(spec, &way) {
-                Some(url) => Plan::new(look(&url, &way), [Ok(way)].into_iter().chain(passive)),
-                None => Plan::new(way, passive),
-            });
-        };
-        if let Some(why) = facts.why_not_ffmpeg() {
-            return Err(Fault::new(why.cause.code(), why.detail));
-        }
-        if way.mode == TaskMode::Prebuilt {
-            fits_prebuilt(&way, facts)?;
-        }
-        if way.audio == TaskAudio::Dropped {
+        let ffmpeg = self.ffmpeg.usable();
+        let plan = match &spec.ffmpeg_command {
+            Some(command) => prebuilt(ffmpeg?.prebuilt(spec, command)?, facts),
+            None => Carrier {
+                spec,
+                passthrough: self.passthrough,
+                ffmpeg,
+            }
+            .plan(facts),
+        }?;
+        let way = plan.current();
+        if facts.is_some() && way.audio == TaskAudio::Dropped {
             log::warn!(task:% = spec.task_id; "the sound is left out: {}", way.mode_reason);
         }
-        Ok(Plan::new(way, passive))
+        Ok(plan)
     }
 }
 
-/// The source that is to be asked first: one that speaks RTSP without TLS, which lss can ask.
-fn looked_at(spec: &StreamSpec, way: &Launch) -> Option<Secret> {
-    let url = match &spec.source {
-        _ if way.mode == TaskMode::Prebuilt => only_input(&way.argv)?.clone(),
-        Source::Network(url) => Secret::url(url.expose()),
-        Source::File(_) => return None,
-    };
-    let parsed = MediaUrl::parse("sourceUrl", url.expose()).ok()?;
-    (parsed.scheme() == "rtsp").then_some(url)
+/// A task whose command line is lss's own, and what there is to carry it with.
+struct Carrier<'a> {
+    spec: &'a StreamSpec,
+    passthrough: Passthrough,
+    /// Or why there is none that can send.
+    ffmpeg: Result<Usable, Fault>,
 }
 
-fn look(url: &Secret, way: &Launch) -> Launch {
+impl Carrier<'_> {
+    fn plan(&self, facts: Option<&SourceFacts>) -> Result<Plan, Fault> {
+        match (facts, asked_first(&self.spec.source)) {
+            (Some(facts), _) => self.informed(facts),
+            (None, Some(url)) => self.look_first(&url),
+            (None, None) => {
+                let carried = self.decide(Picture::Unasked)?;
+                Ok(carried_by(self.launch(&carried, None)?))
+            }
+        }
+    }
+
+    fn informed(&self, facts: &SourceFacts) -> Result<Plan, Fault> {
+        if let Some(why) = facts.why_not_ffmpeg() {
+            return Err(Fault::new(why.cause.code(), why.detail));
+        }
+        let picture = Picture::of_facts(&facts.video, self.spec.whip_url.host());
+        let mut carried = self.decide(picture)?;
+        if let (Picture::Unsendable, Some(refused)) = (picture, &facts.video.unsendable) {
+            carried.reason = format!("{} ({})", carried.reason, refused.why);
+        }
+        Ok(carried_by(self.launch(&carried, Some(facts))?))
+    }
+
+    /// The source is asked. Should it not be understood, the task is carried as if nobody had asked.
+    fn look_first(&self, url: &Secret) -> Result<Plan, Fault> {
+        let unasked = self.decide(Picture::Unasked);
+        // What the task itself gets wrong is said at once, whatever the source turns out to be; and so
+        // is that there is nothing here that could carry it, whatever that is.
+        let meant = match &unasked {
+            Ok(carried) => self.launch(carried, None)?,
+            Err(fault) => {
+                let any = Picture::ALL.into_iter().find_map(|p| self.decide(p).ok());
+                self.launch(&any.ok_or_else(|| fault.clone())?, None)?
+            }
+        };
+        let asked = Asked::of(&self.spec.video);
+        let mut first = look(url, &meant, false);
+        if depends_on_source(asked, self.passthrough) {
+            "the source is asked what it is".clone_into(&mut first.mode_reason);
+        }
+        Ok(match unasked {
+            Ok(_) => Plan::new(first, both_parts(meant).map(Ok)),
+            Err(fault) => Plan::new(first, [Err(fault)]),
+        })
+    }
+
+    fn decide(&self, picture: Picture) -> Result<Carried, Fault> {
+        let means = Means {
+            relay: false,
+            ffmpeg: self.ffmpeg.is_ok(),
+            encoder: self.ffmpeg.as_ref().is_ok_and(Usable::encodes),
+        };
+        let asked = Asked::of(&self.spec.video);
+        decide(asked, self.passthrough, picture, means).map_err(|fault| match &self.ffmpeg {
+            Err(why) if fault.code == ErrorCode::FfmpegNotFound => {
+                Fault::new(fault.code, format!("{}: {}", fault.message, why.message))
+            }
+            _ => fault,
+        })
+    }
+
+    fn launch(&self, carried: &Carried, facts: Option<&SourceFacts>) -> Result<Launch, Fault> {
+        match (carried.way, &self.ffmpeg) {
+            (Way::Copy | Way::Transcode, Ok(ffmpeg)) => ffmpeg.carry(self.spec, carried, facts),
+            (Way::Copy | Way::Transcode, Err(why)) => Err(why.clone()),
+            (Way::Relay, _) => Err(Fault::new(
+                ErrorCode::InternalError,
+                "this lss has no sender of its own",
+            )),
+        }
+    }
+}
+
+/// What RCS has built stays as it is; what it can't do is said before it is tried.
+fn prebuilt(way: Launch, facts: Option<&SourceFacts>) -> Result<Plan, Fault> {
+    let Some(facts) = facts else {
+        return Ok(match only_input(&way.argv).and_then(rtsp) {
+            Some(url) => Plan::new(look(&url, &way, true), both_parts(way).map(Ok)),
+            None => carried_by(way),
+        });
+    };
+    if let Some(why) = facts.why_not_ffmpeg() {
+        return Err(Fault::new(why.cause.code(), why.detail));
+    }
+    fits_prebuilt(&way, facts)?;
+    Ok(carried_by(way))
+}
+
+/// By FFmpeg, and where the endpoint would not have it as DTLS client, by FFmpeg as server.
+fn carried_by(way: Launch) -> Plan {
+    let behind = passive(&way).map(Ok);
+    Plan::new(way, behind)
+}
+
+fn both_parts(way: Launch) -> impl Iterator<Item = Launch> {
+    let behind = passive(&way);
+    std::iter::once(way).chain(behind)
+}
+
+/// The source, if it is to be asked first: one that speaks RTSP without TLS, which lss can ask.
+fn asked_first(source: &Source) -> Option<Secret> {
+    match source {
+        Source::Network(url) => rtsp(&Secret::url(url.expose())),
+        Source::File(_) => None,
+    }
+}
+
+fn rtsp(url: &Secret) -> Option<Secret> {
+    let parsed = MediaUrl::parse("sourceUrl", url.expose()).ok()?;
+    (parsed.scheme() == "rtsp").then(|| url.clone())
+}
+
+fn look(url: &Secret, way: &Launch, as_stranger: bool) -> Launch {
     let job = Job::Look {
         url: url.clone(),
-        as_stranger: way.mode == TaskMode::Prebuilt,
+        as_stranger,
         within: LOOK_WITHIN,
     };
     Launch {
         engine: EngineKind::Look,
         mode: way.mode,
+        sender: way.sender,
         mode_reason: way.mode_reason.clone(),
         audio: way.audio,
         argv: ["/proc/self/exe", "relay"].map(Secret::unlisted).to_vec(),
@@ -119,3 +241,7 @@ pub fn readers(whip_hosts: Arc<[String]>) -> MakeJudge {
         EngineKind::Look => Box::new(LookJudge::new()),
     })
 }
+
+#[cfg(test)]
+#[path = "engines_tests.rs"]
+mod tests;

@@ -28,6 +28,7 @@ mod lab;
 mod life;
 mod observers;
 mod odd_sources;
+mod passthrough;
 mod recovery;
 mod rtsp;
 mod stopping;

@@ -27,6 +27,7 @@ use lss::domain::patrol::PatrolEvent;
 use lss::domain::ptz::PtzEvent;
 use lss::domain::stream::{
     ExitRecord, Progress, RetryLimit, StopReason, StreamSpec, StreamStatus, StreamTask, TaskMode,
+    TaskSender,
 };
 use lss::infrastructure::camera_gateway::Cameras;
 use lss::infrastructure::camera_names::CameraNames;
@@ -67,6 +68,7 @@ pub fn task(spec: StreamSpec) -> StreamTask {
         stopped_at: None,
         last_heartbeat: None,
         mode: TaskMode::Transcode,
+        sender: TaskSender::Ffmpeg,
         mode_reason: "as asked".into(),
         audio: lss::domain::stream::TaskAudio::Encoded,
         progress: Some(Progress::default()),

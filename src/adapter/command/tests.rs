@@ -12,7 +12,7 @@ use crate::application::camera::fakes;
 use crate::application::stream::{StreamRequest, StreamRules};
 use crate::domain::gateway::StreamPlace;
 use crate::domain::stream::{
-    RetryLimit, StreamSpec, StreamStatus, TaskEvent, TaskEventKind, TaskId, TaskMode,
+    RetryLimit, StreamSpec, StreamStatus, TaskEvent, TaskEventKind, TaskId, TaskMode, TaskSender,
 };
 use crate::util::secret::Secret;
 
@@ -176,6 +176,7 @@ fn task_of(spec: StreamSpec, status: StreamStatus) -> StreamTask {
         stopped_at: None,
         last_heartbeat: None,
         mode: TaskMode::Transcode,
+        sender: TaskSender::Ffmpeg,
         mode_reason: String::new(),
         audio: crate::domain::stream::TaskAudio::Encoded,
         progress: None,

@@ -74,15 +74,16 @@ fn encoders(h264: &[String], opus: bool) -> Check {
     let check = if h264.is_empty() {
         Check::fail(
             "ffmpeg.encoders",
-            "no H.264 encoder that lss can drive: only tasks with codec copy can run",
+            "no H.264 encoder that lss can drive: only what goes out as the camera sends it can run (see \
+             lss.ffmpeg.passthrough, and tasks with codec copy)",
             "use an FFmpeg built with libx264",
         )
     } else if !has_usual {
         Check::warn(
             "ffmpeg.encoders",
             format!(
-                "no libx264: only tasks that name another encoder ({}), or copy, can run",
-                h264.join(", ")
+                "no libx264: tasks that ask for it can't run, and those that name no encoder take {}",
+                h264.first().map_or("none", String::as_str)
             ),
             "use an FFmpeg built with libx264",
         )

@@ -13,12 +13,13 @@ use super::prepare::{PREPARE_WITHIN, Ticket};
 use super::retry::{Account, HEALTHY};
 use super::run::{EndWhy, Run, Signal};
 use super::service::FirstTryEnd;
+use crate::domain::carry::Asked;
 use crate::domain::engine::{EngineKind, Launch, Plan};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{RunId, RunLog};
 use crate::domain::stream::{
     AudioMode, Cause, Diagnosis, ExitRecord, SourceFacts, StreamSpec, StreamStatus, StreamTask,
-    TaskAudio, TaskEvent, TaskEventKind, TaskId, TaskMode,
+    TaskAudio, TaskEvent, TaskEventKind, TaskId, TaskMode, Unsendable,
 };
 
 /// Ended runs in `exitHistory`.
@@ -35,6 +36,8 @@ pub struct Waiting {
 pub struct Awaited {
     pub ticket: Ticket,
     pub give_up_at: Instant,
+    /// What ended the run before it, where this one is to do better.
+    pub after: Option<Diagnosis>,
 }
 
 /// One task.
@@ -108,24 +111,13 @@ impl Entry {
         let _ = self.plan_in_force().move_on();
     }
 
-    /// Shows how the current way carries it, and why that way: the words of the one before it come
-    /// last. A look carries nothing, so it changes nothing that is shown.
+    /// Shows how the current way carries it. A look carries nothing, so it changes nothing that is shown.
     pub fn show_way(&mut self, why: &str) {
-        let way = self.way();
+        let way = self.way().clone();
         if way.engine == EngineKind::Look {
             return;
         }
-        let mode = way.mode;
-        let mut reason = way.mode_reason.clone();
-        if !why.is_empty() {
-            reason = format!("{reason}; {why}");
-        }
-        let audio = way.audio;
-        let shown = &mut self.task;
-        if (mode, &reason, audio) != (shown.mode, &shown.mode_reason, shown.audio) {
-            (shown.mode, shown.mode_reason, shown.audio) = (mode, reason, audio);
-            self.untold = true;
-        }
+        self.untold |= shown_as(&mut self.task, &way, why);
     }
 
     /// Has the ways prepared that follow from what the source has said.
@@ -133,6 +125,7 @@ impl Entry {
         &mut self,
         ticket: Ticket,
         facts: Box<SourceFacts>,
+        after: Option<Diagnosis>,
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
@@ -140,6 +133,7 @@ impl Entry {
         self.awaits = Some(Awaited {
             ticket,
             give_up_at: now + PREPARE_WITHIN,
+            after,
         });
         let spec = Box::new(self.task.spec.clone());
         out.push(Effect::Prepare(ticket, spec, Some(facts)));
@@ -169,6 +163,28 @@ impl Entry {
             self.logs.retain(|(number, _)| *number != self.runs);
             self.runs = self.runs.saturating_sub(1);
         }
+    }
+
+    /// What the source is, where its picture was to go out as it is, seemed to fit, and was refused by
+    /// what was to send it or by the endpoint: encoded it may still go out. Not where the task asks for
+    /// it as it is.
+    pub fn with_its_picture_refused(&self, run: &Run, why: &Diagnosis) -> Option<Box<SourceFacts>> {
+        let spec = &self.task.spec;
+        let facts = self.facts.as_ref()?;
+        let by = match why.cause {
+            Cause::StreamRefused => None,
+            Cause::WhipOffer => Some(spec.whip_url.host().to_owned()),
+            _ => return None,
+        };
+        let blamed = run.streaming_since.is_none()
+            && self.way().mode == TaskMode::Copy
+            && Asked::of(&spec.video) != Asked::Unchanged;
+        let mut facts = facts.clone();
+        facts.video.unsendable = Some(Unsendable {
+            by,
+            why: why.detail.clone(),
+        });
+        blamed.then_some(facts)
     }
 
     /// One that is being stopped for another START of its own id keeps its place for it.
@@ -287,6 +303,20 @@ impl Entry {
             reply(&waiter, answer.clone());
         }
     }
+}
+
+/// Shows how a way carries a task, and why that way: the words of the one before it come last. Whether
+/// that is news.
+pub fn shown_as(task: &mut StreamTask, way: &Launch, why: &str) -> bool {
+    let mut reason = way.mode_reason.clone();
+    if !why.is_empty() {
+        reason = format!("{reason}; {why}");
+    }
+    let news = (way.mode, way.sender, &reason, way.audio)
+        != (task.mode, task.sender, &task.mode_reason, task.audio);
+    (task.mode, task.sender, task.audio) = (way.mode, way.sender, way.audio);
+    task.mode_reason = reason;
+    news
 }
 
 /// A diagnosis that says something; "crashed" and "timed out" say less than what we saw ourselves.

@@ -10,9 +10,10 @@ use crate::domain::stream::{Source, SourceFacts};
 
 /// Sources that are remembered: more than a node has streams.
 const MAX_SOURCES: usize = 128;
-/// So long a source is believed to be without the sound that it announces: then the sound gets
-/// another chance, which costs a `start_timeout` where it is still missing.
-const SILENT_FOR: Duration = Duration::from_secs(60 * 60);
+/// So long a source is believed to be what it does not say itself, and only a start has shown: without
+/// the sound that it announces, or not to be sent as it is. Then it gets another chance, which costs a
+/// start in vain where nothing has changed: a `start_timeout` where the sound is still missing.
+const SHOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
 struct Known {
@@ -39,9 +40,10 @@ impl KnownSources {
     pub fn keep(&mut self, source: &Source, facts: &SourceFacts, now: Instant) {
         let before = self.0.iter().find(|known| known.source == *source);
         let silent = facts.audio.as_ref().is_some_and(|sound| sound.silent);
+        let shown = silent || facts.video.unsendable.is_some();
         let until = match before {
             Some(known) if known.facts == *facts => known.until,
-            _ => silent.then(|| now + SILENT_FOR),
+            _ => shown.then(|| now + SHOWN_FOR),
         };
         self.forget(source);
         if self.0.len() >= MAX_SOURCES {
@@ -63,7 +65,7 @@ impl KnownSources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::stream::{AudioFacts, MediaUrl};
+    use crate::domain::stream::{AudioFacts, MediaUrl, Unsendable};
 
     fn source(text: &str) -> Source {
         Source::Network(MediaUrl::parse("sourceUrl", text).unwrap())
@@ -96,15 +98,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_sound_gets_another_chance_after_an_hour() {
-        let (now, mut known) = (Instant::now(), KnownSources::default());
-        let a = source("rtsp://h/a");
-        known.keep(&a, &silent(), now);
-        // A restart in between does not put it off.
-        known.keep(&a, &silent(), now + SILENT_FOR / 2);
-        let last = now + SILENT_FOR.mul_f64(0.99);
-        assert_eq!(known.get(&a, last), Some(&silent()));
-        assert_eq!(known.get(&a, now + SILENT_FOR), None);
+    fn a_missing_sound_and_a_refused_picture_get_another_chance_after_an_hour() {
+        let mut refused = SourceFacts::default();
+        refused.video.unsendable = Some(Unsendable {
+            by: None,
+            why: "B-frames".to_owned(),
+        });
+        for facts in [silent(), refused] {
+            let (now, mut known) = (Instant::now(), KnownSources::default());
+            let a = source("rtsp://h/a");
+            known.keep(&a, &facts, now);
+            // A restart in between does not put it off.
+            known.keep(&a, &facts, now + SHOWN_FOR / 2);
+            let last = now + SHOWN_FOR.mul_f64(0.99);
+            assert_eq!(known.get(&a, last), Some(&facts));
+            assert_eq!(known.get(&a, now + SHOWN_FOR), None);
+        }
     }
 
     #[test]

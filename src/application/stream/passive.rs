@@ -28,6 +28,11 @@ impl PassiveHosts {
         self.0.push_back((host.to_owned(), now + HOLDS));
     }
 
+    /// To it as server that host says the same: its part was not the reason.
+    pub fn forget(&mut self, host: &str) {
+        self.0.retain(|(known, _)| known != host);
+    }
+
     /// Whether FFmpeg is to be the server there from the start.
     pub fn knows(&self, host: &str, now: Instant) -> bool {
         let of_host = |(known, until): &(String, Instant)| known == host && now < *until;
@@ -47,6 +52,8 @@ mod tests {
         hosts.note("a", now + HOLDS / 2);
         assert!(hosts.knows("a", now + HOLDS), "found out again since");
         assert!(!hosts.knows("a", now + HOLDS * 2));
+        hosts.forget("a");
+        assert!(!hosts.knows("a", now));
     }
 
     #[test]

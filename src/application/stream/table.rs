@@ -19,7 +19,7 @@ use crossbeam_channel::Sender;
 use self::starts::{Asker, Preparing, never_prepared};
 use super::consent::ConsentWatch;
 use super::effect::Effect;
-use super::entry::{Entry, no_way, reply, signal_effect};
+use super::entry::{Entry, no_way, reply, shown_as, signal_effect};
 use super::known::KnownSources;
 use super::passive::PassiveHosts;
 use super::policy::Policy;
@@ -33,7 +33,7 @@ use crate::domain::gateway::{
 };
 use crate::domain::stream::{
     AudioMode, Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskAudio, TaskEventKind,
-    TaskId, TaskMode,
+    TaskId, TaskMode, TaskSender,
 };
 use crate::util::time::Now;
 
@@ -133,13 +133,8 @@ impl Table {
         out
     }
 
-    fn new_task(
-        &self,
-        spec: StreamSpec,
-        mode: TaskMode,
-        mode_reason: &str,
-        at: SystemTime,
-    ) -> StreamTask {
+    /// A task of which nobody knows yet how it will be carried.
+    fn new_task(&self, spec: StreamSpec, at: SystemTime) -> StreamTask {
         StreamTask {
             status: StreamStatus::Idle,
             process_id: None,
@@ -150,8 +145,12 @@ impl Table {
             started_at: None,
             stopped_at: None,
             last_heartbeat: None,
-            mode,
-            mode_reason: mode_reason.to_owned(),
+            mode: match spec.ffmpeg_command {
+                Some(_) => TaskMode::Prebuilt,
+                None => TaskMode::Transcode,
+            },
+            sender: TaskSender::Ffmpeg,
+            mode_reason: String::new(),
             audio: match spec.audio.mode {
                 AudioMode::Off => TaskAudio::None,
                 AudioMode::Wanted | AudioMode::Required => TaskAudio::Encoded,
@@ -173,9 +172,8 @@ impl Table {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> StreamTask {
-        let way = plan.current();
-        let mut task = self.new_task(spec, way.mode, &way.mode_reason, now.wall);
-        task.audio = way.audio;
+        let mut task = self.new_task(spec, now.wall);
+        shown_as(&mut task, plan.current(), "");
         let id = task.spec.task_id.clone();
         if let Some(before) = self.tasks.get(&id) {
             task.tally = before.task.tally.carried_on();
@@ -230,7 +228,7 @@ impl Table {
             let facts = Box::new(facts.clone());
             entry.retry_at = None;
             let ticket = self.new_ticket();
-            entry.await_ways(ticket, facts, now.mono, out);
+            entry.await_ways(ticket, facts, None, now.mono, out);
             return None;
         }
         match self.logins.leave(&entry.task.spec) {

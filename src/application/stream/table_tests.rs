@@ -23,7 +23,7 @@ use crate::domain::gateway::{
 };
 use crate::domain::stream::{
     AudioFacts, Cause, Diagnosis, Progress, SourceFacts, StopReason, StreamSpec, StreamStatus,
-    StreamTask, TaskAudio, TaskEvent, TaskEventKind, TaskId, TaskMode,
+    StreamTask, TaskAudio, TaskEvent, TaskEventKind, TaskId, TaskMode, TaskSender,
 };
 use crate::util::secret::Secret;
 use crate::util::time::Now;
@@ -241,6 +241,7 @@ impl Sim {
         Launch {
             engine,
             mode,
+            sender: TaskSender::Ffmpeg,
             mode_reason: reason.to_owned(),
             audio: TaskAudio::Encoded,
             argv: Vec::new(),
@@ -293,6 +294,9 @@ impl Sim {
                             audio: TaskAudio::Dropped,
                             ..self.launch(EngineKind::Ffmpeg, TaskMode::Copy, "without sound")
                         })
+                    } else if facts.as_ref().is_some_and(|f| f.video.unsendable.is_some()) {
+                        let way = TaskMode::Transcode;
+                        Plan::only(self.launch(EngineKind::Ffmpeg, way, "refused as it is"))
                     } else {
                         self.plan(facts.is_some())
                     });
@@ -1459,6 +1463,72 @@ fn a_sound_is_blamed_once_and_only_where_there_may_be_one() {
         sim.pass(Policy::default().start_timeout);
         assert_eq!(sim.failed_tries.len(), 1, "{case}");
     }
+}
+
+#[test]
+fn a_picture_that_is_refused_as_it_is_goes_out_encoded() {
+    let mut sim = looking();
+    let (_, first) = sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let copy = sim.live();
+    assert_eq!(sim.get("t").mode, TaskMode::Copy);
+    sim.exit(copy, 234, Some(Cause::StreamRefused));
+    assert_eq!(sim.launches, 3, "at once");
+    let run = sim.stream();
+    let task = first.try_recv().unwrap().unwrap();
+    assert_eq!(task.mode, TaskMode::Transcode);
+    assert_eq!(task.mode_reason, "refused as it is");
+    assert_eq!((task.retry_count, sim.failed_tries.len()), (0, 0));
+    // It is known now.
+    sim.exit(run, 0, Some(Cause::SourceStream));
+    sim.until_launch();
+    assert_eq!(sim.get("t").mode, TaskMode::Transcode);
+    assert_eq!(sim.launches, 4);
+
+    // Encoded it is refused, too; and one that is to go out as it is.
+    for (copy, cause) in [
+        (false, Cause::StreamRefused),
+        (false, Cause::WhipOffer),
+        (true, Cause::StreamRefused),
+        (true, Cause::WhipOffer),
+    ] {
+        let mut sim = looking();
+        let _ = sim.start_with(
+            "t",
+            |command| command.video.codec = copy.then(|| "copy".to_owned()),
+            false,
+        );
+        let look = sim.live();
+        sim.hand_over(look, true, "");
+        sim.exit(sim.live(), 234, Some(cause));
+        assert_eq!(
+            (sim.launches, sim.failed_tries.len()),
+            if copy { (2, 1) } else { (3, 0) }
+        );
+        if !copy {
+            sim.exit(sim.live(), 234, Some(cause));
+            assert_eq!((sim.launches, sim.failed_tries.len()), (3, 1));
+        }
+    }
+}
+
+#[test]
+fn a_refused_picture_that_nothing_can_encode_is_a_failed_try_like_any_other() {
+    let mut sim = looking();
+    let (_, first) = sim.start("t");
+    let look = sim.live();
+    sim.hand_over(look, true, "");
+    let copy = sim.live();
+    sim.hold_prepared = true;
+    sim.exit(copy, 1, Some(Cause::WhipOffer));
+    sim.prepare(Err(Fault::new(ErrorCode::FfmpegNotFound, "no encoder")));
+    let (fault, _) = first.try_recv().unwrap().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::WhipStreamError);
+    assert_eq!(fault.message, "whip_offer; no encoder");
+    let task = sim.get("t");
+    assert_eq!(task.status, StreamStatus::Reconnecting);
+    assert_eq!(task.tally.failures.get(&Cause::WhipOffer), Some(&1));
 }
 
 #[test]

@@ -27,7 +27,9 @@ pub enum Cause {
     WhipAuth,
     /// 404, 410: no such endpoint (any more).
     WhipGone,
-    /// The session failed: 400, bad answer, consent lost, peer closed.
+    /// The endpoint refused the offer (400, 422): what it says of the media, as far as can be told.
+    WhipOffer,
+    /// The session failed: bad answer, consent lost, peer closed.
     WhipStream,
     /// An option, an encoder, a filter that was refused before any input was opened: the order's own
     /// fault, so no retry mends it.
@@ -47,7 +49,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SourceUnreachable,
         Self::SourceAuth,
         Self::SourceLogin,
@@ -57,6 +59,7 @@ impl Cause {
         Self::WhipUplink,
         Self::WhipAuth,
         Self::WhipGone,
+        Self::WhipOffer,
         Self::WhipStream,
         Self::BadCommand,
         Self::StreamRefused,
@@ -75,7 +78,7 @@ impl Cause {
             Self::SourceRefused => ErrorCode::ValidationFailed,
             Self::WhipUnreachable | Self::WhipUplink => ErrorCode::WhipConnFailed,
             Self::WhipAuth => ErrorCode::WhipAuthFailed,
-            Self::WhipGone | Self::WhipStream => ErrorCode::WhipStreamError,
+            Self::WhipGone | Self::WhipOffer | Self::WhipStream => ErrorCode::WhipStreamError,
             Self::BadCommand | Self::StreamRefused => ErrorCode::TaskStartFailed,
             Self::EngineMissing => ErrorCode::FfmpegNotFound,
             Self::EngineStart => ErrorCode::FfmpegStartFail,
@@ -105,6 +108,7 @@ impl Cause {
             Self::WhipUplink => "whip_uplink",
             Self::WhipAuth => "whip_auth",
             Self::WhipGone => "whip_gone",
+            Self::WhipOffer => "whip_offer",
             Self::WhipStream => "whip_stream",
             Self::BadCommand => "bad_command",
             Self::StreamRefused => "stream_refused",

@@ -51,6 +51,17 @@ pub struct VideoFacts {
     /// Whether pictures may be shown in another order than sent (B-frames); `None` where nothing
     /// says so.
     pub reorders: Option<bool>,
+    /// A start has tried to send it as it is, and was refused.
+    pub unsendable: Option<Unsendable>,
+}
+
+/// Why a picture does not go out as it is, though it seems to fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsendable {
+    /// The host of the WHIP endpoint that refused it; `None` = what was to send it, to any.
+    pub by: Option<String>,
+    /// In words.
+    pub why: String,
 }
 
 /// A sound, as its description tells, and whether it can be had.
@@ -128,6 +139,25 @@ impl AudioMode {
         Self::ALL
             .into_iter()
             .find(|mode| mode.name().eq_ignore_ascii_case(text))
+    }
+}
+
+/// Who sends what goes out (a task's `sender`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskSender {
+    /// FFmpeg's own WHIP muxer.
+    Ffmpeg,
+    /// Our own publisher.
+    Lss,
+}
+
+impl TaskSender {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ffmpeg => "ffmpeg",
+            Self::Lss => "lss",
+        }
     }
 }
 

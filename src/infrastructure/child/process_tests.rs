@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
 use crate::domain::engine::{EngineKind, MAX_JOB, SourceFile, Stdin};
-use crate::domain::stream::TaskMode;
+use crate::domain::stream::{TaskMode, TaskSender};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::infrastructure::child::marker::Marker;
@@ -74,6 +74,7 @@ fn sh(script: &str) -> Launch {
     Launch {
         engine: EngineKind::Ffmpeg,
         mode: TaskMode::Transcode,
+        sender: TaskSender::Ffmpeg,
         mode_reason: String::new(),
         audio: crate::domain::stream::TaskAudio::Encoded,
         argv: ["/bin/sh", "-c", script].map(Secret::new).to_vec(),

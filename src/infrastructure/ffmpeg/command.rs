@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::carry::{Carried, Way};
 use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{
     AudioConfig, AudioMode, InputType, Source, SourceFacts, StreamSpec, TaskAudio, TaskMode,
-    VideoConfig, moved,
+    TaskSender, VideoConfig, moved,
 };
 use crate::util::secret::Secret;
 
@@ -133,9 +134,11 @@ pub fn passive(launch: &Launch) -> Option<Launch> {
 /// picture where the sound ends in mid-stream, and leave it 10 s late to the end (measured).
 pub(super) const INTERLEAVE: (&str, &str) = ("-max_interleave_delta", "500000");
 
-/// The task's command line, by what its source has said of itself if it has been asked.
+/// The command line of a task whose picture is carried so, by what its source has said of itself if it
+/// has been asked.
 pub fn build(
     spec: &StreamSpec,
+    carried: &Carried,
     settings: &FfmpegSettings,
     abilities: &Abilities,
     facts: Option<&SourceFacts>,
@@ -143,7 +146,7 @@ pub fn build(
     let sound = Sound::choose(&spec.audio, abilities, facts)?;
     let mut args = Args::new(&settings.path);
     global_args(&mut args);
-    let video = Video::choose(&spec.video, abilities)?;
+    let video = Video::choose(carried.way, &spec.video, abilities)?;
     let clock = match spec.source {
         Source::Network(_) => video.clock(&spec.video),
         Source::File(_) => Clock::Source,
@@ -167,7 +170,7 @@ pub fn build(
     }
     args.pair("-f", "whip");
     args.secret(network_url(spec.whip_url.expose()));
-    let mut mode_reason = video.reason(&spec.video);
+    let mut mode_reason = video.reason(&spec.video, &carried.reason);
     if let Some(note) = note {
         mode_reason.push_str("; ");
         mode_reason.push_str(&note);
@@ -178,6 +181,7 @@ pub fn build(
             Video::Copy => TaskMode::Copy,
             Video::Encode { .. } => TaskMode::Transcode,
         },
+        sender: TaskSender::Ffmpeg,
         mode_reason,
         audio: sound.shown(),
         argv: args.done(),
@@ -296,83 +300,73 @@ enum Video {
     /// Unchanged.
     Copy,
     /// By that encoder.
-    Encode { encoder: &'static str, asked: bool },
+    Encode { encoder: &'static str },
 }
 
 impl Video {
-    fn choose(config: &VideoConfig, abilities: &Abilities) -> Result<Self, Fault> {
-        let asked = config.codec.as_deref().map(str::to_ascii_lowercase);
-        match asked.as_deref() {
-            Some("copy") => Ok(Self::Copy),
-            None | Some("h264" | "avc") => H264_ENCODERS
+    /// A codec that is none is named, however the picture goes out.
+    fn choose(way: Way, config: &VideoConfig, abilities: &Abilities) -> Result<Self, Fault> {
+        let there = || {
+            H264_ENCODERS
                 .into_iter()
-                .find(|e| abilities.has_encoder(e))
-                .map(|encoder| Self::Encode {
-                    encoder,
-                    asked: false,
-                })
-                .ok_or_else(|| {
-                    Fault::new(
-                        ErrorCode::FfmpegNotFound,
-                        "this FFmpeg has no H.264 encoder: install one with libx264",
-                    )
-                }),
-            Some(name) => {
-                let Some(encoder) = H264_ENCODERS.into_iter().find(|e| *e == name) else {
-                    return Err(refused(
+                .filter(|encoder| abilities.has_encoder(encoder))
+        };
+        let asked = config.codec.as_deref().map(str::to_ascii_lowercase);
+        let named = match asked.as_deref() {
+            None | Some("copy" | "h264" | "avc") => None,
+            Some(name) => Some(H264_ENCODERS.into_iter().find(|e| *e == name).ok_or_else(
+                || {
+                    refused(
                         "codec",
                         format!(
                             "WHIP takes H.264 only: {}, or copy",
                             H264_ENCODERS.join(", ")
                         ),
-                    ));
-                };
-                if !abilities.has_encoder(encoder) {
-                    let there: Vec<&str> = H264_ENCODERS
-                        .into_iter()
-                        .filter(|e| abilities.has_encoder(e))
-                        .collect();
-                    return Err(refused(
-                        "codec",
-                        format!("this FFmpeg has no {encoder}; it has {}", there.join(", ")),
-                    ));
-                }
-                Ok(Self::Encode {
-                    encoder,
-                    asked: true,
-                })
-            }
+                    )
+                },
+            )?),
+        };
+        if way != Way::Transcode {
+            return Ok(Self::Copy);
         }
+        if let Some(encoder) = named
+            && !abilities.has_encoder(encoder)
+        {
+            let there: Vec<&str> = there().collect();
+            return Err(refused(
+                "codec",
+                format!("this FFmpeg has no {encoder}; it has {}", there.join(", ")),
+            ));
+        }
+        let encoder = named.or_else(|| there().next()).ok_or_else(|| {
+            Fault::new(
+                ErrorCode::FfmpegNotFound,
+                "this FFmpeg has no H.264 encoder: install one with libx264",
+            )
+        })?;
+        Ok(Self::Encode { encoder })
     }
 
-    fn reason(&self, config: &VideoConfig) -> String {
-        match self {
-            Self::Copy => {
-                let ignored = [
-                    ("bitrate", config.bitrate.is_some()),
-                    ("fps", config.fps.is_some()),
-                    ("size", config.width.or(config.height).is_some()),
-                ];
-                let ignored: Vec<&str> = ignored
-                    .iter()
-                    .filter_map(|(name, given)| given.then_some(*name))
-                    .collect();
-                if ignored.is_empty() {
-                    "videoConfig.codec is copy: the picture goes out unchanged".to_owned()
-                } else {
-                    format!(
-                        "videoConfig.codec is copy: the picture goes out unchanged, whatever {} say",
-                        ignored.join(", ")
-                    )
-                }
-            }
-            Self::Encode { encoder, asked } if *asked => {
-                format!("videoConfig.codec asks for {encoder}")
-            }
-            Self::Encode { encoder, .. } => {
-                format!("encoded by {encoder}: the task does not ask for copy")
-            }
-        }
+    /// How it goes out, and `why` so.
+    fn reason(&self, config: &VideoConfig, why: &str) -> String {
+        let Self::Encode { encoder } = self else {
+            let ignored = [
+                ("bitrate", config.bitrate.is_some()),
+                ("fps", config.fps.is_some()),
+                ("size", config.width.or(config.height).is_some()),
+            ];
+            let ignored: Vec<&str> = ignored
+                .iter()
+                .filter_map(|(name, given)| given.then_some(*name))
+                .collect();
+            return if ignored.is_empty() {
+                format!("unchanged: {why}")
+            } else {
+                let ignored = ignored.join(", ");
+                format!("unchanged, whatever videoConfig says of {ignored}: {why}")
+            };
+        };
+        format!("encoded by {encoder}: {why}")
     }
 
     /// By arrival, where nothing speaks against it. From arrivals FFmpeg guesses twice the frame rate
@@ -380,7 +374,7 @@ impl Video {
     /// guess: unchanged video, a rate that the task names, an encoder that goes by time stamps alone.
     fn clock(&self, config: &VideoConfig) -> Clock {
         match self {
-            Self::Encode { encoder, .. } if *encoder != "libx264" && config.fps.is_none() => {
+            Self::Encode { encoder } if *encoder != "libx264" && config.fps.is_none() => {
                 Clock::Source
             }
             Self::Encode { .. } | Self::Copy => Clock::Arrival,
@@ -388,7 +382,7 @@ impl Video {
     }
 
     fn args(&self, args: &mut Args, config: &VideoConfig, clock: Clock) -> Result<(), Fault> {
-        let Self::Encode { encoder, .. } = *self else {
+        let Self::Encode { encoder } = *self else {
             args.pair("-c:v", "copy");
             return Ok(());
         };
@@ -633,4 +627,4 @@ impl Sound {
 
 #[cfg(test)]
 #[path = "command_tests.rs"]
-pub(super) mod tests;
+pub(in crate::infrastructure) mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::carry::{Asked, Means, Passthrough, Picture, decide};
 use crate::domain::stream::{Id, MediaUrl};
 use crate::util::secret::mask;
 
@@ -21,7 +22,7 @@ pub(in crate::infrastructure::ffmpeg) fn full() -> Abilities {
     )
 }
 
-pub(in crate::infrastructure::ffmpeg) fn spec(source: &str) -> StreamSpec {
+pub(in crate::infrastructure) fn spec(source: &str) -> StreamSpec {
     let source = match MediaUrl::parse("sourceUrl", source) {
         Ok(url) => Source::Network(url),
         Err(_) => Source::File(source.to_owned()),
@@ -43,6 +44,23 @@ pub(in crate::infrastructure::ffmpeg) fn spec(source: &str) -> StreamSpec {
         ffmpeg_command: None,
         max_retries: None,
     }
+}
+
+/// As a task without facts of its source is carried where nothing prefers its picture unchanged.
+fn build(
+    spec: &StreamSpec,
+    settings: &FfmpegSettings,
+    abilities: &Abilities,
+    facts: Option<&SourceFacts>,
+) -> Result<Launch, Fault> {
+    let means = Means {
+        relay: false,
+        ffmpeg: true,
+        encoder: true,
+    };
+    let asked = Asked::of(&spec.video);
+    let carried = decide(asked, Passthrough::Never, Picture::Unasked, means)?;
+    super::build(spec, &carried, settings, abilities, facts)
 }
 
 const CAMERA: &str = "rtsp://admin:p@ss:1#%@10.0.0.9/Streaming/101";

@@ -87,7 +87,7 @@ const EXPECTED: &[(&str, Option<Cause>)] = &[
     ("I11", Some(Cause::BadCommand)),
     ("I14", Some(Cause::BadCommand)),
     ("W1 ", Some(Cause::WhipUnreachable)),
-    ("W2 WHIP answers 400", Some(Cause::WhipStream)),
+    ("W2 WHIP answers 400", Some(Cause::WhipOffer)),
     ("W2 WHIP answers 401", Some(Cause::WhipAuth)),
     ("W2 WHIP answers 403", Some(Cause::WhipAuth)),
     ("W2 WHIP answers 404", Some(Cause::WhipGone)),
@@ -542,7 +542,7 @@ fn unrecorded_lines() {
     );
     assert_eq!(
         status("[http @ 0x7] [warning] HTTP error 422 Unprocessable Entity"),
-        Cause::WhipStream
+        Cause::WhipOffer
     );
     let io = format!("{header}Input/output error");
     let name =

@@ -12,14 +12,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::domain::carry::Carried;
 use crate::domain::engine::Launch;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::stream::{SourceFacts, StreamSpec};
 use crate::infrastructure::child::launch::Launcher;
+use crate::util::secret::Secret;
 
 use super::command::{self, FfmpegSettings};
 use super::policy;
-use super::probe::{Abilities, ProbeError, probe};
+use super::probe::{Abilities, H264_ENCODERS, ProbeError, probe};
 
 /// How long a task waits for a probe that another thread has begun.
 const WAIT: Duration = Duration::from_secs(11);
@@ -210,9 +212,8 @@ impl FfmpegEngine {
         }
     }
 
-    /// The command line of a task, by what its source has said of itself if it has been asked, or
-    /// why there is none (20005, 40101, 30203).
-    pub fn launch(&self, spec: &StreamSpec, facts: Option<&SourceFacts>) -> Result<Launch, Fault> {
+    /// The FFmpeg that there is, if it can send; else 40101 with what to do.
+    pub fn usable(&self) -> Result<Usable, Fault> {
         let settings = self.settings();
         let found = self.fresh().ok_or_else(|| {
             Fault::new(
@@ -223,27 +224,17 @@ impl FfmpegEngine {
                 ),
             )
         })?;
-        let abilities = match found.as_ref() {
-            Ok(abilities) if abilities.whip => abilities,
+        match found.as_ref() {
+            Ok(abilities) if abilities.whip => Ok(Usable {
+                settings,
+                abilities: abilities.clone(),
+            }),
             other => {
                 let why = unusable(other).unwrap_or_default();
-                return Err(Fault::new(
+                Err(Fault::new(
                     ErrorCode::FfmpegNotFound,
                     advice(&why, &settings),
-                ));
-            }
-        };
-        match &spec.ffmpeg_command {
-            None => command::build(spec, &settings, abilities, facts),
-            Some(command) => {
-                let judged = policy::judge(command.expose(), spec, &settings, abilities)?;
-                for note in &judged.notes {
-                    log::info!(task:% = spec.task_id; "ffmpegCommand: {note}");
-                }
-                for warning in &judged.warnings {
-                    log::warn!(task:% = spec.task_id; "ffmpegCommand: {warning}");
-                }
-                Ok(judged.launch)
+                ))
             }
         }
     }
@@ -254,6 +245,44 @@ impl FfmpegEngine {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An FFmpeg that can send, as it was when it was looked at.
+pub struct Usable {
+    settings: Arc<FfmpegSettings>,
+    abilities: Abilities,
+}
+
+impl Usable {
+    /// Whether it has an encoder for H.264.
+    pub fn encodes(&self) -> bool {
+        H264_ENCODERS
+            .into_iter()
+            .any(|encoder| self.abilities.has_encoder(encoder))
+    }
+
+    /// The command line of a task whose picture is carried so, by what its source has said of itself
+    /// if it has been asked; or why there is none (20005, 40101, 30203).
+    pub fn carry(
+        &self,
+        spec: &StreamSpec,
+        carried: &Carried,
+        facts: Option<&SourceFacts>,
+    ) -> Result<Launch, Fault> {
+        command::build(spec, carried, &self.settings, &self.abilities, facts)
+    }
+
+    /// What RCS has built for a task, judged; or why it is refused (20005).
+    pub fn prebuilt(&self, spec: &StreamSpec, command: &Secret) -> Result<Launch, Fault> {
+        let judged = policy::judge(command.expose(), spec, &self.settings, &self.abilities)?;
+        for note in &judged.notes {
+            log::info!(task:% = spec.task_id; "ffmpegCommand: {note}");
+        }
+        for warning in &judged.warnings {
+            log::warn!(task:% = spec.task_id; "ffmpegCommand: {warning}");
+        }
+        Ok(judged.launch)
     }
 }
 
@@ -291,4 +320,4 @@ fn advice(why: &str, settings: &FfmpegSettings) -> String {
 
 #[cfg(test)]
 #[path = "engine_tests.rs"]
-mod tests;
+pub(in crate::infrastructure) mod tests;

@@ -3,12 +3,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::command::tests::spec;
 use super::*;
+use crate::domain::carry::Way;
 use crate::domain::stream::TaskMode;
 
 const CAMERA: &str = "rtsp://10.0.0.9/x";
 
 /// An engine, and how often it has probed.
-fn engine(path: impl Into<PathBuf>) -> (FfmpegEngine, Arc<AtomicUsize>) {
+pub(in crate::infrastructure) fn engine(
+    path: impl Into<PathBuf>,
+) -> (FfmpegEngine, Arc<AtomicUsize>) {
     let probes = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&probes);
     let listener = move |_: &ProbeResult| {
@@ -30,10 +33,28 @@ fn problem(engine: &FfmpegEngine) -> Option<String> {
     }
 }
 
+/// The default camera's command line.
+fn launch(engine: &FfmpegEngine) -> Result<Launch, Fault> {
+    let carried = Carried {
+        way: Way::Transcode,
+        reason: String::new(),
+    };
+    engine.usable()?.carry(&spec(CAMERA), &carried, None)
+}
+
 /// Puts a program at `path` that answers as an FFmpeg does.
 fn install(path: &std::path::Path, muxer: &str) {
+    install_with(path, muxer, &["libx264", "libopus"]);
+}
+
+/// The same, with these encoders.
+pub(in crate::infrastructure) fn install_with(path: &Path, muxer: &str, encoders: &[&str]) {
+    let encoders: String = encoders
+        .iter()
+        .map(|name| format!("echo ' V....D {name} x'; "))
+        .collect();
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in\n-version) echo 'ffmpeg version 9.0.2 Copyright';;\n*whip*) echo '{muxer}';;\n*) echo ' V....D libx264 x'; echo ' A....D libopus x';;\nesac\n"
+        "#!/bin/sh\ncase \"$*\" in\n-version) echo 'ffmpeg version 9.0.2 Copyright';;\n*whip*) echo '{muxer}';;\n*) {encoders};;\nesac\n"
     );
     let written = Command::new("sh")
         .args([
@@ -53,17 +74,17 @@ fn missing_now_and_installed_later_needs_no_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ffmpeg");
     let (engine, probes) = engine(&path);
-    let fault = engine.launch(&spec(CAMERA), None).unwrap_err();
+    let fault = launch(&engine).unwrap_err();
     assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
     for word in ["8.1", "whip", "FFMPEG_PATH", path.to_str().unwrap()] {
         assert!(fault.message.contains(word), "{}", fault.message);
     }
     install(&path, "no such muxer");
-    let fault = engine.launch(&spec(CAMERA), None).unwrap_err();
+    let fault = launch(&engine).unwrap_err();
     assert!(fault.message.contains("no whip muxer"), "{}", fault.message);
     assert!(problem(&engine).unwrap().contains("no whip muxer"));
     install(&path, "Muxer whip [WHIP]:");
-    let launch = engine.launch(&spec(CAMERA), None).unwrap();
+    let launch = launch(&engine).unwrap();
     assert_eq!(launch.mode, TaskMode::Transcode);
     assert_eq!(launch.argv[0].expose(), path.to_str().unwrap());
     assert_eq!(problem(&engine), None);
@@ -77,11 +98,11 @@ fn a_usable_one_is_asked_once_until_it_is_replaced() {
     install(&path, "Muxer whip [WHIP]:");
     let (engine, probes) = engine(&path);
     for _ in 0..3 {
-        engine.launch(&spec(CAMERA), None).unwrap();
+        launch(&engine).unwrap();
     }
     assert_eq!(probes.load(Ordering::SeqCst), 1);
     install(&path, "Muxer whip [WHIP]:\n  -timeout <duration>");
-    let launch = engine.launch(&spec(CAMERA), None).unwrap();
+    let launch = launch(&engine).unwrap();
     assert_eq!(probes.load(Ordering::SeqCst), 2);
     assert!(launch.argv.iter().any(|a| a.expose() == "-timeout"));
 }
@@ -134,7 +155,7 @@ fn many_tasks_at_once_share_one_probe() {
     let (engine, probes) = engine(&path);
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| engine.launch(&spec(CAMERA), None).unwrap());
+            scope.spawn(|| launch(&engine).unwrap());
         }
     });
     assert_eq!(probes.load(Ordering::SeqCst), 1);

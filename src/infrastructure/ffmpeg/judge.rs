@@ -126,12 +126,13 @@ impl OutputJudge for Judge {
 mod tests {
     use super::*;
     use crate::domain::engine::{EngineKind, Stdin};
-    use crate::domain::stream::TaskMode;
+    use crate::domain::stream::{TaskMode, TaskSender};
 
     fn sending() -> Launch {
         Launch {
             engine: EngineKind::Ffmpeg,
             mode: TaskMode::Copy,
+            sender: TaskSender::Ffmpeg,
             mode_reason: String::new(),
             audio: crate::domain::stream::TaskAudio::Encoded,
             argv: vec![Secret::new("https://whip.example/whip/canary-4f1c")],

@@ -147,6 +147,8 @@ fn facts_of(facts: Facts) -> SourceFacts {
             size: facts.video.size,
             fps: facts.video.fps.filter(|fps| fps.is_finite()),
             reorders: facts.video.reorders,
+            // Nobody has tried.
+            unsendable: None,
         },
         audio: facts.audio.map(|sound| AudioFacts {
             codec: name(sound.codec),
@@ -217,6 +219,7 @@ mod tests {
                 size: Some((640, 360)),
                 fps: Some(25.0),
                 reorders: Some(false),
+                unsendable: None,
             },
             audio: Some(AudioFacts {
                 codec: Some("PCMA".to_owned()),

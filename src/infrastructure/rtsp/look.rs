@@ -365,6 +365,7 @@ fn video(media: &Media) -> VideoFacts {
         size: track.size,
         fps: track.fps,
         reorders: track.reorders,
+        unsendable: None,
     }
 }
 

@@ -27,9 +27,9 @@ const fn row(statuses: &'static [u16], cause: Cause, says: &'static str) -> Row 
 /// Of rows that fit, the first counts.
 #[rustfmt::skip]
 pub(in crate::infrastructure) const ROWS: &[Row] = {
-    use Cause::{WhipAuth, WhipGone, WhipStream, WhipUnreachable};
+    use Cause::{WhipAuth, WhipGone, WhipOffer, WhipStream, WhipUnreachable};
     &[
-        row(&[400, 422], WhipStream, "the WHIP endpoint refused the offer "),
+        row(&[400, 422], WhipOffer, "the WHIP endpoint refused the offer "),
         row(&[401], WhipAuth, "the WHIP endpoint refused the login (401)"),
         row(&[402], WhipStream, "the WHIP endpoint wants to be paid (402): is the account's quota used up, a bill open?"),
         row(&[403], WhipAuth, "the WHIP endpoint denied access (403)"),
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_status_counts_by_itself_and_else_by_its_hundred() {
         for (status, cause, words) in [
-            (400, Cause::WhipStream, "refused the offer (400)"),
+            (400, Cause::WhipOffer, "refused the offer (400)"),
             (401, Cause::WhipAuth, "(401)"),
             (404, Cause::WhipGone, "no such"),
             (409, Cause::WhipUnreachable, "another publisher"),

@@ -12,6 +12,8 @@ What it does wrong stands in the path, before the mount point: rtsp://127.0.0.1:
   mute-S       the real sound ends S seconds after PLAY
   sha256       wants a login by Digest SHA-256 (admin and --password)
   sha256-basic the same, or Basic
+  baseline     says that its picture is H.264 Baseline, whatever it is, and keeps the parameter sets that
+               tell otherwise for the stream
   both         wants a login by Digest, SHA-256 or MD5, MD5 last
   moved        sends on (302) to /plain/MOUNT on its second port
   away         sends on to a host that is not it
@@ -178,6 +180,9 @@ class Client:
                     control = re.search(r"a=control:(\S+)", part)
                     self.audio_control = control and control.group(1).rsplit("/", 1)[-1]
             kind = self.oddity.partition("-")[0]
+            if kind == "baseline":
+                text = re.sub(r"sprop-parameter-sets=[^;\r\n]*;?", "", text)
+                text = re.sub(r"profile-level-id=[0-9a-fA-F]{6}", "profile-level-id=42c01e", text)
             text += {"silent": PCMA, "codec": STRANGE, "setup": PCMA, "data": DATA}.get(kind, "")
             body = text.encode()
         out = []

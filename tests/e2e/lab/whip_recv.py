@@ -21,6 +21,7 @@ MODE is one or more of these words, joined by "+":
   mute        the DELETE is never answered
   consent     ends the session of a sender that answers no ICE consent checks (RFC 7675), as a full ICE agent
               should. Not by default: FFmpeg's muxer (9.0.2) answers none, and would be cut off after 33 s
+  high        takes H.264 of any profile. Else Baseline alone: an offer of another one is answered with 400
   relative    Location without a leading slash, to be resolved against the request
   passive     takes only offers that leave it the DTLS client's part: 400 to others. passive-NNN: that status
   elsewhere   Location on another host (`localhost` in place of 127.0.0.1)
@@ -31,7 +32,7 @@ MODE is one or more of these words, joined by "+":
 
 The first line on stdout is "listening PORT"; then one JSON line an event.
 """
-import argparse, asyncio, collections, json, secrets, socket, time, types
+import argparse, asyncio, collections, json, re, secrets, socket, time, types
 from aiohttp import web
 import aioice.ice
 import aiortc.rtcrtpreceiver
@@ -171,6 +172,9 @@ async def offer(request):
         if pc.connectionState == "failed":
             await pc.close()
 
+    if "high" in mode:
+        # aiortc decodes them all, and answers for Baseline alone.
+        body = re.sub(r"profile-level-id=\w+", "profile-level-id=42e01f", body)
     try:
         await pc.setRemoteDescription(RTCSessionDescription(body, "offer"))
         if "consent" not in mode:

@@ -72,13 +72,17 @@ impl Table {
         if diagnosis.is_some() && run.streaming_since.is_none() {
             self.known.forget(&entry.task.spec.source);
         }
-        let without = diagnosis
-            .as_ref()
-            .filter(|_| !self.stopping)
-            .and_then(|why| entry.without_its_sound(&run, why));
-        if let Some(facts) = without {
-            self.leave_sound_out(id, facts, now, out);
-            return;
+        if let Some(why) = diagnosis.as_ref().filter(|_| !self.stopping) {
+            let without = entry.without_its_sound(&run, why);
+            entry.sound_blamed |= without.is_some();
+            let shown = without.or_else(|| entry.with_its_picture_refused(&run, why));
+            if shown.is_some() && why.cause == Cause::WhipOffer {
+                self.passive.forget(entry.task.spec.whip_url.host());
+            }
+            if let Some(facts) = shown {
+                self.another_way(id, facts, why.clone(), now, out);
+                return;
+            }
         }
         match diagnosis {
             Some(diagnosis) => self.way_failed(id, diagnosis, run.streamed_for(), now, out),

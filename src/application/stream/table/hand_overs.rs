@@ -37,24 +37,24 @@ impl Table {
         match hand_over.facts {
             // What has been asked for this try is not asked again.
             Some(facts) if entry.informed.is_none() => {
-                entry.await_ways(ticket, Box::new(facts), now.mono, out);
+                entry.await_ways(ticket, Box::new(facts), None, now.mono, out);
             }
             _ => self.move_on(id, &hand_over.why, now, out),
         }
     }
 
-    /// A start has waited for a sound that does not come: the picture is tried without it.
-    pub(super) fn leave_sound_out(
+    /// A start has shown of the source what that did not say: which way can carry it follows anew.
+    pub(super) fn another_way(
         &mut self,
         id: &TaskId,
         facts: Box<SourceFacts>,
+        after: Diagnosis,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
         let ticket = self.new_ticket();
         if let Some(entry) = self.tasks.get_mut(id) {
-            entry.sound_blamed = true;
-            entry.await_ways(ticket, facts, now.mono, out);
+            entry.await_ways(ticket, facts, Some(after), now.mono, out);
         }
     }
 
@@ -135,14 +135,19 @@ impl Table {
         let Some(entry) = self.tasks.get_mut(id) else {
             return;
         };
-        entry.awaits = None;
-        match plan {
-            Ok(plan) => {
+        let after = entry.awaits.take().and_then(|awaited| awaited.after);
+        match (plan, after) {
+            (Ok(plan), _) => {
                 entry.informed = Some(plan);
                 entry.show_way("");
                 self.take_way(id, now, out);
             }
-            Err(fault) => self.has_no_way(id, no_way(fault), now, out),
+            (Err(fault), None) => self.has_no_way(id, no_way(fault), now, out),
+            // That the run before it has failed is booked, and may not be so at the next try.
+            (Err(fault), Some(mut after)) => {
+                after.detail = format!("{}; {}", after.detail, fault.message);
+                self.failed(id, after, Duration::ZERO, now, out);
+            }
         }
     }
 

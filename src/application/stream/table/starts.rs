@@ -6,12 +6,12 @@ use crossbeam_channel::Sender;
 
 use super::Table;
 use crate::application::stream::effect::Effect;
-use crate::application::stream::entry::{Waiting, ended_by_stop, reply};
+use crate::application::stream::entry::{Waiting, ended_by_stop, reply, shown_as};
 use crate::application::stream::prepare::{PREPARE_WITHIN, Ticket};
 use crate::application::stream::service::FirstTryEnd;
 use crate::domain::engine::Plan;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{StopReason, StreamSpec, StreamStatus, StreamTask, TaskId, TaskMode};
+use crate::domain::stream::{StopReason, StreamSpec, StreamStatus, StreamTask, TaskId};
 use crate::util::time::Now;
 
 /// Who waits for a START.
@@ -70,12 +70,7 @@ impl Table {
             return;
         }
         let ticket = self.new_ticket();
-        // Which way it goes is not known yet.
-        let mode = match spec.ffmpeg_command {
-            Some(_) => TaskMode::Prebuilt,
-            None => TaskMode::Transcode,
-        };
-        let mut task = self.new_task(spec.clone(), mode, "", now.wall);
+        let mut task = self.new_task(spec.clone(), now.wall);
         task.status = StreamStatus::Starting;
         out.push(Effect::Prepare(ticket, Box::new(spec.clone()), None));
         self.preparing.insert(
@@ -168,8 +163,8 @@ impl Table {
             .get(&spec.task_id)
             .is_some_and(super::Entry::is_being_stopped);
         if being_stopped {
-            let way = plan.current();
-            let mut task = self.new_task(spec.clone(), way.mode, &way.mode_reason, now.wall);
+            let mut task = self.new_task(spec.clone(), now.wall);
+            shown_as(&mut task, plan.current(), "");
             // Its first try is under way as soon as the stop is done.
             task.status = StreamStatus::Starting;
             let first_try = asker.first_try.clone();

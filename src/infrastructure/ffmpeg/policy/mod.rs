@@ -17,7 +17,7 @@ mod values;
 
 use crate::domain::engine::{EngineKind, Launch, SourceFile, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{InputType, StreamSpec, TaskAudio, TaskMode};
+use crate::domain::stream::{InputType, StreamSpec, TaskAudio, TaskMode, TaskSender};
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -136,6 +136,7 @@ impl Judge<'_> {
             launch: Launch {
                 engine: EngineKind::Ffmpeg,
                 mode: TaskMode::Prebuilt,
+                sender: TaskSender::Ffmpeg,
                 mode_reason,
                 audio: if command.output.has("an") {
                     TaskAudio::None
