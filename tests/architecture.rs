@@ -48,6 +48,12 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("media", "rtsp"),
     // Asks sources over RTSP.
     ("relay", "rtsp"),
+    // Puts a camera's pictures together and sends them on.
+    ("relay", "media"),
+    // Its pictures are sent by WebRTC.
+    ("relay", "rtc"),
+    // Asks endpoints for sessions.
+    ("relay", "whip"),
     // Its daemon's end implements the child's OutputJudge.
     ("relay", "child"),
     // Chooses between what can carry a stream, and who reads what a run says.

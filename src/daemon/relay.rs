@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::infrastructure::child::marker::NODE_VARIABLE;
-use crate::infrastructure::relay::look;
+use crate::infrastructure::relay::work::work;
 
 /// Does its job, which only a daemon gives it.
 pub fn run() -> ExitCode {
@@ -13,7 +13,7 @@ pub fn run() -> ExitCode {
         let _ = writeln!(io::stderr(), "{words}");
         return ExitCode::from(2);
     }
-    match look::work(io::stdin().lock(), io::stdout().lock()) {
+    match work(io::stdin().lock(), io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             let _ = writeln!(io::stderr(), "lss relay: {why}");

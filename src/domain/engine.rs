@@ -15,6 +15,8 @@ pub enum EngineKind {
     Ffmpeg,
     /// This program as `lss relay`, with a job that asks the source what it is and sends nothing.
     Look,
+    /// The same, with a job that sends the source's picture as it is.
+    Relay,
 }
 
 /// A file that a run reads. It is found, judged and opened anew for each run, so that what is swapped
@@ -105,6 +107,11 @@ impl Plan {
     /// What is to be started now.
     pub fn current(&self) -> &Launch {
         &self.current
+    }
+
+    /// Whether another way could be started after the current one.
+    pub fn has_another(&self) -> bool {
+        self.rest.iter().any(Result::is_ok)
     }
 
     /// The current way hands over: the next one that can be started is the current one from now on.

@@ -57,6 +57,13 @@ pub enum ChildEvent {
     Spoke,
     /// The engine has said that it has failed, but the process may not end by itself.
     Failing(Diagnosis),
+    /// The same, and the fault is its own way of sending's: another one may not share it.
+    FailingAlone(Diagnosis),
+    /// Media goes out no longer, and the process makes a fresh session by itself: it will say so
+    /// ([`ChildEvent::SessionUp`]), or that it has failed.
+    SessionLost(Diagnosis),
+    /// What the source sends can't go out as it is: why, in masked words. The process ends by itself.
+    Unfit(String),
     /// The source has taken the login that it was sent, whatever becomes of the run.
     LoginTaken,
     /// It does not go on, and nothing has failed: another way is to carry the task. The process ends

@@ -27,6 +27,7 @@ use crate::infrastructure::ffmpeg::command::passive;
 use crate::infrastructure::ffmpeg::engine::{FfmpegEngine, Usable};
 use crate::infrastructure::ffmpeg::judge::Judge;
 use crate::infrastructure::ffmpeg::source::only_input;
+use crate::infrastructure::relay::carry_judge::CarryJudge;
 use crate::infrastructure::relay::job::Job;
 use crate::infrastructure::relay::judge::LookJudge;
 use crate::util::secret::Secret;
@@ -239,6 +240,7 @@ pub fn readers(whip_hosts: Arc<[String]>) -> MakeJudge {
     Arc::new(move |launch: &Launch| match launch.engine {
         EngineKind::Ffmpeg => Box::new(Judge::new(launch, Arc::clone(&whip_hosts))),
         EngineKind::Look => Box::new(LookJudge::new()),
+        EngineKind::Relay => Box::new(CarryJudge::new(launch)),
     })
 }
 

@@ -120,6 +120,19 @@ impl Entry {
         self.untold |= shown_as(&mut self.task, &way, why);
     }
 
+    /// Takes the next way in place of the current one, if there is one that can be started.
+    pub fn pass_over(&mut self, why: &str) {
+        let plan = self.plan_in_force();
+        if plan.has_another() && plan.move_on().is_ok() {
+            self.show_way(why);
+        }
+    }
+
+    /// Whether a way to carry the task is left besides the current one.
+    pub fn has_another_way(&self) -> bool {
+        self.informed.as_ref().unwrap_or(&self.plan).has_another()
+    }
+
     /// Has the ways prepared that follow from what the source has said.
     pub fn await_ways(
         &mut self,

@@ -14,6 +14,7 @@ mod pace;
 mod passive;
 mod policy;
 pub mod prepare;
+mod relays;
 mod retry;
 mod run;
 mod service;

@@ -75,6 +75,8 @@ pub struct Run {
     pub id: RunId,
     /// What the engine has said of its failure.
     pub failing: Option<Diagnosis>,
+    /// Its failure is its own way of sending's alone.
+    pub fails_alone: bool,
     /// It has said that another way is to carry the task.
     pub hand_over: Option<HandOver>,
     /// The source has taken its login.
@@ -97,6 +99,8 @@ pub struct Run {
     pace: Pace,
     /// When it began to count as streaming.
     pub streaming_since: Option<Instant>,
+    /// How long it had streamed by its last session but this one.
+    streamed_before: Duration,
     give_up_at: Option<Instant>,
     /// What an engine makes up for while it is being ended is no sign of life.
     got_nowhere: bool,
@@ -122,6 +126,7 @@ impl Run {
         Self {
             id,
             failing: None,
+            fails_alone: false,
             hand_over: None,
             login_taken: false,
             started: now,
@@ -134,6 +139,7 @@ impl Run {
             any_media_at: None,
             pace: Pace::default(),
             streaming_since: None,
+            streamed_before: Duration::ZERO,
             give_up_at: None,
             got_nowhere: false,
             ending: None,
@@ -165,6 +171,18 @@ impl Run {
             .filter(|_| self.session_up_at.is_none() && self.goes_on())
     }
 
+    /// Its session is lost, and it makes a fresh one by itself: it has the time of a start for that.
+    pub fn session_lost(&mut self, now: Instant) {
+        if !self.goes_on() || self.ending.is_some() {
+            return;
+        }
+        self.streamed_before = self.streamed_for();
+        self.session_up_at = None;
+        self.advanced_at = None;
+        self.streaming_since = None;
+        self.started = now;
+    }
+
     /// The source has taken the login; `true` the first time.
     pub fn take_login(&mut self) -> bool {
         !std::mem::replace(&mut self.login_taken, true)
@@ -190,10 +208,11 @@ impl Run {
 
     /// How long it has streamed: from STREAMING to the last picture, whatever came after that.
     pub fn streamed_for(&self) -> Duration {
-        match (self.streaming_since, self.advanced_at) {
+        let by_this = match (self.streaming_since, self.advanced_at) {
             (Some(since), Some(last)) => last.saturating_duration_since(since),
             _ => Duration::ZERO,
-        }
+        };
+        by_this.max(self.streamed_before)
     }
 
     /// From the session's handshake to the last picture; `None` without a session.

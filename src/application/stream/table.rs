@@ -23,17 +23,18 @@ use super::entry::{Entry, no_way, reply, shown_as, signal_effect};
 use super::known::KnownSources;
 use super::passive::PassiveHosts;
 use super::policy::Policy;
+use super::relays::RelayWatch;
 use super::retry::Account;
 use super::run::{Run, Verdict};
 use super::service::{FirstTryEnd, StreamRequest};
-use crate::domain::engine::{EngineKind, Plan};
+use crate::domain::engine::{EngineKind, HandOver, Plan};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
     ChildEvent, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
 };
 use crate::domain::stream::{
     AudioMode, Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskAudio, TaskEventKind,
-    TaskId, TaskMode, TaskSender,
+    TaskId, TaskMode, TaskSender, Unsendable,
 };
 use crate::util::time::Now;
 
@@ -53,6 +54,7 @@ pub struct Table {
     tasks: BTreeMap<TaskId, Entry>,
     known: KnownSources,
     passive: PassiveHosts,
+    relays: RelayWatch,
     /// Accepted as far as the table goes; what the engine says to them is not known yet.
     preparing: BTreeMap<TaskId, Preparing>,
     next_ticket: u64,
@@ -80,6 +82,7 @@ impl Table {
             tasks: BTreeMap::new(),
             known: KnownSources::default(),
             passive: PassiveHosts::default(),
+            relays: RelayWatch::default(),
             preparing: BTreeMap::new(),
             next_ticket: 1,
             next_run: 1,
@@ -217,6 +220,13 @@ impl Table {
     /// Starts a try, or puts it off; or tells why there may be none.
     fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
         entry.worked_before |= self.logins.has_worked(&entry.task.spec);
+        if entry.way().engine == EngineKind::Relay
+            && self
+                .relays
+                .avoids(entry.task.spec.whip_url.host(), now.mono)
+        {
+            entry.pass_over("lss's own sender got no media to this host of late");
+        }
         let host = entry.task.spec.whip_url.host();
         if entry.way().dtls_active && self.passive.knows(host, now.mono) {
             entry.skip_way();
@@ -337,6 +347,29 @@ impl Table {
                 entry.task.last_heartbeat = Some(now.wall);
             }
             ChildEvent::Failing(diagnosis) => run.failing(diagnosis, now.mono),
+            ChildEvent::FailingAlone(diagnosis) => {
+                run.fails_alone = run.failing.is_none();
+                run.failing(diagnosis, now.mono);
+            }
+            ChildEvent::SessionLost(why) => {
+                run.session_lost(now.mono);
+                if entry.task.status == StreamStatus::Streaming && run.ending().is_none() {
+                    entry.task.error = Some(Fault::new(why.cause.code(), why.detail));
+                    entry.become_(StreamStatus::Reconnecting, now.wall, &mut out);
+                }
+            }
+            ChildEvent::Unfit(why) => {
+                let mut facts = entry.facts.as_deref().cloned().unwrap_or_default();
+                facts.video.unsendable = Some(Unsendable {
+                    by: None,
+                    why: why.clone(),
+                });
+                let hand_over = HandOver {
+                    facts: Some(facts),
+                    why,
+                };
+                run.hand_over(hand_over, now.mono);
+            }
             ChildEvent::HandOver(hand_over) => run.hand_over(*hand_over, now.mono),
             ChildEvent::Exited(exit) => {
                 self.exited(&id, &exit, now, &mut out);
@@ -403,6 +436,9 @@ impl Table {
                     entry.sound_blamed = false;
                     if let Some(facts) = &entry.facts {
                         self.known.keep(&entry.task.spec.source, facts, now.mono);
+                    }
+                    if entry.way().engine == EngineKind::Relay {
+                        self.relays.works(entry.task.spec.whip_url.host());
                     }
                     entry.streaming(now.wall, out);
                 }

@@ -1322,6 +1322,9 @@ enum Step {
     Failing(u8),
     LoginTaken(u8),
     HandOver(u8, bool),
+    SessionLost(u8),
+    FailingAlone(u8),
+    Unfit(u8),
     Handshaking(u8),
     Begins(u8),
     Manners(u8),
@@ -1341,6 +1344,9 @@ fn step() -> impl Strategy<Value = Step> {
         (0..4u8).prop_map(Step::Failing),
         (0..4u8).prop_map(Step::LoginTaken),
         (0..4u8, any::<bool>()).prop_map(|(n, facts)| Step::HandOver(n, facts)),
+        (0..4u8).prop_map(Step::SessionLost),
+        (0..4u8).prop_map(Step::FailingAlone),
+        (0..4u8).prop_map(Step::Unfit),
         (0..4u8).prop_map(Step::Handshaking),
         (0..3u8).prop_map(Step::Begins),
         (0..3u8).prop_map(Step::Manners),
@@ -1963,6 +1969,9 @@ fn the_first_word_of_a_child_counts() {
     assert_eq!(sim.engines.len(), 5, "{:?}", sim.engines);
 }
 
+#[path = "relay_tests.rs"]
+mod relays;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -2013,6 +2022,21 @@ proptest! {
                 },
                 Step::HandOver(n, facts) => if let Some(run) = nth(&sim, n) {
                     sim.child_event(run, hand_over(facts, "it does not fit"));
+                },
+                Step::SessionLost(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::SessionLost(Diagnosis {
+                        cause: Cause::WhipStream,
+                        detail: String::new(),
+                    }));
+                },
+                Step::FailingAlone(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::FailingAlone(Diagnosis {
+                        cause: Cause::WhipUnreachable,
+                        detail: String::new(),
+                    }));
+                },
+                Step::Unfit(n) => if let Some(run) = nth(&sim, n) {
+                    sim.child_event(run, ChildEvent::Unfit("it does not fit".to_owned()));
                 },
                 Step::Handshaking(n) => if let Some(run) = nth(&sim, n) {
                     sim.child_event(run, ChildEvent::Handshaking);

@@ -64,6 +64,12 @@ pub enum Said {
     Progress(Progress),
     /// The engine has failed, though it may not end.
     Failing(Diagnosis),
+    /// The same, and another way of sending may not share it.
+    FailingAlone(Diagnosis),
+    /// Media goes out no longer, and it makes a fresh session by itself.
+    SessionLost(Diagnosis),
+    /// What the source sends can't go out as it is; it ends by itself.
+    Unfit(String),
     /// It does not go on, and nothing has failed; it ends by itself.
     HandOver(Box<HandOver>),
 }
@@ -83,6 +89,10 @@ pub trait OutputJudge: Send {
     fn session_left(&self) -> Option<Secret>;
     /// The WHIP endpoint that refused it for being asked too much, now or altogether.
     fn busy(&self) -> Option<Secret>;
+    /// How long the WHIP endpoint wants to be left alone, where the process was told.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Makes a judge for a run.
@@ -362,7 +372,9 @@ impl Watcher {
         // What left its group does not outlive it either.
         end_strays(self.mark);
         let busy = self.judge.busy().filter(|_| !asked);
-        let retry_after = busy.and_then(|url| (self.retry_after)(&url, self.bearer.as_ref()));
+        let told = self.judge.retry_after().filter(|_| !asked);
+        let asked_for = || busy.and_then(|url| (self.retry_after)(&url, self.bearer.as_ref()));
+        let retry_after = told.or_else(asked_for);
         self.tell_exit(status, diagnosis, retry_after);
         if let Some(session) = left {
             (self.release)(&session, self.bearer.as_ref());
@@ -497,6 +509,9 @@ impl Watcher {
             Said::Handshaking => self.send(ChildEvent::Handshaking),
             Said::LoginTaken => self.send(ChildEvent::LoginTaken),
             Said::Failing(diagnosis) => self.send(ChildEvent::Failing(diagnosis)),
+            Said::FailingAlone(diagnosis) => self.send(ChildEvent::FailingAlone(diagnosis)),
+            Said::SessionLost(diagnosis) => self.send(ChildEvent::SessionLost(diagnosis)),
+            Said::Unfit(why) => self.send(ChildEvent::Unfit(why)),
             Said::HandOver(hand_over) => self.send(ChildEvent::HandOver(hand_over)),
             Said::Progress(block) => {
                 // The next one says the same a second later: a full queue may lose it.

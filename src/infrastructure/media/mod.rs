@@ -5,5 +5,6 @@
 //! habits: pictures come out whole, with their parameter sets, or not at all.
 
 pub mod h264;
+pub mod rtcp;
 pub mod rtp;
 pub mod timeline;

@@ -180,8 +180,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes the next bytes, and tells of each event in them.
-    pub fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(SourceLook)) {
+    /// Takes the next bytes, and tells of each event in them, as `read` makes it of a line.
+    pub fn feed<T>(
+        &mut self,
+        bytes: &[u8],
+        read: impl Fn(&[u8]) -> Option<T>,
+        mut tell: impl FnMut(T),
+    ) {
         for part in bytes.split_inclusive(|b| *b == b'\n') {
             let (part, ends) = match part.split_last() {
                 Some((b'\n', rest)) => (rest, true),
@@ -196,9 +201,9 @@ impl Reader {
             }
             if ends {
                 if !self.too_long
-                    && let Some(look) = read(&self.line)
+                    && let Some(event) = read(&self.line)
                 {
-                    tell(look);
+                    tell(event);
                 }
                 self.line.clear();
                 self.too_long = false;
@@ -257,7 +262,7 @@ mod tests {
             let (first, second) = text.as_bytes().split_at(cut);
             let (mut reader, mut heard) = (Reader::default(), Vec::new());
             for part in [first, second] {
-                reader.feed(part, |look| heard.push(look));
+                reader.feed(part, read, |look| heard.push(look));
             }
             assert_eq!(heard, looks());
         }
@@ -271,7 +276,7 @@ mod tests {
         let text = format!("{long}\n{whip}\n\n[]\n{good}{{\"unclear\":\"cut");
         let (mut reader, mut heard) = (Reader::default(), Vec::new());
         for part in text.as_bytes().chunks(1000) {
-            reader.feed(part, |look| heard.push(look));
+            reader.feed(part, read, |look| heard.push(look));
         }
         assert_eq!(heard, [SourceLook::Unclear("here".to_owned())]);
     }

@@ -1,6 +1,6 @@
 //! The daemon's end of a look: reads the child's events, and says what they mean for its task.
 
-use super::event::Reader;
+use super::event::{self, Reader};
 use crate::domain::engine::HandOver;
 use crate::domain::stream::{Cause, Diagnosis, SourceLook};
 use crate::infrastructure::child::process::{OutputJudge, Said};
@@ -26,7 +26,7 @@ impl LookJudge {
 impl OutputJudge for LookJudge {
     fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
         let (done, refused) = (&mut self.done, &mut self.refused);
-        self.reader.feed(bytes, |look| {
+        self.reader.feed(bytes, event::read, |look| {
             // One look, one word.
             if std::mem::replace(done, true) {
                 return;

@@ -1,64 +1,25 @@
-//! The child's work: one job in, one look at a source, one event out.
+//! A look: one source is asked what it is, one event tells.
 
-use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-
 use super::event;
-use super::job::Job;
 use crate::domain::camera::Credentials;
-use crate::domain::engine::MAX_JOB;
 use crate::domain::stream::{Cause, Diagnosis, MediaUrl, SourceLook};
 use crate::infrastructure::rtsp::look::{Question, look};
 use crate::util::secret::Secret;
-use crate::util::url;
+use crate::util::{address, url};
 
 /// The longest look, whatever the job says.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
-/// Address space: a look takes a few megabytes, its threads' stacks included.
-const MEMORY: rlim_t = 512 << 20;
-/// Descriptors.
-const OPEN_FILES: rlim_t = 64;
 
-/// Does the job that `input` holds and says on `output` what came of it. `Err` = there was no job, or
-/// nobody to tell.
-pub fn work(input: impl Read, output: impl Write) -> io::Result<()> {
-    bound();
-    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(MAX_JOB));
-    input.take(MAX_JOB as u64).read_to_end(&mut text)?;
-    let no_job = || io::Error::new(io::ErrorKind::InvalidData, "no job on standard input");
-    let Job::Look {
-        url,
-        as_stranger,
-        within,
-    } = Job::read(&text).ok_or_else(no_job)?;
-    drop(text);
+/// The event that tells what that source is.
+pub(super) fn told(url: &Secret, as_stranger: bool, within: Duration) -> String {
     let until = Instant::now() + within.min(LONGEST);
-    let seen = see(&url, as_stranger, until);
-    let mut output = output;
-    output.write_all(event::write(&seen).as_bytes())?;
-    output.flush()
-}
-
-/// A look needs little, so it gets little. What is bounded tighter already stays so.
-fn bound() {
-    for (what, most) in [
-        (Resource::RLIMIT_AS, MEMORY),
-        (Resource::RLIMIT_NOFILE, OPEN_FILES),
-    ] {
-        let set = getrlimit(what).and_then(|(_, hard)| {
-            let most = most.min(hard);
-            setrlimit(what, most, most)
-        });
-        if let Err(why) = set {
-            log::debug!("a bound of this process can't be set: {why}");
-        }
-    }
+    event::write(&see(url, as_stranger, until))
 }
 
 fn see(url: &Secret, as_stranger: bool, until: Instant) -> SourceLook {
@@ -93,7 +54,7 @@ fn see(url: &Secret, as_stranger: bool, until: Instant) -> SourceLook {
 
 /// The addresses of a host. A lookup has no deadline of its own, so it is left behind at ours; the
 /// process ends soon after.
-fn addresses(host: &str, until: Instant) -> Option<Vec<IpAddr>> {
+pub(super) fn addresses(host: &str, until: Instant) -> Option<Vec<IpAddr>> {
     if host.contains('%') {
         // Which interface is meant is FFmpeg's to know.
         return Some(Vec::new());
@@ -112,6 +73,7 @@ fn addresses(host: &str, until: Instant) -> Option<Vec<IpAddr>> {
         .ok()?;
     let left = until.saturating_duration_since(Instant::now());
     let mut all = answer.recv_timeout(left).ok()?.ok()?;
+    all.retain(|ip| address::objection(*ip).is_none());
     all.truncate(MAX_ADDRESSES);
     (!all.is_empty()).then_some(all)
 }

@@ -398,7 +398,7 @@ fn reach(at: SocketAddr, deadline: Instant) -> Result<TcpStream, Fault> {
 }
 
 /// 16 random bytes as hex.
-pub(super) fn cnonce() -> Result<String, Fault> {
+pub(in crate::infrastructure) fn cnonce() -> Result<String, Fault> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|why| {
         Fault::new(

@@ -19,6 +19,8 @@ pub struct Sps {
     /// Whether pictures may be shown in another order than sent (B-frames); `None` where nothing
     /// forbids it and nothing says so.
     pub reorders: Option<bool>,
+    /// Pictures may come as fields (interlaced).
+    pub interlaced: bool,
 }
 
 /// Whether a unit is a sequence parameter set, by its header.
@@ -61,7 +63,7 @@ pub fn read_sps(nal: &[u8]) -> Option<Sps> {
     }
     bits.unsigned_to(16)?; // max_num_ref_frames
     bits.bit()?; // gaps_in_frame_num_value_allowed_flag
-    let size = read_size(&mut bits, chroma)?;
+    let (size, interlaced) = read_size(&mut bits, chroma)?;
     let vui = if bits.bit() == Some(true) {
         read_vui(&mut bits)
     } else {
@@ -72,6 +74,7 @@ pub fn read_sps(nal: &[u8]) -> Option<Sps> {
         size,
         fps: vui.fps,
         reorders: reorders(profile, order_type, vui.reorder_frames),
+        interlaced,
     })
 }
 
@@ -140,7 +143,7 @@ fn skip_scaling_list(bits: &mut Bits<'_>, size: u32) -> Option<()> {
     Some(())
 }
 
-fn read_size(bits: &mut Bits<'_>, chroma: Chroma) -> Option<(u32, u32)> {
+fn read_size(bits: &mut Bits<'_>, chroma: Chroma) -> Option<((u32, u32), bool)> {
     let mbs = MAX_SIDE / 16 - 1;
     let width = (bits.unsigned_to(mbs)? + 1) * 16;
     let map_units = bits.unsigned_to(mbs)? + 1;
@@ -153,7 +156,7 @@ fn read_size(bits: &mut Bits<'_>, chroma: Chroma) -> Option<(u32, u32)> {
     }
     bits.bit()?; // direct_8x8_inference_flag
     if !bits.bit()? {
-        return Some((width, height));
+        return Some(((width, height), !frame_mbs_only));
     }
     let (unit_x, unit_y) = match chroma {
         Chroma::Full => (1, fields),
@@ -166,7 +169,7 @@ fn read_size(bits: &mut Bits<'_>, chroma: Chroma) -> Option<(u32, u32)> {
     };
     let (cut_x, cut_y) = (cut(unit_x)?, cut(unit_y)?);
     let cropped = (width.checked_sub(cut_x)?, height.checked_sub(cut_y)?);
-    (cropped.0 > 0 && cropped.1 > 0).then_some(cropped)
+    (cropped.0 > 0 && cropped.1 > 0).then_some((cropped, !frame_mbs_only))
 }
 
 /// What is taken from the video usability information.

@@ -13,6 +13,7 @@ use crate::application::stream::entry::{
 use crate::application::stream::policy::Policy;
 use crate::application::stream::retry::{Failure, Next};
 use crate::application::stream::run::{EndWhy, Run};
+use crate::domain::engine::{EngineKind, Launch};
 use crate::domain::error::Fault;
 use crate::domain::gateway::{ChildExit, LoginEnd};
 use crate::domain::stream::{Cause, Diagnosis, StopReason, StreamStatus, StreamTask, TaskId};
@@ -83,6 +84,12 @@ impl Table {
                 self.another_way(id, facts, why.clone(), now, out);
                 return;
             }
+        }
+        if let Some(why) = &diagnosis
+            && failed_alone(entry.way(), &run, why)
+            && self.relay_failed(id, &why.detail.clone(), now, out)
+        {
+            return;
         }
         match diagnosis {
             Some(diagnosis) => self.way_failed(id, diagnosis, run.streamed_for(), now, out),
@@ -287,6 +294,11 @@ impl Table {
         }
         out
     }
+}
+
+/// Whether a run of our own publisher has failed in a way that another one may not share.
+fn failed_alone(way: &Launch, run: &Run, why: &Diagnosis) -> bool {
+    way.engine == EngineKind::Relay && (run.fails_alone || why.cause == Cause::EngineCrash)
 }
 
 /// Why a run has ended, by what the process said and by why it was ended; `None` = it was to end.

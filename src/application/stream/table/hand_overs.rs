@@ -35,8 +35,8 @@ impl Table {
         }
         entry.forget_look();
         match hand_over.facts {
-            // What has been asked for this try is not asked again.
-            Some(facts) if entry.informed.is_none() => {
+            // What has been asked for this try is not asked again; what has been met with since is news.
+            Some(facts) if entry.informed.is_none() || entry.way().engine == EngineKind::Relay => {
                 entry.await_ways(ticket, Box::new(facts), None, now.mono, out);
             }
             _ => self.move_on(id, &hand_over.why, now, out),
@@ -77,6 +77,25 @@ impl Table {
         } else {
             self.failed(id, diagnosis, streamed_for, now, out);
         }
+    }
+
+    /// Our own publisher has failed, and it alone: whether another way takes over.
+    pub(super) fn relay_failed(
+        &mut self,
+        id: &TaskId,
+        why: &str,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(entry) = self.tasks.get(id) else {
+            return false;
+        };
+        let host = entry.task.spec.whip_url.host();
+        let over = self.relays.failed(host, now.mono) && entry.has_another_way() && !self.stopping;
+        if over {
+            self.move_on(id, why, now, out);
+        }
+        over
     }
 
     /// The next way of the plan is taken at once; without one, the try has failed.
