@@ -181,11 +181,10 @@ keys! {
                 value::number(-1..=1_000_000)(text)
                     .map_err(|wrong| format!("{wrong} (-1 = for ever)"))
             });
-        /// Whether a camera's video may go out unchanged; all but `never` wait for a relay.
+        /// Whether a camera's video may go out unchanged.
         passthrough: Passthrough = Passthrough::Never, Restart; choice(&value::PASSTHROUGHS);
-        /// What carries a stream.
-        engine: EngineChoice = EngineChoice::Auto, Restart;
-            of(&value::names(&value::ENGINES), value::engine);
+        /// What carries a stream: `auto`, always FFmpeg, or never FFmpeg's own sender.
+        engine: EngineChoice = EngineChoice::Auto, Restart; choice(&value::ENGINES);
         /// Hosts to which a stream may be sent over plain http besides this machine.
         whip_hosts: Vec<String> = Vec::new(), Restart; Hosts;
         /// The directory of files for streams of type FILE. Empty: no such streams.

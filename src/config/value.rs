@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use self::choice::{
-    CERTIFICATE_CHECKS, ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, choice, engine, names, word,
+    CERTIFICATE_CHECKS, ENGINES, FORMATS, LEVELS, MODES, PASSTHROUGHS, choice, names, word,
 };
 pub use self::choice::{CertificateCheck, EngineChoice, LogFormat, Mode, Passthrough};
 pub(super) use self::network::{

@@ -225,7 +225,11 @@ fn start(loaded: &Loaded, started: Instant) -> Result<RunningDaemon, StartError>
     let streams = streams::Streams::start(
         config,
         streams::Parts {
-            engine: Arc::new(Engines::new(engine.clone(), streams::passthrough(config))),
+            engine: Arc::new(Engines::new(
+                engine.clone(),
+                streams::passthrough(config),
+                streams::relaying(config),
+            )),
             uplink,
             logins: Arc::new(cameras::Learner(cameras.clone())),
             observers,

@@ -10,14 +10,14 @@ use crate::application::node::{ActiveTasks, NodeRegistry};
 use crate::application::stream::{
     Control, MAX_WAITING, Owner, Policy, StreamRules, StreamService, Table, prepare,
 };
-use crate::config::{Config, Passthrough};
+use crate::config::{Config, EngineChoice, Passthrough};
 use crate::domain::carry;
 use crate::domain::engine::Engine;
 use crate::domain::gateway::{RunEvent, StreamLogins, TaskObserver, Uplink};
 use crate::domain::metrics::QueueMetric;
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::process::{Children, Tools};
-use crate::infrastructure::engines;
+use crate::infrastructure::engines::{self, Relaying};
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::whip::release::SessionCloser;
 
@@ -181,6 +181,18 @@ pub fn passthrough(config: &Config) -> carry::Passthrough {
         Passthrough::Auto => carry::Passthrough::Auto,
         Passthrough::Prefer => carry::Passthrough::Prefer,
     }
+}
+
+/// Our own publisher, where the configuration allows it.
+pub fn relaying(config: &Config) -> Option<Relaying> {
+    let ffmpeg = &config.ffmpeg;
+    (ffmpeg.engine != EngineChoice::Ffmpeg).then(|| Relaying {
+        only: ffmpeg.engine == EngineChoice::Relay,
+        whip_hosts: ffmpeg.whip_hosts.clone(),
+        patience: ffmpeg.whip_timeout,
+        // Before its task is taken for stalled, so that it can say who was silent.
+        silence: ffmpeg.stall_timeout / 5 * 4,
+    })
 }
 
 /// For a node without a cloud: nothing is known of the uplink.

@@ -176,7 +176,7 @@ pub fn decide(
             format!("{}: there is nothing to stream", picture.words()),
         ));
     }
-    match stays(asked, passthrough, picture)? {
+    match stays(asked, passthrough, picture, means.relay)? {
         Ok(reason) if means.relay => Ok(Carried {
             way: Way::Relay,
             reason,
@@ -213,6 +213,7 @@ fn stays(
     asked: Asked,
     passthrough: Passthrough,
     picture: Picture,
+    relay: bool,
 ) -> Result<Result<String, String>, Fault> {
     let source = || picture.words().to_owned();
     Ok(match (asked, passthrough) {
@@ -239,6 +240,8 @@ fn stays(
         },
         (_, Passthrough::Prefer) => match picture {
             Picture::Baseline | Picture::MainOrHigh => Ok(source()),
+            // Our own publisher reads the pictures before it asks the endpoint.
+            Picture::Unknown if relay => Ok(format!("{}: its pictures do", source())),
             _ => Err(source()),
         },
     })
@@ -290,8 +293,11 @@ mod tests {
                         ffmpeg,
                         encoder,
                     };
+                    let read =
+                        relay && picture == Picture::Unknown && passthrough == Passthrough::Prefer;
                     let wanted = match wanted {
                         'u' => unchanged,
+                        'e' if read => unchanged,
                         'e' => encoded,
                         other => other,
                     };

@@ -6,12 +6,10 @@
 //! nothing. A command that RCS has built stays as it is: its source is asked as a stranger, without the
 //! login, for what FFmpeg would misunderstand of it.
 //!
-//! **What sends besides FFmpeg** is wired in [`Engines::prepare`] alone: [`Means::relay`] tells the table
-//! whether it may carry this task (what is configured, what its endpoint has taken before), and
-//! [`Way::Relay`] becomes its [`Launch`], with the job on standard input. The table then prefers it. What
-//! stands behind it in the plan are the ways that the same table gives without it, so that a child that
-//! can't go on hands over to FFmpeg; one that finds the source to be something else says so with the facts
-//! of its hand-over, and this is asked anew with those.
+//! Our own publisher ([`Relaying`]) carries what stays as it is, wherever no sound is lost by it that FFmpeg
+//! would send. What stands behind it in the plan is what the same table gives without it, so that one that
+//! can't go on hands over to FFmpeg; one that finds the source to be something else says so, and this is
+//! asked anew with that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,45 +19,76 @@ use crate::domain::carry::{
 };
 use crate::domain::engine::{Engine, EngineKind, Launch, Plan, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::stream::{Challenge, MediaUrl, Source, SourceFacts, StreamSpec, TaskAudio};
+use crate::domain::stream::{
+    AudioMode, Challenge, MediaUrl, Source, SourceFacts, StreamSpec, TaskAudio, TaskMode,
+    TaskSender, moved,
+};
 use crate::infrastructure::child::process::MakeJudge;
 use crate::infrastructure::ffmpeg::command::passive;
 use crate::infrastructure::ffmpeg::engine::{FfmpegEngine, Usable};
 use crate::infrastructure::ffmpeg::judge::Judge;
 use crate::infrastructure::ffmpeg::source::only_input;
+use crate::infrastructure::relay::CARRIES;
 use crate::infrastructure::relay::carry_judge::CarryJudge;
-use crate::infrastructure::relay::job::Job;
+use crate::infrastructure::relay::job::{Carry, Job};
 use crate::infrastructure::relay::judge::LookJudge;
 use crate::util::secret::Secret;
 
 /// A look's time: a third of the usual `start_timeout`, and as long as FFmpeg waits for one answer.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
+/// Our own publisher, and what it is told.
+#[derive(Debug, Clone)]
+pub struct Relaying {
+    /// FFmpeg's own sender is not to be used (`engine: relay`).
+    pub only: bool,
+    /// `lss.ffmpeg.whip_hosts`
+    pub whip_hosts: Vec<String>,
+    /// How long an answer of the endpoint, and a path to it, are waited for each.
+    pub patience: Duration,
+    /// How long a source may be silent.
+    pub silence: Duration,
+}
+
 /// All of them.
 pub struct Engines {
     ffmpeg: Arc<FfmpegEngine>,
     passthrough: Passthrough,
+    relaying: Option<Relaying>,
 }
 
 impl Engines {
-    /// With this FFmpeg; pictures stay as they are where `passthrough` says so.
-    pub fn new(ffmpeg: Arc<FfmpegEngine>, passthrough: Passthrough) -> Self {
+    /// With this FFmpeg; pictures stay as they are where `passthrough` says so. `relaying`: our own
+    /// publisher may be used.
+    pub fn new(
+        ffmpeg: Arc<FfmpegEngine>,
+        passthrough: Passthrough,
+        relaying: Option<Relaying>,
+    ) -> Self {
         Self {
             ffmpeg,
             passthrough,
+            relaying,
         }
     }
 }
 
 impl Engine for Engines {
     fn prepare(&self, spec: &StreamSpec, facts: Option<&SourceFacts>) -> Result<Plan, Fault> {
-        let ffmpeg = self.ffmpeg.usable();
+        let ffmpeg = match &self.relaying {
+            Some(Relaying { only: true, .. }) => Err(Fault::new(
+                ErrorCode::FfmpegNotFound,
+                "lss.ffmpeg.engine is relay, so FFmpeg's own sender is not used",
+            )),
+            _ => self.ffmpeg.usable(),
+        };
         let plan = match &spec.ffmpeg_command {
             Some(command) => prebuilt(ffmpeg?.prebuilt(spec, command)?, facts),
             None => Carrier {
                 spec,
                 passthrough: self.passthrough,
                 ffmpeg,
+                relaying: self.relaying.as_ref().filter(|_| CARRIES),
             }
             .plan(facts),
         }?;
@@ -77,6 +106,7 @@ struct Carrier<'a> {
     passthrough: Passthrough,
     /// Or why there is none that can send.
     ffmpeg: Result<Usable, Fault>,
+    relaying: Option<&'a Relaying>,
 }
 
 impl Carrier<'_> {
@@ -85,34 +115,79 @@ impl Carrier<'_> {
             (Some(facts), _) => self.informed(facts),
             (None, Some(url)) => self.look_first(&url),
             (None, None) => {
-                let carried = self.decide(Picture::Unasked)?;
+                let carried = self.decide(Picture::Unasked, false)?;
                 Ok(carried_by(self.launch(&carried, None)?))
             }
         }
     }
 
     fn informed(&self, facts: &SourceFacts) -> Result<Plan, Fault> {
+        let picture = Picture::of_facts(&facts.video, self.spec.whip_url.host());
+        let by_ffmpeg = self.by_ffmpeg(picture, facts);
+        let relayed = match self.relay(picture, Some(facts)) {
+            Some(relay) if self.keeps_the_sound(&relay, &by_ffmpeg) => relay,
+            _ => return Ok(carried_by(by_ffmpeg?)),
+        };
+        Ok(match by_ffmpeg {
+            Ok(way) => Plan::new(relayed, both_parts(way).map(Ok)),
+            Err(fault) => Plan::new(relayed, [Err(fault)]),
+        })
+    }
+
+    fn by_ffmpeg(&self, picture: Picture, facts: &SourceFacts) -> Result<Launch, Fault> {
         if let Some(why) = facts.why_not_ffmpeg() {
             return Err(Fault::new(why.cause.code(), why.detail));
         }
-        let picture = Picture::of_facts(&facts.video, self.spec.whip_url.host());
-        let mut carried = self.decide(picture)?;
+        let mut carried = self.decide(picture, false)?;
         if let (Picture::Unsendable, Some(refused)) = (picture, &facts.video.unsendable) {
             carried.reason = format!("{} ({})", carried.reason, refused.why);
         }
-        Ok(carried_by(self.launch(&carried, Some(facts))?))
+        self.launch(&carried, Some(facts))
+    }
+
+    /// What our own publisher is started with, if it is to carry that picture.
+    fn relay(&self, picture: Picture, facts: Option<&SourceFacts>) -> Option<Launch> {
+        let Source::Network(url) = &self.spec.source else {
+            return None;
+        };
+        let relaying = self.relaying?;
+        if picture == Picture::Unsendable || url.scheme() != "rtsp" {
+            return None;
+        }
+        let carried = self.decide(picture, true).ok()?;
+        (carried.way == Way::Relay).then(|| relay(self.spec, relaying, &carried, facts))
+    }
+
+    /// Whether no sound is lost by it that FFmpeg would send. (It sends none yet.)
+    fn keeps_the_sound(&self, relay: &Launch, by_ffmpeg: &Result<Launch, Fault>) -> bool {
+        let lost = relay.audio == TaskAudio::Dropped;
+        let heard = by_ffmpeg
+            .as_ref()
+            .is_ok_and(|way| matches!(way.audio, TaskAudio::Encoded | TaskAudio::Unchanged));
+        !lost || (!heard && self.spec.audio.mode != AudioMode::Required)
     }
 
     /// The source is asked. Should it not be understood, the task is carried as if nobody had asked.
     fn look_first(&self, url: &Secret) -> Result<Plan, Fault> {
-        let unasked = self.decide(Picture::Unasked);
+        let by_relay = |picture| self.relay(picture, None);
         // What the task itself gets wrong is said at once, whatever the source turns out to be; and so
         // is that there is nothing here that could carry it, whatever that is.
-        let meant = match &unasked {
-            Ok(carried) => self.launch(carried, None)?,
+        let (meant, behind) = match self.decide(Picture::Unasked, false) {
+            Ok(carried) => {
+                let way = self.launch(&carried, None)?;
+                (way.clone(), both_parts(way).map(Ok).collect())
+            }
             Err(fault) => {
-                let any = Picture::ALL.into_iter().find_map(|p| self.decide(p).ok());
-                self.launch(&any.ok_or_else(|| fault.clone())?, None)?
+                let any = Picture::ALL.into_iter();
+                let meant = match any.clone().find_map(|p| self.decide(p, false).ok()) {
+                    Some(carried) => self.launch(&carried, None)?,
+                    None => any
+                        .clone()
+                        .find_map(by_relay)
+                        .ok_or_else(|| fault.clone())?,
+                };
+                let behind = by_relay(Picture::Unasked).ok_or(fault);
+                (meant, vec![behind])
             }
         };
         let asked = Asked::of(&self.spec.video);
@@ -120,15 +195,12 @@ impl Carrier<'_> {
         if depends_on_source(asked, self.passthrough) {
             "the source is asked what it is".clone_into(&mut first.mode_reason);
         }
-        Ok(match unasked {
-            Ok(_) => Plan::new(first, both_parts(meant).map(Ok)),
-            Err(fault) => Plan::new(first, [Err(fault)]),
-        })
+        Ok(Plan::new(first, behind))
     }
 
-    fn decide(&self, picture: Picture) -> Result<Carried, Fault> {
+    fn decide(&self, picture: Picture, relay: bool) -> Result<Carried, Fault> {
         let means = Means {
-            relay: false,
+            relay,
             ffmpeg: self.ffmpeg.is_ok(),
             encoder: self.ffmpeg.as_ref().is_ok_and(Usable::encodes),
         };
@@ -145,11 +217,58 @@ impl Carrier<'_> {
         match (carried.way, &self.ffmpeg) {
             (Way::Copy | Way::Transcode, Ok(ffmpeg)) => ffmpeg.carry(self.spec, carried, facts),
             (Way::Copy | Way::Transcode, Err(why)) => Err(why.clone()),
+            // Not asked for.
             (Way::Relay, _) => Err(Fault::new(
                 ErrorCode::InternalError,
-                "this lss has no sender of its own",
+                "FFmpeg is no sender of lss's own",
             )),
         }
+    }
+}
+
+/// Our own publisher's run.
+fn relay(
+    spec: &StreamSpec,
+    relaying: &Relaying,
+    carried: &Carried,
+    facts: Option<&SourceFacts>,
+) -> Launch {
+    let url = match &spec.source {
+        Source::Network(url) => Secret::url(url.expose()),
+        Source::File(path) => Secret::unlisted(path.as_str()),
+    };
+    let url = facts
+        .and_then(|facts| moved(&url, facts.moved_to.as_ref()?))
+        .unwrap_or(url);
+    let wanted = spec.audio.mode != AudioMode::Off;
+    let sounds = wanted && facts.is_none_or(|facts| facts.audio.is_some());
+    let mut mode_reason = format!("unchanged: {}", carried.reason);
+    if sounds {
+        mode_reason.push_str("; without sound, which lss's own sender does not send yet");
+    }
+    let job = Job::Carry(Carry {
+        url,
+        whip_url: Secret::url(spec.whip_url.expose()),
+        bearer: None,
+        whip_hosts: relaying.whip_hosts.clone(),
+        patience: relaying.patience,
+        silence: relaying.silence,
+    });
+    Launch {
+        engine: EngineKind::Relay,
+        mode: TaskMode::Relay,
+        sender: TaskSender::Lss,
+        mode_reason,
+        audio: if sounds {
+            TaskAudio::Dropped
+        } else {
+            TaskAudio::None
+        },
+        argv: ["/proc/self/exe", "relay"].map(Secret::unlisted).to_vec(),
+        stdin: Stdin::Job(job.write()),
+        ends_by_nature: false,
+        whip_bearer: None,
+        dtls_active: false,
     }
 }
 

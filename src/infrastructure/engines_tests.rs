@@ -1,7 +1,7 @@
 //! What a START is carried by, with an FFmpeg that is a script.
 
 use super::*;
-use crate::domain::stream::{TaskMode, TaskSender, Unsendable, VideoFacts};
+use crate::domain::stream::{AudioFacts, Unsendable, VideoFacts};
 use crate::infrastructure::ffmpeg::command::tests::spec;
 use crate::infrastructure::ffmpeg::engine::tests::{engine, install_with};
 
@@ -17,7 +17,7 @@ fn node(passthrough: Passthrough, encoders: Option<&[&str]>) -> (Engines, tempfi
         install_with(&path, MUXER, encoders);
     }
     let (ffmpeg, _) = engine(path);
-    (Engines::new(Arc::new(ffmpeg), passthrough), dir)
+    (Engines::new(Arc::new(ffmpeg), passthrough, None), dir)
 }
 
 fn source(codec: &str, profile_idc: u8, reorders: bool) -> SourceFacts {
@@ -219,4 +219,196 @@ fn what_was_refused_as_it_is_is_encoded_and_says_by_what() {
     facts.video.unsendable = Some(refused(Some("whip-2.example")));
     let way = informed(&node, &asking(|_| {}), &facts).unwrap();
     assert_eq!(way.mode, TaskMode::Copy);
+}
+
+/// The same node, whose own publisher may be used; `only`: and FFmpeg's may not.
+fn relaying(
+    passthrough: Passthrough,
+    encoders: Option<&[&str]>,
+    only: bool,
+) -> (Engines, tempfile::TempDir) {
+    let (mut engines, dir) = node(passthrough, encoders);
+    engines.relaying = Some(Relaying {
+        only,
+        whip_hosts: vec!["sfu.example".to_owned()],
+        patience: Duration::from_secs(10),
+        silence: Duration::from_secs(8),
+    });
+    (engines, dir)
+}
+
+fn sounding() -> SourceFacts {
+    SourceFacts {
+        audio: Some(AudioFacts {
+            codec: Some("PCMA".to_owned()),
+            clock_rate: Some(8000),
+            channels: Some(1),
+            ..AudioFacts::default()
+        }),
+        ..baseline()
+    }
+}
+
+/// The ways of a plan, in order.
+fn ways(mut plan: Plan) -> Vec<(EngineKind, TaskMode)> {
+    let mut all = Vec::new();
+    loop {
+        let way = plan.current();
+        all.push((way.engine, way.mode));
+        if plan.move_on().is_err() {
+            return all;
+        }
+    }
+}
+
+#[cfg(feature = "relay")]
+#[test]
+fn what_stays_as_it_is_is_sent_by_lss_and_behind_it_stands_ffmpeg() {
+    use EngineKind::{Ffmpeg, Relay};
+    let (node, _dir) = relaying(Passthrough::Prefer, Some(&ALL), false);
+    let plan = node.prepare(&asking(|_| {}), Some(&baseline())).unwrap();
+    let way = plan.current();
+    assert_eq!((way.sender, way.audio), (TaskSender::Lss, TaskAudio::None));
+    assert!(
+        way.mode_reason.contains("H.264 Baseline"),
+        "{}",
+        way.mode_reason
+    );
+    let shown: Vec<&str> = way.argv.iter().map(Secret::expose).collect();
+    assert_eq!(shown, ["/proc/self/exe", "relay"], "no secret in arguments");
+    let Stdin::Job(job) = &way.stdin else {
+        panic!("no job");
+    };
+    let Some(Job::Carry(job)) = Job::read(job.expose().as_bytes()) else {
+        panic!("another job");
+    };
+    assert_eq!(job.url.expose(), CAMERA);
+    assert_eq!(job.whip_hosts, ["sfu.example"]);
+    assert_eq!(
+        ways(plan)[..2],
+        [(Relay, TaskMode::Relay), (Ffmpeg, TaskMode::Copy)]
+    );
+    // What it may find out is tried; what it has found unfit is not tried again.
+    let mut open = source("H264", 100, false);
+    open.video.reorders = None;
+    let plan = node.prepare(&asking(|_| {}), Some(&open)).unwrap();
+    assert_eq!(
+        ways(plan)[..2],
+        [(Relay, TaskMode::Relay), (Ffmpeg, TaskMode::Transcode)]
+    );
+    open.video.unsendable = Some(Unsendable {
+        by: None,
+        why: "it has B-frames".to_owned(),
+    });
+    let copied = asking(|task| task.video.codec = Some("copy".to_owned()));
+    for (task, mode) in [
+        (asking(|_| {}), TaskMode::Transcode),
+        (copied, TaskMode::Copy),
+    ] {
+        let plan = node.prepare(&task, Some(&open)).unwrap();
+        assert_eq!(ways(plan)[0], (Ffmpeg, mode));
+    }
+    // A camera that sends on is asked where it has sent to.
+    let moved = SourceFacts {
+        moved_to: Some(Secret::url("rtsp://10.0.0.9:8554/y")),
+        ..baseline()
+    };
+    let plan = node.prepare(&asking(|_| {}), Some(&moved)).unwrap();
+    let Stdin::Job(job) = &plan.current().stdin else {
+        panic!("no job");
+    };
+    assert!(job.expose().contains("rtsp://admin:pw@10.0.0.9:8554/y"));
+}
+
+#[cfg(feature = "relay")]
+#[test]
+fn no_sound_is_lost_that_ffmpeg_would_send() {
+    for (mode, encoders, only, carried) in [
+        (
+            AudioMode::Wanted,
+            Some(&ALL[..]),
+            false,
+            Some((TaskSender::Ffmpeg, TaskAudio::Encoded)),
+        ),
+        (
+            AudioMode::Off,
+            Some(&ALL[..]),
+            false,
+            Some((TaskSender::Lss, TaskAudio::None)),
+        ),
+        (
+            AudioMode::Wanted,
+            None,
+            false,
+            Some((TaskSender::Lss, TaskAudio::Dropped)),
+        ),
+        (
+            AudioMode::Wanted,
+            Some(&ALL[..]),
+            true,
+            Some((TaskSender::Lss, TaskAudio::Dropped)),
+        ),
+        (
+            AudioMode::Required,
+            Some(&ALL[..]),
+            false,
+            Some((TaskSender::Ffmpeg, TaskAudio::Encoded)),
+        ),
+        (AudioMode::Required, Some(&ALL[..]), true, None),
+    ] {
+        let (node, _dir) = relaying(Passthrough::Prefer, encoders, only);
+        let task = asking(|task| task.audio.mode = mode);
+        let found = informed(&node, &task, &sounding());
+        let found = found.map(|way| (way.sender, way.audio)).ok();
+        assert_eq!(found, carried, "{mode:?} {only}");
+    }
+}
+
+#[cfg(feature = "relay")]
+#[test]
+fn a_node_without_ffmpeg_and_one_that_may_not_use_its_sender_carry_what_fits() {
+    for (encoders, only, word) in [
+        (None, false, "FFmpeg"),
+        (Some(&ALL[..]), true, "engine is relay"),
+    ] {
+        let (node, _dir) = relaying(Passthrough::Auto, encoders, only);
+        let plan = node.prepare(&asking(|_| {}), None).unwrap();
+        assert_eq!(plan.current().engine, EngineKind::Look);
+        let way = informed(&node, &asking(|_| {}), &baseline()).unwrap();
+        assert_eq!(way.engine, EngineKind::Relay);
+        let fault = informed(&node, &asking(|_| {}), &source("H265", 66, false)).unwrap_err();
+        assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
+        assert!(fault.message.contains(word), "{}", fault.message);
+        // What can't be carried whatever the source is, is said at once.
+        let task = asking(|task| task.video.bitrate = Some(1_000_000));
+        let fault = node.prepare(&task, None).unwrap_err();
+        assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
+        let prebuilt = asking(|task| task.ffmpeg_command = Some(Secret::new("ffmpeg -version")));
+        let fault = node.prepare(&prebuilt, None).unwrap_err();
+        assert_eq!(fault.code, ErrorCode::FfmpegNotFound);
+    }
+}
+
+#[test]
+fn other_sources_are_ffmpegs() {
+    let (node, _dir) = relaying(Passthrough::Prefer, Some(&ALL), false);
+    for url in ["rtsps://10.0.0.9/x", "rtmp://10.0.0.9/x"] {
+        let task = asking(|task| {
+            let url = MediaUrl::parse("sourceUrl", url).unwrap();
+            task.source = Source::Network(url);
+            task.video.codec = Some("copy".to_owned());
+        });
+        let plan = node.prepare(&task, None).unwrap();
+        assert!(
+            ways(plan)
+                .iter()
+                .all(|(engine, _)| *engine == EngineKind::Ffmpeg)
+        );
+        let plan = node.prepare(&task, Some(&baseline())).unwrap();
+        assert!(
+            ways(plan)
+                .iter()
+                .all(|(engine, _)| *engine == EngineKind::Ffmpeg)
+        );
+    }
 }

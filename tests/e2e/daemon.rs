@@ -435,6 +435,8 @@ fn config(lab: &Lab, port: u16, rcs: Option<&Rcs>, settings: &Settings<'_>) -> S
         ("file_root", lab.tools.clips.display().to_string()),
         // A busy machine may be slow to start; tests of this limit set their own.
         ("start_timeout", "45s".to_owned()),
+        // What sends instead of it has tests of its own.
+        ("engine", "ffmpeg".to_owned()),
     ]);
     ffmpeg.extend(settings.ffmpeg.iter().map(|&(k, v)| (k, v.to_owned())));
     let mut text = format!(

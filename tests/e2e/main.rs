@@ -30,6 +30,7 @@ mod observers;
 mod odd_sources;
 mod passthrough;
 mod recovery;
+mod relay;
 mod rtsp;
 mod stopping;
 #[path = "../support/mod.rs"]

@@ -11,7 +11,7 @@ pub enum Mode {
     Standalone,
 }
 
-/// Whether unchanged video is preferred (contract 4). All but `Never` wait for a relay.
+/// Whether unchanged video is preferred (contract 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passthrough {
     /// As asked.
@@ -29,6 +29,8 @@ pub enum EngineChoice {
     Auto,
     /// Always FFmpeg.
     Ffmpeg,
+    /// Never FFmpeg's own sender.
+    Relay,
 }
 
 /// What an HTTPS camera's certificate has to be.
@@ -76,9 +78,10 @@ pub(in crate::config) const PASSTHROUGHS: [(&str, Passthrough); 3] = [
     ("auto", Passthrough::Auto),
     ("prefer", Passthrough::Prefer),
 ];
-pub(in crate::config) const ENGINES: [(&str, EngineChoice); 2] = [
+pub(in crate::config) const ENGINES: [(&str, EngineChoice); 3] = [
     ("auto", EngineChoice::Auto),
     ("ffmpeg", EngineChoice::Ffmpeg),
+    ("relay", EngineChoice::Relay),
 ];
 pub(in crate::config) const CERTIFICATE_CHECKS: [(&str, CertificateCheck); 3] = [
     ("pin", CertificateCheck::Pin),
@@ -107,15 +110,6 @@ pub(in crate::config) fn word<T: PartialEq>(
         .map_or("", |&(word, _)| word)
 }
 
-/// `relay` is a word of the contract: refused with the reason, because with nothing else to carry a
-/// stream it would be a key that is accepted and ignored.
-pub(in crate::config) fn engine(text: &str) -> Result<EngineChoice, Wrong> {
-    if text.eq_ignore_ascii_case("relay") {
-        return Err("must be auto or ffmpeg: this version of lss has no relay".into());
-    }
-    choice(text, &ENGINES)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,10 +123,10 @@ mod tests {
         );
         assert_eq!(choice("x", &FORMATS), Err("must be text or json".into()));
         assert_eq!(word(&ENGINES, &EngineChoice::Ffmpeg), "ffmpeg");
-        assert_eq!(engine("x"), Err("must be auto or ffmpeg".into()));
-        for word in ["relay", "Relay"] {
-            let wrong = engine(word).unwrap_err();
-            assert!(wrong.contains("has no relay"), "{wrong}");
-        }
+        assert_eq!(
+            choice("x", &ENGINES),
+            Err("must be auto, ffmpeg or relay".into())
+        );
+        assert_eq!(choice("Relay", &ENGINES), Ok(EngineChoice::Relay));
     }
 }

@@ -49,10 +49,11 @@ fn install(path: &std::path::Path, muxer: &str) {
 
 /// The same, with these encoders.
 pub(in crate::infrastructure) fn install_with(path: &Path, muxer: &str, encoders: &[&str]) {
-    let encoders: String = encoders
+    let encoders: Vec<String> = encoders
         .iter()
         .map(|name| format!("echo ' V....D {name} x'; "))
         .collect();
+    let encoders = encoders.concat();
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in\n-version) echo 'ffmpeg version 9.0.2 Copyright';;\n*whip*) echo '{muxer}';;\n*) {encoders};;\nesac\n"
     );
