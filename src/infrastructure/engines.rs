@@ -364,5 +364,4 @@ pub fn readers(whip_hosts: Arc<[String]>) -> MakeJudge {
 }
 
 #[cfg(test)]
-#[path = "engines_tests.rs"]
 mod tests;
