@@ -299,13 +299,17 @@ pub fn bound(protocol: &str, port: u16) -> bool {
 }
 
 #[test]
-fn srt_without_and_with_its_scheme() {
-    let Some(lab) = Lab::enter("srt_without_and_with_its_scheme") else {
+fn srt_without_and_with_its_scheme_and_with_a_passphrase() {
+    let Some(lab) = Lab::enter("srt_without_and_with_its_scheme_and_with_a_passphrase") else {
         return;
     };
     let receiver = lab.receiver();
     let lss = lab.lss(&[]);
-    for (task, scheme) in [("bare", ""), ("full", "srt://")] {
+    for (task, scheme, phrase) in [
+        ("bare", "", ""),
+        ("full", "srt://", ""),
+        ("secret", "srt://", "passphrase=cAnaryPhrase1"),
+    ] {
         let port = lab::free_port();
         let _server = listener(
             &lab,
@@ -313,13 +317,13 @@ fn srt_without_and_with_its_scheme() {
             &[
                 "-f",
                 "mpegts",
-                &format!("srt://127.0.0.1:{port}?mode=listener"),
+                &format!("srt://127.0.0.1:{port}?mode=listener&{phrase}"),
             ],
         );
         until("SRT listens", SOON, || bound("udp", port).then_some(()));
         let key = lss.key(task);
         lss.start_stream(&json!({
-            "taskId": task, "inputType": "SRT", "sourceUrl": format!("{scheme}127.0.0.1:{port}"),
+            "taskId": task, "inputType": "SRT", "sourceUrl": format!("{scheme}127.0.0.1:{port}?{phrase}"),
             "whipUrl": receiver.url("ok", &key),
         }));
         arrives(&lss, &receiver, task, &key, &SMALL);
