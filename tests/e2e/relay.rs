@@ -149,36 +149,3 @@ fn what_can_not_go_out_as_it_is_is_encoded_and_told_of_once() {
     }
     lss.finish();
 }
-
-#[test]
-fn an_endpoint_that_relays_get_no_media_to_is_left_to_ffmpeg() {
-    let Some(lab) = Lab::enter("an_endpoint_that_relays_get_no_media_to_is_left_to_ffmpeg") else {
-        return;
-    };
-    let camera = lab.camera(&["cam=long_h264_noaudio.mp4"]);
-    let receiver = lab.counter();
-    let lss = lab.lss(&[
-        ("engine", "auto"),
-        ("passthrough", "prefer"),
-        ("whip_timeout", "2s"),
-    ]);
-    let key = lss.key("a");
-    lss.start_stream(&rtsp(
-        "t1",
-        &camera.url("cam"),
-        &receiver.url("blackhole", &key),
-    ));
-    let shown = until("FFmpeg has its turn", SOON, || {
-        let shown = lss.task("t1");
-        (shown["sender"] == "ffmpeg").then_some(shown)
-    });
-    assert_eq!(shown["mode"], "copy", "{shown:#}");
-    assert!(
-        shown["modeReason"]
-            .as_str()
-            .unwrap()
-            .contains("no media path"),
-        "{shown:#}"
-    );
-    lss.finish();
-}
