@@ -44,8 +44,8 @@ const INFRASTRUCTURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("ffmpeg", "whip"),
     // Is started as every child is.
     ("guard", "child"),
-    // Reads parameter sets, which descriptions hold, too.
-    ("media", "rtsp"),
+    // Descriptions hold parameter sets.
+    ("rtsp", "media"),
     // Asks sources over RTSP.
     ("relay", "rtsp"),
     // Puts a camera's pictures together and sends them on.

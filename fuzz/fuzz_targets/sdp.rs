@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use lss::infrastructure::media::{h264::sps, h265};
 use lss::infrastructure::rtsp::sdp::Sdp;
-use lss::infrastructure::rtsp::{h264, h265};
 
 fuzz_target!(|data: &[u8]| {
     let sdp = Sdp::parse(data);
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(track.fps.is_none_or(|f| f.is_finite() && f > 0.0));
     }
     // As a set, too: through Base64 a fuzzer finds its way slowly.
-    if let Some(sps) = h264::read_sps(data) {
+    if let Some(sps) = sps::read_sps(data) {
         assert!(sps.size.0 > 0 && sps.size.1 > 0);
     }
     let _ = h265::read_size(data);

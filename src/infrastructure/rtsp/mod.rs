@@ -4,11 +4,8 @@
 //! Knows no task, no vendor and no scan. Media comes out of a conversation as frames, for whoever
 //! asks for it; the client here only asks what there is.
 
-pub mod bits;
 pub mod client;
 pub mod control;
-pub mod h264;
-pub mod h265;
 pub mod head;
 pub mod hello;
 pub mod lend;

@@ -4,8 +4,9 @@
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::{h264, h265};
 use crate::domain::discovery::TrackInfo;
+use crate::infrastructure::media::h264::sps;
+use crate::infrastructure::media::h265;
 use crate::util::foreign;
 
 /// Most media taken from one description.
@@ -182,7 +183,7 @@ impl Media {
         let sps = self
             .units("sprop-parameter-sets")
             .iter()
-            .find_map(|unit| h264::read_sps(unit));
+            .find_map(|unit| sps::read_sps(unit));
         if let Some(sps) = sps {
             // Before the description's own word: cameras write the wrong profile there.
             track.h264_profile = Some(sps.profile);

@@ -6,6 +6,7 @@ pub mod nal;
 pub mod packetizer;
 pub mod picture;
 pub mod sets;
+pub mod sps;
 
 pub use assembler::{Assembler, Tally, Unfit};
 pub use picture::Picture;

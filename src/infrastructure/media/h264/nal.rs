@@ -1,7 +1,7 @@
 //! NAL units: their kinds, their borders in a byte stream, and what a slice says at its beginning
 //! (H.264 7.3.1, 7.3.3, annex B).
 
-use crate::infrastructure::rtsp::bits::{Bits, unescape};
+use crate::infrastructure::media::bits::{Bits, unescape};
 
 /// What a unit is, as far as passing it on depends on it (H.264 table 7-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::nal::{self, Kind};
-use crate::infrastructure::rtsp::bits::{Bits, unescape};
-use crate::infrastructure::rtsp::h264::{Sps, read_sps};
+use super::sps::{Sps, read_sps};
+use crate::infrastructure::media::bits::{Bits, unescape};
 
 /// Most sets of each kind that are kept; a camera has one, some have four.
 const MAX_SETS: usize = 8;

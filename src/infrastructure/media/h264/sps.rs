@@ -1,6 +1,6 @@
 //! What an H.264 sequence parameter set says of the pictures (H.264 7.3.2.1, annex E).
 
-use super::bits::{Bits, unescape};
+use crate::infrastructure::media::bits::{Bits, unescape};
 
 /// Most samples a side; level 6.2 ends below it.
 const MAX_SIDE: u32 = 16_384;
@@ -249,5 +249,5 @@ fn skip_hrd(bits: &mut Bits<'_>) -> Option<()> {
 }
 
 #[cfg(test)]
-#[path = "h264_tests.rs"]
+#[path = "sps_tests.rs"]
 mod tests;

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use proptest::prelude::*;
 
-use super::super::bits::tests::Pen;
 use super::*;
+use crate::infrastructure::media::bits::tests::Pen;
 
 fn of_base64(text: &str) -> Sps {
     let nal = base64::engine::general_purpose::STANDARD
