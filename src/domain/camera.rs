@@ -13,6 +13,7 @@ use super::gateway::LoginEnd;
 use super::ptz::{Drive, Velocity};
 use crate::util::secret::Secret;
 
+pub mod fit;
 mod info;
 
 pub use info::{
@@ -428,6 +429,11 @@ pub trait CameraDevice: Send {
     /// How the main stream is set, as far as the camera tells.
     fn stream_settings(&mut self, _deadline: Instant) -> Result<StreamSettings, CameraError> {
         Ok(StreamSettings::default())
+    }
+
+    /// Its encoders; `None` where they can't be set by what it speaks.
+    fn encoders(&mut self) -> Option<&mut dyn fit::EncoderDevice> {
+        None
     }
 }
 

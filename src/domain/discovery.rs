@@ -3,10 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::camera::Credentials;
 use super::error::Fault;
+use super::gateway::LoginEnd;
 use crate::util::secret::Secret;
 
 /// The TCP ports that a sweep tries on every address (contract 9).
@@ -141,6 +142,25 @@ pub struct StreamDescription {
     pub tracks: Vec<TrackInfo>,
 }
 
+/// What a stream itself shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sight {
+    /// `H264`, `H265`, …
+    pub codec: Option<String>,
+    /// profile_idc, constraint flags, level_idc.
+    pub profile: Option<[u8; 3]>,
+    /// Pictures are sent in another order than shown.
+    pub b_frames: Option<bool>,
+    /// Width and height as shown.
+    pub size: Option<(u32, u32)>,
+    /// Frames a second.
+    pub fps: Option<f64>,
+    /// The longest distance between two keyframes that was seen.
+    pub keyframe_seconds: Option<f64>,
+    /// The sound's codec as its description spells it.
+    pub audio: Option<String>,
+}
+
 /// Asks cameras over RTSP. One connection a call.
 pub trait RtspGateway: Send + Sync {
     /// Whether something at that address speaks RTSP: OPTIONS, without a login. An `Err` says what
@@ -157,4 +177,14 @@ pub trait RtspGateway: Send + Sync {
         login: Option<&Credentials>,
         timeout: Duration,
     ) -> Result<StreamDescription, Fault>;
+    /// Plays the stream until its encoder can be judged, or `until`; `on_play` is called once it
+    /// plays. Faults as of `describe`. What came of the login, whatever came of the rest.
+    fn look(
+        &self,
+        at: SocketAddr,
+        url: &Secret,
+        login: Option<&Credentials>,
+        until: Instant,
+        on_play: &mut dyn FnMut(),
+    ) -> (LoginEnd, Result<Sight, Fault>);
 }

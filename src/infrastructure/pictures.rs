@@ -12,7 +12,6 @@ use crate::domain::gateway::LoginEnd;
 use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::ffmpeg::frame;
 use crate::infrastructure::http::doors::Doors;
-use crate::infrastructure::rtsp::client::usual_port;
 use crate::infrastructure::rtsp::lend::Lent;
 use crate::infrastructure::snapshot::{self, Fit};
 use crate::util::url;
@@ -56,9 +55,9 @@ impl SnapshotMaker for Pictures {
         deadline: Instant,
     ) -> (LoginEnd, Result<Vec<u8>, CameraError>) {
         let parts = url::split(source.url.expose()).ok();
-        let usual = usual_port(parts.as_ref().map_or("", |parts| parts.scheme));
-        let port = parts.and_then(|parts| parts.port);
-        let at = SocketAddr::new(source.ip, port.unwrap_or(usual));
+        // What is no URL is refused by whoever opens it.
+        let port = parts.map_or(0, |parts| parts.rtsp_port());
+        let at = SocketAddr::new(source.ip, port);
         let lent = match Lent::open(
             at,
             &self.doors,

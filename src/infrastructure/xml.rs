@@ -12,6 +12,8 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
+pub mod whole;
+
 /// Deepest nesting.
 const MAX_DEPTH: usize = 48;
 /// Most elements.

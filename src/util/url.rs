@@ -66,6 +66,12 @@ impl<'a> UrlParts<'a> {
             .map(|(_, p)| p)
     }
 
+    /// The port of an RTSP URL: what it names, else the usual one, which is another one by TLS.
+    pub fn rtsp_port(&self) -> u16 {
+        let by_tls = self.scheme.eq_ignore_ascii_case("rtsps");
+        self.port.unwrap_or(if by_tls { 322 } else { 554 })
+    }
+
     /// Host as it stands in a URL: IPv6 in brackets.
     pub fn host_in_url(&self) -> String {
         if self.host.contains(':') {

@@ -13,7 +13,7 @@ use crate::domain::camera::{
     PictureLimit, PresetInfo, Protocol, ProtocolOffer, ProtocolSupport, SnapshotMaker,
     SnapshotWish, StopWay,
 };
-use crate::domain::discovery::{RtspGateway, StreamDescription};
+use crate::domain::discovery::{RtspGateway, Sight, StreamDescription};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{CameraObserver, LoginEnd};
 use crate::domain::patrol::PatrolEvent;
@@ -210,6 +210,18 @@ impl RtspGateway for FakeRtsp {
             }
             _ => fails(ErrorCode::Unauthorized),
         }
+    }
+
+    fn look(
+        &self,
+        _: SocketAddr,
+        _: &Secret,
+        _: Option<&Credentials>,
+        _: Instant,
+        _: &mut dyn FnMut(),
+    ) -> (LoginEnd, Result<Sight, Fault>) {
+        let fault = Fault::new(ErrorCode::Unavailable, "nothing to see");
+        (LoginEnd::Unknown, Err(fault))
     }
 }
 

@@ -28,7 +28,6 @@ use crate::infrastructure::camera_names::CameraNames;
 use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::pictures::Pictures;
 use crate::infrastructure::rtsp::RtspClient;
-use crate::infrastructure::rtsp::client::usual_port;
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -262,7 +261,7 @@ fn told_place(uri: &str, ip: IpAddr) -> Option<((&'static str, SocketAddr), Stri
         .find(|known| parts.scheme.eq_ignore_ascii_case(known))?;
     let rest = uri.split_once("://")?.1;
     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-    let at = SocketAddr::new(ip, parts.port.unwrap_or(usual_port(scheme)));
+    let at = SocketAddr::new(ip, parts.rtsp_port());
     Some(((scheme, at), path.to_owned()))
 }
 

@@ -13,6 +13,7 @@ use crossbeam_channel::Receiver;
 
 use super::Claim;
 use super::job::{Job, place};
+use crate::domain::camera::fit::EncoderDevice;
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, Manner, Motion, MoveAccepted, PresetInfo, Protocol, ProtocolOffer,
@@ -326,6 +327,10 @@ impl CameraDevice for WatchedDevice {
             self.watch.stands(&self.target, protocol, drive);
         }
         self.heard(result)
+    }
+
+    fn encoders(&mut self) -> Option<&mut dyn EncoderDevice> {
+        self.inner.encoders()
     }
 
     fn motion(&mut self, deadline: Instant) -> Result<Motion, CameraError> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::body::{self, Call, PicturePath, PtzTree};
 use super::status::{Refusal, Trouble, judge, read_refusal};
+use crate::domain::camera::fit::KeyframePace;
 use crate::domain::camera::{CameraAddress, CameraError, Credentials};
 use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY};
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
@@ -59,6 +60,8 @@ pub struct Learnt {
     pub taken: Option<Secret>,
     /// That password was refused since.
     pub proof_failed: bool,
+    /// When it may be asked for a keyframe.
+    pub keyframes: KeyframePace,
 }
 
 /// Shared by the clients of one camera. Never locked across I/O.

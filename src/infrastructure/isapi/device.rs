@@ -7,6 +7,7 @@ use super::answer::{self, DeviceInfo, PtzChannel};
 use super::body::{self, Call, Lens};
 use super::client::{IsapiClient, Memory, StopTrust};
 use super::status::Trouble;
+use crate::domain::camera::fit::EncoderDevice;
 use crate::domain::camera::{
     CameraCapabilities, CameraDevice, CameraDeviceInfo, CameraError, CameraTarget, Checked, Motion,
     MoveAccepted, PresetInfo, Protocol, ProtocolSupport, SnapshotWish, StopWay, StreamSettings,
@@ -50,8 +51,28 @@ impl IsapiCamera {
         }
     }
 
-    fn channel(&self) -> u16 {
+    pub(super) fn channel(&self) -> u16 {
         self.target.channel
+    }
+
+    pub(super) fn client(&mut self) -> &mut IsapiClient {
+        &mut self.client
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Where RTSP answers.
+    pub(super) fn rtsp_place(&mut self, deadline: Instant) -> SocketAddr {
+        // Told to administrators only; the usual port is as good a guess as any.
+        let port = self
+            .client
+            .read(&body::protocol_ports(), deadline)
+            .ok()
+            .and_then(|root| answer::rtsp_port(&root))
+            .unwrap_or(RTSP_PORT);
+        SocketAddr::new(self.target.address.ip, port)
     }
 
     fn act(&mut self, call: &Call, deadline: Instant) -> Result<(), CameraError> {
@@ -417,14 +438,7 @@ impl CameraDevice for IsapiCamera {
     }
 
     fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError> {
-        // Told to administrators only; the usual port is as good a guess as any.
-        let port = self
-            .client
-            .read(&body::protocol_ports(), deadline)
-            .ok()
-            .and_then(|root| answer::rtsp_port(&root))
-            .unwrap_or(RTSP_PORT);
-        let at = SocketAddr::new(self.target.address.ip, port);
+        let at = self.rtsp_place(deadline);
         let channel = self.channel();
         Ok(Some(format!("rtsp://{at}/Streaming/Channels/{channel}01")))
     }
@@ -432,6 +446,10 @@ impl CameraDevice for IsapiCamera {
     fn stream_settings(&mut self, deadline: Instant) -> Result<StreamSettings, CameraError> {
         let call = body::stream_settings(self.channel());
         Ok(answer::stream_settings(&self.client.read(&call, deadline)?))
+    }
+
+    fn encoders(&mut self) -> Option<&mut dyn EncoderDevice> {
+        Some(self)
     }
 }
 

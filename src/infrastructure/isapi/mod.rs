@@ -8,6 +8,7 @@ pub mod body;
 pub mod client;
 pub mod detect;
 pub mod device;
+mod encoder;
 pub mod status;
 
 pub use device::IsapiCamera;

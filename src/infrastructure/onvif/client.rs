@@ -11,7 +11,7 @@ use super::form::{Form, Message};
 use super::memory::{Learnt, Memory, OtherTime, Scheme};
 use super::outcome::{Outcome, Trouble, judge, login_error, refusal};
 use super::reply;
-use super::request::{self, Operation, Service};
+use super::request::{self, AUDIO_ENCODERS, Operation, Service, VIDEO_ENCODERS};
 use crate::domain::camera::{CameraAddress, CameraError, Credentials};
 use crate::infrastructure::http::camera::{CameraOptions, MAX_REPLY};
 use crate::infrastructure::http::camera_client::{CameraClient, Request, Resend};
@@ -41,6 +41,8 @@ pub struct OnvifClient {
     told_path: Option<String>,
     /// Where its device service is, as far as is known.
     device_path: String,
+    /// The last answer that is to be written back, as it came.
+    whole: Vec<u8>,
 }
 
 impl OnvifClient {
@@ -61,6 +63,7 @@ impl OnvifClient {
             form: Form::default(),
             told_path: None,
             device_path: Service::Device.usual_path().to_owned(),
+            whole: Vec::new(),
         }
     }
 
@@ -100,6 +103,17 @@ impl OnvifClient {
     /// Whether the camera has answered something that carried our login.
     pub fn is_logged_in(&self) -> bool {
         self.logged_in
+    }
+
+    /// The last answer of an operation whose answers are written back, as it came.
+    pub(super) fn take_whole(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.whole)
+    }
+
+    fn keep_whole(&mut self, operation: &Operation, response: &Response) {
+        if matches!(operation.name, VIDEO_ENCODERS | AUDIO_ENCODERS) {
+            self.whole.clone_from(&response.body);
+        }
     }
 
     /// Drops the connections.
@@ -326,6 +340,7 @@ impl OnvifClient {
         let Some(login) = self.credentials.clone() else {
             let sent = self.send_plain(place, operation, deadline);
             let response = silence(sent, operation)?;
+            self.keep_whole(operation, &response);
             return match judge(response, operation) {
                 Outcome::Done(content) => Ok(content),
                 Outcome::Refused(words, left, _) => Err(refusal(false, words, left)),
@@ -393,6 +408,7 @@ impl OnvifClient {
             other => Ok(other.map_err(login_error)?),
         };
         let response = silence(sent, operation)?;
+        self.keep_whole(operation, &response);
         match judge(response, operation) {
             Outcome::Done(content) => {
                 self.logged_in = true;
@@ -431,7 +447,10 @@ impl OnvifClient {
                 // Ends: the next one opens a connection, and a new one is never Dead.
                 Err(HttpError::Dead) => {}
                 Err(error) => return Err(error.into()),
-                Ok(response) => return Ok(judge(response, operation)),
+                Ok(response) => {
+                    self.keep_whole(operation, &response);
+                    return Ok(judge(response, operation));
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use super::memory::Learnt;
 use super::outcome::Trouble;
 use super::request::{self, ImagingChange};
 use super::{address, lens, movement, presets, probe};
+use crate::domain::camera::fit::EncoderDevice;
 use crate::domain::camera::{
     CameraDevice, CameraDeviceInfo, CameraError, Checked, Motion, MoveAccepted, PresetInfo,
     Protocol, SnapshotWish, StopWay, StreamSettings,
@@ -231,5 +232,9 @@ impl CameraDevice for OnvifCamera {
             fps: profile.frame_rate,
             ..StreamSettings::default()
         })
+    }
+
+    fn encoders(&mut self) -> Option<&mut dyn EncoderDevice> {
+        Some(self)
     }
 }

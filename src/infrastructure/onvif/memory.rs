@@ -11,6 +11,7 @@ use super::answer::ptz::Preset;
 use super::clock::CameraClock;
 use super::form::Form;
 use super::request::{Axes, Service};
+use crate::domain::camera::fit::{KeyframePace, StreamName};
 use crate::util::secret::Secret;
 
 /// Where the login goes.
@@ -45,6 +46,21 @@ pub enum StopTrust {
     Proven,
     /// Refused, or not obeyed: velocity zero is sent too.
     Weak,
+}
+
+/// Where one stream's encoders are set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEncoder {
+    /// Which stream.
+    pub name: StreamName,
+    /// The media service that tells of it.
+    pub service: Service,
+    /// The token of a profile that has it.
+    pub profile: String,
+    /// The token of its picture's configuration.
+    pub video: String,
+    /// The token of its sound's.
+    pub audio: Option<String>,
 }
 
 /// The facts. Everything may be forgotten at any time and is then learnt again.
@@ -97,6 +113,10 @@ pub struct Learnt {
     pub taken: Option<Secret>,
     /// That password was refused since, or nothing can be proven here.
     pub proof_failed: bool,
+    /// The encoders of our channel's streams.
+    pub encoders: Vec<KnownEncoder>,
+    /// When it may be asked for a keyframe.
+    pub keyframes: KeyframePace,
 }
 
 impl Learnt {
@@ -114,6 +134,7 @@ impl Learnt {
     /// Our profile is no longer known.
     pub fn forget_profile(&mut self) {
         self.profile = None;
+        self.encoders.clear();
         self.media = None;
         self.move_times = None;
         self.focus_speeds = None;

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod detect;
 mod device;
 pub mod discovery;
+pub mod encoder;
 pub mod envelope;
 pub mod form;
 mod lens;

@@ -57,6 +57,11 @@ impl Service {
     }
 }
 
+/// The settings of pictures' encoders. The answer is kept as it came, to be written back.
+pub const VIDEO_ENCODERS: &str = "GetVideoEncoderConfigurations";
+/// The same for sound.
+pub const AUDIO_ENCODERS: &str = "GetAudioEncoderConfigurations";
+
 /// One operation, ready for an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {

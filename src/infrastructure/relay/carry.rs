@@ -25,7 +25,7 @@ use super::source::{Heard, Source, Stop};
 use crate::domain::camera::Credentials;
 use crate::domain::stream::{Cause, Diagnosis, MediaUrl};
 use crate::infrastructure::http::tls::TrustStore;
-use crate::infrastructure::rtsp::client::cnonce;
+use crate::infrastructure::rtsp::line::cnonce;
 use crate::infrastructure::whip::client::Client;
 use crate::infrastructure::whip::release::{Closed, SessionCloser};
 use crate::util::secret::Secret;

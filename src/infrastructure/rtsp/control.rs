@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::message::{Response, request_url};
+use super::message::{Response, request_url_or_secure};
 use crate::util::url;
 
 /// Of a session that names none (RFC 2326 12.37).
@@ -87,8 +87,8 @@ impl Places {
         self.repaired(control)
     }
 
-    /// A base as cameras write it, on the host that was dialled: without a scheme, with two, a path
-    /// only. `None` = of no use.
+    /// A base as cameras write it, on the host that was dialled and by the scheme that was asked by:
+    /// without a scheme, with two, a path only. `None` = of no use.
     fn repaired(&self, base: &str) -> Option<String> {
         let here = url::split(&self.asked).ok()?;
         let port = here.port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -108,15 +108,18 @@ impl Places {
         } else {
             return None;
         };
-        request_url(&format!("rtsp://{}{port}{path}", here.host_in_url()))
+        let scheme = here.scheme;
+        request_url_or_secure(&format!("{scheme}://{}{port}{path}", here.host_in_url()))
     }
 }
 
 fn strip_scheme(text: &str) -> Option<&str> {
-    let head = text.get(..7)?;
-    head.eq_ignore_ascii_case("rtsp://")
-        .then(|| text.get(7..))
-        .flatten()
+    let (scheme, rest) = text.split_once("://")?;
+    let known = ["rtsp", "rtsps"];
+    known
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+        .then_some(rest)
 }
 
 /// `192.168.0.64:554/…` without a scheme.
@@ -135,7 +138,7 @@ fn join(base: &str, control: &str) -> String {
     let control = control.trim_start_matches('/');
     let slash = if base.ends_with('/') { "" } else { "/" };
     let joined = format!("{base}{slash}{control}");
-    request_url(&joined).unwrap_or(joined)
+    request_url_or_secure(&joined).unwrap_or(joined)
 }
 
 /// The `Transport` that is asked for: interleaved, on this channel and the next.
@@ -170,7 +173,15 @@ mod tests {
         assert_eq!(places.of_part("http://h/x"), Vec::<String>::new());
         assert_eq!(places.of_part("RTSP://h:8/x y"), ["rtsp://h/x%20y"]);
         assert_eq!(places.of_part("*"), ["rtsp://h/live"]);
-        // A query may hold a URL.
+        // By TLS all of it is, whatever the camera writes.
+        let places = Places::of("rtsps://h/live");
+        assert_eq!(places.of_part("rtsp://h/x"), ["rtsps://h/x"]);
+        assert_eq!(places.of_part("t1"), ["rtsps://h/live/t1"]);
+    }
+
+    #[test]
+    fn a_query_may_hold_a_url() {
+        let places = Places::of("rtsp://h/live");
         assert_eq!(places.of_part("t?u=a%3A//b"), ["rtsp://h/live/t?u=a%3A//b"]);
     }
 }

@@ -16,8 +16,8 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::client::{Line, Trouble, is_secure, next_target};
 use super::head::{Head, Start, first_line};
+use super::line::{Line, Trouble, is_secure, next_target};
 use super::message::{Response, request_url_or_secure};
 use super::talk::{Event, TalkError};
 use crate::domain::camera::Credentials;
@@ -106,7 +106,7 @@ impl Lent {
         login: LoginEnd,
         at: SocketAddr,
     ) -> Result<Self, Fault> {
-        super::client::judge(&response, at)?;
+        super::line::judge(&response, at)?;
         let broken = |why: io::Error| {
             let words = format!("no place on loopback to pass a stream on: {why}");
             Fault::new(ErrorCode::InternalError, words)
@@ -123,7 +123,7 @@ impl Lent {
             base,
             sdp: response.body,
             listener,
-            path: super::client::cnonce()?,
+            path: super::line::cnonce()?,
             login,
         })
     }

@@ -7,8 +7,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::client::{Line, Trouble};
 use super::control::{self, Places};
+use super::line::{Line, Trouble};
 use super::message::{MessageError, Response, request_url};
 use super::sdp::{Media, Sdp};
 use super::talk::TalkError;
@@ -269,7 +269,7 @@ impl Asking<'_> {
             };
             let urls = places.of_part(control);
             // What can't be asked is not known: FFmpeg finds out.
-            let Some(answer) = set_up(line, urls, 2 * number, session.as_deref()) else {
+            let Ok(Some(answer)) = set_up(line, urls, 2 * number, session.as_deref()) else {
                 return Ok(None);
             };
             if !answer.is_success() {
@@ -300,25 +300,25 @@ impl Asking<'_> {
 }
 
 /// Sets one part up, at the first of `urls` that the camera knows; its last answer. `None` where there
-/// is none.
-fn set_up(
+/// are none.
+pub(super) fn set_up(
     line: &mut Line,
     urls: Vec<String>,
     channel: usize,
     session: Option<&str>,
-) -> Option<Response> {
+) -> Result<Option<Response>, Trouble> {
     let mut headers = vec![control::transport(channel)];
     headers.extend(session.map(|session| ("Session", session.to_owned())));
     let mut last = None;
     for url in urls {
-        let answer = line.ask("SETUP", Secret::url(url), &headers).ok()?;
+        let answer = line.ask("SETUP", Secret::url(url), &headers)?;
         let elsewhere = control::is_wrong_place(answer.status);
         last = Some(answer);
         if !elsewhere {
             break;
         }
     }
-    last
+    Ok(last)
 }
 
 /// Where a redirect leads, if that is the same host; the words name any other.

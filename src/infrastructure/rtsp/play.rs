@@ -8,8 +8,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::client::next_target;
 use super::control::{self, Places};
+use super::line::next_target;
 use super::message::{Response, request_url};
 use super::sdp::Sdp;
 use super::talk::{Event as TalkEvent, Talk, TalkError};
@@ -491,7 +491,7 @@ impl Player {
 
 /// Channels of media and reports: those of the answer; as asked, where it names none. `None` where
 /// it sends by datagrams.
-fn channels(response: &Response, asked: u8) -> Option<(u8, u8)> {
+pub(super) fn channels(response: &Response, asked: u8) -> Option<(u8, u8)> {
     let pair = (asked, asked.saturating_add(1));
     let Some(transport) = response.header("transport") else {
         return Some(pair);

@@ -98,7 +98,7 @@ impl Assembler {
         match head & 0x1f {
             24 => {
                 self.end_fragment(out);
-                for unit in aggregated(body) {
+                for unit in nal::aggregated(body) {
                     self.unit(unit, packet.timestamp, out);
                 }
             }
@@ -252,17 +252,6 @@ impl Assembler {
         self.tally.pictures += 1;
         out.push(picture);
     }
-}
-
-/// Units of an aggregate (5.7.1); what is cut short ends it.
-fn aggregated(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let unit = rest.get(..length)?;
-        bytes = rest.get(length..)?;
-        Some(unit)
-    })
 }
 
 /// How a packet's number follows the one before.

@@ -7,6 +7,7 @@ pub mod packetizer;
 pub mod picture;
 pub mod sets;
 pub mod sps;
+pub mod watch;
 
 pub use assembler::{Assembler, Tally, Unfit};
 pub use picture::Picture;

@@ -80,6 +80,17 @@ pub fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Units of an aggregate (RFC 6184 5.7.1); what is cut short ends it.
+pub fn aggregated(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let unit = rest.get(..length)?;
+        bytes = rest.get(length..)?;
+        Some(unit)
+    })
+}
+
 /// Where the next `00 00 01` stands.
 fn start_code(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
