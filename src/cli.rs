@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lss::config::{LoadRequest, UnknownKeys, closest};
 use lss::daemon::doctor::{CameraAt, DoctorRequest, Stun};
+use lss::daemon::fit::FitRequest;
 use lss::daemon::probe::ProbeRequest;
 use lss::daemon::scan::ScanRequest;
 
@@ -18,6 +19,7 @@ usage:
   lss scan [--subnet CIDR]... [--json] [--config FILE]
   lss doctor [--config FILE] [--standalone] [--stun HOST:PORT|off] [--camera IP[:PORT]]… [--json]
   lss probe IP[:PORT] [--user U] [--vendor V] [--json]
+  lss fit IP[:PORT] [--user U] [--stream main|sub] [--apply] [--json]
   lss version
 
 commands:
@@ -29,6 +31,8 @@ commands:
                  no password is sent
   probe          ask one camera what it is and what it can; its password comes from
                  LSS_CAMERA_PASSWORD, or is typed, or read from stdin
+  fit            what a camera's encoder must change for its stream to go unchanged; with
+                 --apply it is changed, looked at, and changed back if it is not as asked
   version        print version, target and commit
 
 options:
@@ -41,6 +45,8 @@ options:
   --subnet CIDR  where to look, like 192.168.1.0/24; auto: the networks of this machine
   --user U       the camera's user; without one it is asked without a login
   --vendor V     whose make the camera is, like HIKVISION or AXIS; without it that is found out
+  --stream S     the stream to fit, main or sub; default: sub if it is large enough
+  --apply        write the change to the camera
   --json         for programs
   -h, --help     print this
   -V, --version  as `lss version`
@@ -51,7 +57,7 @@ environment, which wins over the file:
   LSS_LOG        error, warn, info, debug, trace or off
   LSS_CONFIG     the configuration file
 
-environment of `lss probe`:
+environment of `lss probe` and `lss fit`:
   LSS_CAMERA_PASSWORD
 
 exit codes: 0 clean stop, 1 failure while running, 2 bad arguments or configuration;
@@ -71,6 +77,8 @@ pub enum Command {
     Scan(ScanRequest),
     /// Ask one camera.
     Probe(ProbeRequest),
+    /// Fit one camera's encoder.
+    Fit(FitRequest),
     /// Stop cameras when the daemon is killed; only a daemon starts it.
     Guard,
     /// Speak with a camera; only a daemon starts it.
@@ -82,9 +90,19 @@ pub enum Command {
 }
 
 /// Commands as they are typed.
-const COMMANDS: [&str; 6] = ["run", "check-config", "doctor", "scan", "probe", "version"];
+const COMMANDS: [&str; 7] = [
+    "run",
+    "check-config",
+    "doctor",
+    "scan",
+    "probe",
+    "fit",
+    "version",
+];
 /// Options as they are typed.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 12] = [
+    "--stream",
+    "--apply",
     "--config",
     "--standalone",
     "--stun",
@@ -111,6 +129,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut user: Option<String> = None;
     let mut vendor: Option<String> = None;
     let mut json = false;
+    let mut stream: Option<String> = None;
+    let mut apply = false;
     let mut subnets: Vec<String> = Vec::new();
     let mut stun: Option<Stun> = None;
     let mut cameras: Vec<CameraAt> = Vec::new();
@@ -129,6 +149,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             }
             Long("standalone") => standalone = true,
             Long("json") => json = true,
+            Long("apply") => apply = true,
+            Long("stream") => {
+                let value = parser.value().map_err(|e| e.to_string())?;
+                stream = Some(value.to_string_lossy().into_owned());
+            }
             Long("stun") => {
                 let value = parser.value().map_err(|e| e.to_string())?;
                 stun = Some(Stun::parse(&value.to_string_lossy())?);
@@ -149,7 +174,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 let value = parser.value().map_err(|e| e.to_string())?;
                 subnets.push(value.to_string_lossy().into_owned());
             }
-            Value(word) if command.as_deref() == Some("probe") && address.is_none() => {
+            Value(word)
+                if matches!(command.as_deref(), Some("probe" | "fit")) && address.is_none() =>
+            {
                 address = Some(word.to_string_lossy().into_owned());
             }
             Value(word) if command.is_none() => {
@@ -187,6 +214,25 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     if !subnets.is_empty() {
         return Err("--subnet belongs to scan".to_owned());
     }
+    if vendor.is_some() && command.as_deref() != Some("probe") {
+        return Err("--vendor belongs to probe".to_owned());
+    }
+    if command.as_deref() == Some("fit") {
+        if given {
+            return Err("fit takes --user, --stream, --apply and --json only".to_owned());
+        }
+        let address = address.ok_or("fit needs the camera's address: lss fit IP[:PORT]")?;
+        return Ok(Command::Fit(FitRequest::parse(
+            address,
+            user,
+            stream.as_deref(),
+            apply,
+            json,
+        )?));
+    }
+    if stream.is_some() || apply {
+        return Err("--stream and --apply belong to fit".to_owned());
+    }
     if command.as_deref() == Some("probe") {
         if given {
             return Err("probe takes --user, --vendor and --json only".to_owned());
@@ -199,12 +245,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             json,
         }));
     }
-    if vendor.is_some() {
-        return Err("--vendor belongs to probe".to_owned());
-    }
     let is_doctor = command.as_deref() == Some("doctor");
     if user.is_some() || (json && !is_doctor) {
-        return Err("--user belongs to probe, --json to doctor, probe and scan".to_owned());
+        return Err(
+            "--user belongs to probe and fit, --json to doctor, fit, probe and scan".to_owned(),
+        );
     }
     let request = |unknown_keys| LoadRequest {
         path: config,

@@ -40,6 +40,7 @@ fn run() -> ExitCode {
         Ok(cli::Command::Scan(request)) => daemon::scan::run(&request),
         Ok(cli::Command::Doctor(request)) => daemon::doctor::run(&request),
         Ok(cli::Command::Probe(request)) => daemon::probe::run(&request),
+        Ok(cli::Command::Fit(request)) => daemon::fit::run(&request),
         Ok(cli::Command::Guard) => daemon::guard::run(),
         Ok(cli::Command::Relay) => daemon::relay::run(),
         Ok(cli::Command::Version) => {

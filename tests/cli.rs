@@ -78,7 +78,7 @@ fn bad_arguments_are_2_with_a_hint() {
         (&["chek-config"][..], "did you mean check-config?"),
         (
             &["frobnicate"],
-            "known are run, check-config, doctor, scan, probe, version",
+            "known are run, check-config, doctor, scan, probe, fit, version",
         ),
         (&["--standalon"], "did you mean --standalone?"),
         (&["run", "x"], "unexpected argument"),

@@ -95,6 +95,12 @@ impl Bench {
             "ScanAsk" => json!({ "subnet": "127.77.1.0/30" }),
             "CameraAsk" => camera(json!({ "cameraId": "cam_1" })),
             "PtzAsk" => camera(json!({ "action": "PAN_LEFT", "speed": 1, "duration": 1 })),
+            "FitAsk" => camera(json!({
+                "stream": "main", "apply": false,
+                "wish": {
+                    "bitrateKbps": 1, "fps": 1, "width": 1, "height": 1, "keyframeSeconds": 1,
+                },
+            })),
             "PresetName" => camera(json!({ "name": "Gate" })),
             "PatrolStart" => camera(json!({
                 "cameraId": "cam_1", "tourId": "t", "loopCount": 0,
@@ -308,6 +314,7 @@ fn dome() -> IsapiStandIn {
     let model = Model {
         picture: picture.into_inner(),
         picture_size: false,
+        stream: Some((554, 50)),
         ..Model::default()
     };
     isapi_camera::start(GateRules::default(), model)

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::decode::Fields;
+use super::fit_wire;
 use crate::application::camera::{
     Action, CameraAsk, CameraParams, CameraReply, CheckReport, Host, KnownCamera, Order,
     PatrolOrder, PresetOrder, PtzAsk, QueryData, Vendor,
@@ -373,6 +374,10 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
                     (json!({ "presets": list }), None)
                 }
                 Some(QueryData::Info(info)) => (device_info(camera, &info), None),
+                Some(QueryData::Fit(report)) => {
+                    let data = fit_wire::report(camera, protocol, &report);
+                    (data, report.failed.clone())
+                }
                 // Asked by discovery alone.
                 Some(QueryData::StreamUri(_)) | None => (Value::Null, None),
             }

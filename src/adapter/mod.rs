@@ -6,6 +6,7 @@ pub mod camera_wire;
 pub mod command;
 pub mod decode;
 pub mod doctor;
+pub mod fit_wire;
 pub mod rest;
 mod shown_command;
 pub mod wire;

@@ -5,6 +5,7 @@ mod cameras;
 mod cloud;
 mod discovery;
 pub mod doctor;
+pub mod fit;
 pub mod guard;
 mod lock;
 mod login_memory;

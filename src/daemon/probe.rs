@@ -70,9 +70,17 @@ pub fn run(request: &ProbeRequest) -> ExitCode {
 }
 
 fn said(request: &ProbeRequest) -> Result<CameraParams, String> {
-    let (host, port) = split(&request.address)?;
+    Ok(CameraParams {
+        vendor: request.vendor.as_deref().and_then(Vendor::parse),
+        ..said_of(&request.address, request.user.as_ref())?
+    })
+}
+
+/// A camera as it was named on the command line, its password from where passwords come from.
+pub(super) fn said_of(address: &str, user: Option<&String>) -> Result<CameraParams, String> {
+    let (host, port) = split(address)?;
     let host = Host::parse("the address", &host).map_err(|fault| fault.message)?;
-    let login = match &request.user {
+    let login = match user {
         None => None,
         Some(user) => {
             let password = password().map_err(|e| format!("the password can't be read: {e}"))?;
@@ -83,7 +91,6 @@ fn said(request: &ProbeRequest) -> Result<CameraParams, String> {
         host: Some(host),
         port,
         login,
-        vendor: request.vendor.as_deref().and_then(Vendor::parse),
         ..CameraParams::default()
     })
 }
@@ -209,11 +216,11 @@ fn print(value: &Value, depth: usize) {
     }
 }
 
-fn out(line: &str) {
+pub(super) fn out(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-fn err(line: &str) {
+pub(super) fn err(line: &str) {
     let _ = writeln!(std::io::stderr(), "lss: {line}");
 }
 

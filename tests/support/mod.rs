@@ -14,6 +14,7 @@ pub mod camera_http;
 pub mod certs;
 pub mod daemon;
 pub mod digest_server;
+pub mod fit_camera;
 pub mod isapi_camera;
 pub mod logs;
 pub mod onvif_camera;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::adapter::camera_wire::{self, Reading, Shape};
 use crate::adapter::decode::{self, Fields};
+use crate::adapter::fit_wire;
 use crate::adapter::wire::start_command;
 use crate::application::camera::{CameraAsk, Order, PatrolOrder, Query};
 use crate::application::stream::StartCommand;
@@ -218,6 +219,7 @@ fn camera_command(name: &str, payload: &Fields, max_answer: usize) -> Result<Com
             | "CAMERA_SNAPSHOT"
             | "CAMERA_PRESET_LIST"
             | "CAMERA_DEVICE_INFO"
+            | "CAMERA_FIT"
             | "ONVIF_PROBE"
             | "PATROL_START"
             | "PATROL_RESUME"
@@ -239,6 +241,7 @@ fn camera_command(name: &str, payload: &Fields, max_answer: usize) -> Result<Com
         }),
         "CAMERA_PRESET_LIST" => query(Query::Presets),
         "CAMERA_DEVICE_INFO" => query(Query::DeviceInfo),
+        "CAMERA_FIT" => query(Query::Fit(fit_wire::ask(payload)?)),
         "ONVIF_PROBE" => query(Query::OnvifProbe),
         "PATROL_START" => Ok((camera_wire::patrol_start(&ask, payload)?, None)),
         "PATROL_RESUME" => patrol(PatrolOrder::Resume(camera_wire::tour_named(payload)?)),

@@ -11,6 +11,7 @@ use super::reply::{self, Reply};
 use super::route_table::CameraOp;
 use crate::adapter::camera_wire::{self, ForgottenJson, KnownCameraJson, Reading, Shape};
 use crate::adapter::decode::{self, Fields};
+use crate::adapter::fit_wire;
 use crate::application::camera::{
     CameraAsk, CameraReply, KnownCamera, Order, Origin, PatrolOrder, Query, QueryData, Sent,
 };
@@ -159,6 +160,7 @@ fn order(
             }),
             None,
         ),
+        CameraOp::Fit => (Order::Query(Query::Fit(fit_wire::ask(fields)?)), None),
         CameraOp::PatrolStart => (camera_wire::patrol_start(ask, fields)?, None),
         CameraOp::PatrolResume => {
             let tour = camera_wire::tour_named(fields)?;
@@ -233,15 +235,20 @@ fn shown(shape: Shape, reply: CameraReply, ignored: &[&'static str]) -> Reply {
             camera_wire::name_ignored(&mut data, ignored);
             Reply::ok(&data)
         }
-        (_, Some(fault)) => refused(&fault),
+        (Value::Null, Some(fault)) => refused(&fault),
+        // What was found is of use all the same.
+        (data, Some(fault)) => Reply::fault_with(status(&fault), &fault, Some(&data)),
     }
 }
 
 /// A login that a camera refused is not one that the API refused (contract 12).
 fn refused(fault: &Fault) -> Reply {
-    let status = match fault.code {
+    Reply::fault_as(status(fault), fault)
+}
+
+fn status(fault: &Fault) -> u16 {
+    match fault.code {
         ErrorCode::Unauthorized | ErrorCode::AccessDenied => 502,
         code => reply::http_status(code),
-    };
-    Reply::fault_as(status, fault)
+    }
 }

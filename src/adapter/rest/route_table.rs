@@ -1,7 +1,7 @@
 //! The one list of routes: method and path → what is to be done. Knows no request and does nothing.
 
 use self::CameraOp::{
-    CertificateForget, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus, PatrolStop,
+    CertificateForget, Fit, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus, PatrolStop,
     PresetDelete, PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
 };
 use self::Op::{
@@ -42,6 +42,7 @@ pub enum CameraOp {
     PresetDelete,
     Snapshot,
     CertificateForget,
+    Fit,
     PatrolStart,
     PatrolStop,
     PatrolPause,
@@ -78,6 +79,7 @@ const ROUTES: &[(&str, &str, Op)] = &[
     ("POST",   "/api/cameras/{id}/presets/{presetId}/goto", Camera(PresetGoto)),
     ("GET",    "/api/cameras/{id}/snapshot.jpg",            Camera(Snapshot)),
     ("DELETE", "/api/cameras/{id}/certificate",             Camera(CertificateForget)),
+    ("POST",   "/api/cameras/{id}/fit",                     Camera(Fit)),
     ("POST",   "/api/patrol/start",                         Camera(PatrolStart)),
     ("POST",   "/api/patrol/stop",                          Camera(PatrolStop)),
     ("POST",   "/api/patrol/pause",                         Camera(PatrolPause)),

@@ -1,6 +1,8 @@
 //! One camera as its workers speak to it: finds the address, the protocol and the login, sends a
 //! request, and tells how it ended. Blocking; runs on the camera's own threads only.
 
+mod fit;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -62,6 +64,8 @@ pub(super) struct Contact {
     common: Arc<Common>,
     learnt: Mutex<Learnt>,
     in_force: Mutex<Option<InForce>>,
+    /// When its encoder's settings were last written.
+    fitted: Mutex<Option<Instant>>,
     /// As the last command named it: what that one said counts first.
     named: Mutex<(CameraId, Host)>,
 }
@@ -73,6 +77,7 @@ impl Contact {
             common,
             learnt: Mutex::default(),
             in_force: Mutex::default(),
+            fitted: Mutex::default(),
             named: Mutex::new((camera, host)),
         }
     }
@@ -200,7 +205,7 @@ impl Contact {
     }
 
     /// The address, judged: the rules change with this machine's own addresses.
-    fn address(&self) -> Result<IpAddr, CameraError> {
+    pub(super) fn address(&self) -> Result<IpAddr, CameraError> {
         let judged = self.common.parts.book.check(self.place.ip);
         judged.map_err(|fault| CameraError::NotSupported(fault.message))
     }
@@ -408,7 +413,7 @@ impl Contact {
             Some(error) => Err(error),
             None => {
                 let device = self.device(seat, ip, protocol, None)?;
-                self.ask(device, protocol, &send.request, deadline)
+                self.carry_out(device, protocol, None, &send.request, deadline)
             }
         }
     }
@@ -450,7 +455,7 @@ impl Contact {
         }
         let result = self
             .device(seat, ip, protocol, Some(login.clone()))
-            .and_then(|device| self.ask(device, protocol, request, deadline));
+            .and_then(|device| self.carry_out(device, protocol, Some(login), request, deadline));
         let (rung, end) = match &result {
             Ok(done) if is_proof(done) => (None, Tried::Taken),
             Err(CameraError::LoginRefused(refusal)) if refusal.tried => {
@@ -483,6 +488,26 @@ impl Contact {
             *self.motion() = Some(InForce { login, protocol });
         }
         (rung, result)
+    }
+
+    /// Whether the encoder's settings may be written now.
+    pub(super) fn may_write(&self, now: Instant) -> Result<(), CameraError> {
+        fit::may_write(*self.last_write(), now)
+    }
+
+    /// They have been, or may have been.
+    pub(super) fn has_written(&self, now: Instant) {
+        *self.last_write() = Some(now);
+    }
+
+    fn last_write(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.fitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The camera has taken this login for looking, in the middle of a request.
+    pub(super) fn has_taken(&self, ip: IpAddr, login: &Credentials) {
+        let book = &self.common.parts.book;
+        book.tried(ip, login, Use::View, &Tried::Taken);
     }
 
     /// By what the camera has taken the last movement of this lane.
@@ -523,7 +548,7 @@ impl Contact {
 
     // ---- What each request is on a device ----
 
-    fn ask(
+    pub(super) fn ask(
         &self,
         device: &mut dyn CameraDevice,
         protocol: Protocol,
@@ -607,6 +632,8 @@ impl Contact {
                 Ok(QueryData::Info(Box::new(info)))
             }
             Query::StreamUri => Ok(QueryData::StreamUri(device.stream_uri(deadline)?)),
+            // Carried out before it gets here, for it needs the login itself.
+            Query::Fit(_) => Err(CameraError::NotSupported("a fit by this way".to_owned())),
         }
     }
 

@@ -27,6 +27,7 @@ use super::order::{
     Action, Command, CommandId, CommandResult, DeviceRequest, Order, Origin, Outcome, Output,
     Query, RequestId, Send, Success, Wire,
 };
+use crate::domain::camera::fit::FitAsk;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::ptz::{Drive, Drives, PtzEvent, PtzEventKind};
@@ -61,6 +62,10 @@ pub struct LanePolicy {
     pub stop_timeout: Duration,
     /// For a query, the frame of a stream included.
     pub query_timeout: Duration,
+    /// For a fit that writes, all its looks included.
+    pub fit_timeout: Duration,
+    /// For the look at a stream whose encoder was changed.
+    pub fit_look: Duration,
 }
 
 impl Default for LanePolicy {
@@ -72,6 +77,8 @@ impl Default for LanePolicy {
             request_timeout: Duration::from_secs(8),
             stop_timeout: Duration::from_secs(2),
             query_timeout: Duration::from_secs(15),
+            fit_timeout: Duration::from_secs(60),
+            fit_look: Duration::from_secs(15),
         }
     }
 }
@@ -145,6 +152,8 @@ pub struct Lane {
     queue: Queue,
     query: Option<QueryFlight>,
     queries: VecDeque<WaitingQuery>,
+    /// On a connection of its own: it takes long, and what only asks does not wait for it.
+    fit: Option<QueryFlight>,
     /// Their connections are not used as long as they are here.
     abandoned: VecDeque<Abandoned>,
     stops: Vec<StopWaiter>,
@@ -169,6 +178,7 @@ impl Lane {
             queue: Queue::default(),
             query: None,
             queries: VecDeque::new(),
+            fit: None,
             abandoned: VecDeque::new(),
             stops: Vec::new(),
             tour: None,
@@ -316,8 +326,9 @@ impl Lane {
             for command in self
                 .query
                 .take()
-                .map(|q| q.command)
                 .into_iter()
+                .chain(self.fit.take())
+                .map(|q| q.command)
                 .chain(queries)
             {
                 self.reply(command, Err(stopping()));
@@ -352,6 +363,7 @@ impl Lane {
             && self.queue.is_empty()
             && self.query.is_none()
             && self.queries.is_empty()
+            && self.fit.is_none()
             && self.motors.iter().all(Motor::is_quiet)
     }
 
@@ -363,6 +375,7 @@ impl Lane {
             && self.queue.is_empty()
             && self.query.is_none()
             && self.queries.is_empty()
+            && self.fit.is_none()
             && Drive::ALL.into_iter().all(|drive| {
                 let motor = self.motors.get(drive);
                 !self.may_move(drive) && (motor.is_quiet() || motor.awaits_a_sign())
@@ -420,6 +433,7 @@ impl Lane {
             .chain(closing)
             .chain(self.control.as_ref().map(|f| f.gives_up_at))
             .chain(self.query.as_ref().map(|f| f.gives_up_at))
+            .chain(self.fit.as_ref().map(|f| f.gives_up_at))
             .chain(self.queries.iter().map(|q| q.expires_at))
             .chain(self.queue.deadline())
             .chain(self.stops.iter().map(|s| s.fails_at))
@@ -564,6 +578,9 @@ impl Lane {
     }
 
     fn enqueue_query(&mut self, command: CommandId, query: Query, now: Now) {
+        if let Query::Fit(ask) = query {
+            return self.fit(command, ask, now);
+        }
         if self.queries.len() >= MAX_QUERIES {
             return self.reply(command, Err(busy("queries")));
         }
@@ -571,6 +588,26 @@ impl Lane {
             command,
             query,
             expires_at: now.mono + QUERY_WAITS,
+        });
+    }
+
+    /// A fit goes out at once on a connection of its own, one at a time.
+    fn fit(&mut self, command: CommandId, ask: FitAsk, now: Now) {
+        if self.fit.is_some() {
+            let why = "a fit of this camera's encoder is under way";
+            return self.reply(command, Err(Fault::new(ErrorCode::NodeBusy, why)));
+        }
+        let timeout = if ask.apply {
+            self.policy.fit_timeout
+        } else {
+            self.policy.query_timeout
+        };
+        let (wire, query) = (Wire::Fresh, DeviceRequest::Query(Query::Fit(ask)));
+        self.fit = Some(QueryFlight {
+            request: self.request(wire, timeout, query),
+            wire,
+            command,
+            gives_up_at: now.mono + timeout + GRACE,
         });
     }
 
@@ -841,7 +878,8 @@ impl Lane {
         if let Some(flight) = self.control.take_if(|f| f.request == request) {
             return self.control_ended(flight, outcome, now);
         }
-        if let Some(flight) = self.query.take_if(|f| f.request == request) {
+        let query = self.query.take_if(|f| f.request == request);
+        if let Some(flight) = query.or_else(|| self.fit.take_if(|f| f.request == request)) {
             let result = match outcome {
                 Outcome::Done(done) => Ok(Success {
                     data: done.data,
@@ -1065,7 +1103,9 @@ impl Lane {
             });
             self.control_ended(flight, Outcome::Lost(no_answer()), now);
         }
-        if let Some(flight) = self.query.take_if(|f| f.gives_up_at <= now.mono) {
+        let query = self.query.take_if(|f| f.gives_up_at <= now.mono);
+        let fit = self.fit.take_if(|f| f.gives_up_at <= now.mono);
+        for flight in query.into_iter().chain(fit) {
             self.abandon(Abandoned {
                 request: flight.request,
                 wire: flight.wire,

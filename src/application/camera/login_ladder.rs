@@ -38,6 +38,8 @@ impl Errand {
 /// What a request wants a login for.
 pub(super) fn use_of(request: &DeviceRequest) -> Use {
     match request {
+        // What is written is written by whoever may control.
+        DeviceRequest::Query(Query::Fit(ask)) if ask.apply => Use::Control,
         DeviceRequest::Query(_) => Use::View,
         _ => Use::Control,
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 
 pub use crate::domain::camera::StopWay;
+use crate::domain::camera::fit::{FitAsk, FitReport};
 use crate::domain::camera::{CameraDeviceInfo, Picture, PresetInfo, Protocol};
 use crate::domain::error::Fault;
 use crate::domain::patrol::{PatrolEvent, PatrolStatus, Plan, TourId};
@@ -175,6 +176,8 @@ pub enum Query {
     OnvifProbe,
     /// Where its stream is.
     StreamUri,
+    /// How its encoder is set, and what is to be changed; with leave it is changed.
+    Fit(FitAsk),
 }
 
 /// What a query brings.
@@ -190,6 +193,8 @@ pub enum QueryData {
     Info(Box<CameraDeviceInfo>),
     /// Of [`Query::StreamUri`]: without a login; `None` where the camera does not tell.
     StreamUri(Option<String>),
+    /// Of [`Query::Fit`].
+    Fit(Box<FitReport>),
 }
 
 /// Whether a camera is there.

@@ -595,6 +595,7 @@ fn answer_overtaken(command: &Command, reply: &Sender<CameraReply>) {
 fn patience(order: &Order, policy: &LanePolicy) -> Duration {
     let margin = Duration::from_secs(5);
     match order {
+        Order::Query(Query::Fit(ask)) if ask.apply => policy.fit_timeout + margin,
         Order::Query(_) => policy.query_timeout + Duration::from_secs(30) + margin,
         Order::Stop(_) => Duration::from_secs(60) + margin,
         _ => policy.request_timeout * 2 + policy.command_ttl + margin,

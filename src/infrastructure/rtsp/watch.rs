@@ -17,7 +17,7 @@ use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::LoginEnd;
 use crate::infrastructure::http::camera::camera_words;
 use crate::infrastructure::http::doors::Doors;
-use crate::infrastructure::media::h264::watch::Watch;
+use crate::infrastructure::media::h264::watch::PictureWatch;
 use crate::util::secret::Secret;
 
 /// Redirects followed, on the same host.
@@ -170,8 +170,8 @@ fn taken(at: SocketAddr, method: &str, answer: Response) -> Result<Response, End
 }
 
 /// Reads until enough is seen, the line's deadline or its end.
-fn watch(line: &mut Line, picture: u8) -> Result<Watch, End> {
-    let mut pictures = Watch::default();
+fn watch(line: &mut Line, picture: u8) -> Result<PictureWatch, End> {
+    let mut pictures = PictureWatch::default();
     let mut buffer = [0_u8; 16 * 1024];
     loop {
         while let Some(event) = line.talk.next_event().map_err(Trouble::Talk)? {

@@ -6,6 +6,7 @@ use super::sim::{Manners, Quirks, Sim, camera, ms, secs};
 use super::{Lane, LanePolicy};
 use crate::application::camera::order::*;
 use crate::application::camera::ptz_ask::PtzAsk;
+use crate::domain::camera::fit::FitAsk;
 use crate::domain::error::ErrorCode;
 use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEventKind};
 use crate::domain::stream::Id;
@@ -217,6 +218,36 @@ fn presets_begin_from_standing_still_and_keep_their_order() {
     // The dead man's switch of the movement does not strike the preset.
     sim.pass(secs(100));
     assert!(sim.log().is_empty() && sim.ptz.is_empty());
+}
+
+#[test]
+fn a_fit_stands_in_nobodys_way_and_goes_out_alone() {
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    let fit = |apply| {
+        Order::Query(Query::Fit(FitAsk {
+            apply,
+            ..FitAsk::default()
+        }))
+    };
+    sim.manners = Manners::Dead;
+    let first = sim.order(Origin::Rest, fit(true));
+    let second = sim.order(Origin::Rest, fit(false));
+    assert_eq!(sim.fault(second), ErrorCode::NodeBusy);
+    sim.manners = Manners::Good { rtt: 20 };
+    let check = sim.order(Origin::Rest, Order::Query(Query::Check));
+    sim.pass(ms(30));
+    sim.ok(check); // A question does not wait for it.
+    sim.act(PtzAction::PanLeft, None);
+    sim.pass(ms(20));
+    sim.stop();
+    sim.pass(ms(20));
+    assert!(sim.still());
+    sim.pass(ms(62_000));
+    assert_eq!(sim.fault(first), ErrorCode::Unavailable, "it has an end");
+    let third = sim.order(Origin::Rest, fit(false));
+    sim.pass(ms(30));
+    sim.ok(third);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const SLICE_HEAD: usize = 24;
 
 /// Watches one H.264 track.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct PictureWatch {
     sps: Option<Sps>,
     b_slices: bool,
     /// Any slice at all.
@@ -26,7 +26,7 @@ pub struct Watch {
     distances: Vec<f64>,
 }
 
-impl Watch {
+impl PictureWatch {
     /// Takes one RTP packet of the track; what is none is left out.
     pub fn packet(&mut self, packet: &[u8]) {
         if let Some(packet) = rtp::read(packet) {
@@ -157,7 +157,7 @@ mod tests {
             vec![SPS.to_vec(), fragment],
         ];
         for form in forms {
-            let mut pictures = Watch::default();
+            let mut pictures = PictureWatch::default();
             // The timestamp wraps on the way.
             let first = 0_u32.wrapping_sub(90_000);
             for group in 0..3_u32 {
@@ -175,15 +175,15 @@ mod tests {
 
     #[test]
     fn the_longest_distance_counts_and_a_b_slice_shows() {
-        let mut pictures = Watch::default();
+        let mut pictures = PictureWatch::default();
         for timestamp in [0, 9_000, 369_000] {
             pictures.packet(&rtp(timestamp, &slice(0x65, 2)));
         }
         assert_eq!(pictures.keyframe_seconds(), Some(4.0));
         pictures.packet(&rtp(1, &slice(0x01, 6)));
         assert_eq!(pictures.b_frames(Some(false)), Some(true));
-        assert_eq!(Watch::default().b_frames(Some(true)), Some(true));
-        assert_eq!(Watch::default().b_frames(None), None);
+        assert_eq!(PictureWatch::default().b_frames(Some(true)), Some(true));
+        assert_eq!(PictureWatch::default().b_frames(None), None);
     }
 
     proptest! {
@@ -191,7 +191,7 @@ mod tests {
         fn any_bytes_make_no_panic(packets in proptest::collection::vec(
             proptest::collection::vec(any::<u8>(), 0..60), 0..20
         )) {
-            let mut pictures = Watch::default();
+            let mut pictures = PictureWatch::default();
             for packet in packets {
                 pictures.packet(&packet);
             }
