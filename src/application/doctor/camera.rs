@@ -17,9 +17,29 @@ pub fn camera(look: &CameraLook) -> Vec<Check> {
     let mut checks = vec![login(look)];
     checks.extend(look.clock.map(clock));
     if let Some(stream) = &look.stream {
-        checks.extend(streams(stream, look.settings.as_ref()));
+        let mut found = streams(stream, look.settings.as_ref());
+        name_the_fit(&mut found, look);
+        checks.extend(found);
     }
     checks.into_iter().map(|c| c.about(&look.name)).collect()
+}
+
+/// The first thing that keeps a picture from going out well as it is names the command that asks the
+/// camera what it offers, and sets it.
+fn name_the_fit(checks: &mut [Check], look: &CameraLook) {
+    if look.info.is_err() {
+        return;
+    }
+    let worth = checks
+        .iter_mut()
+        .find(|c| c.status == Grade::Warn && matches!(c.check, "camera.whip" | "camera.keyframes"));
+    if let Some(advice) = worth.and_then(|check| check.advice.as_mut()) {
+        let user = if look.has_login { " --user USER" } else { "" };
+        *advice = super::plain(&format!(
+            "{advice}; `lss fit {}{user}` tells what the camera offers, and sets it with --apply",
+            look.name
+        ));
+    }
 }
 
 fn login(look: &CameraLook) -> Check {

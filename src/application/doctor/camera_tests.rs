@@ -93,7 +93,16 @@ fn a_good_camera_and_its_keyframes() {
     good.stream = Some(described([100, 0, 40], true));
     let transcoded = camera(&good);
     assert!(!transcoded.iter().any(|c| c.check == "camera.keyframes"));
-    assert!(of(&transcoded, "camera.whip").words.contains("B-frames"));
+    let whip = of(&transcoded, "camera.whip");
+    assert!(whip.words.contains("B-frames"));
+    let command = "`lss fit 10.0.0.5:80 --user USER`";
+    assert!(whip.advice.unwrap().contains(command));
+    let named = |checks: &[Check]| {
+        let advice = checks.iter().filter_map(|c| c.advice.as_ref());
+        advice.filter(|advice| advice.contains("lss fit")).count()
+    };
+    assert_eq!(named(&transcoded), 1);
+    assert_eq!(named(&unknown), 0, "what is well needs no command");
 }
 
 #[test]
