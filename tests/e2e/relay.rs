@@ -1,9 +1,11 @@
 //! Pictures that go out as they are, by lss's own sender: to a receiver that decodes them and holds its
 //! peer to ICE consent.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::daemon::{Lab, Lss, SOON, rtsp, with};
+use crate::daemon::{Lab, Lss, SOON, environment_of, rtsp, with};
 use crate::lab::{Receiver, Session, until};
 
 /// Pictures as the camera sends them, wherever WHIP can carry them.
@@ -147,5 +149,41 @@ fn what_can_not_go_out_as_it_is_is_encoded_and_told_of_once() {
         shows(&receiver, &key, 25);
         started_once(&lss, mount);
     }
+    lss.finish();
+}
+
+#[test]
+fn a_killed_relay_leaves_no_session_and_nothing_secret_stands_in_its_arguments() {
+    let Some(lab) =
+        Lab::enter("a_killed_relay_leaves_no_session_and_nothing_secret_stands_in_its_arguments")
+    else {
+        return;
+    };
+    let camera = lab.camera(&["cam=long_h264_noaudio.mp4"]);
+    let receiver = lab.counter();
+    let lss = lab.lss(&[("engine", "relay"), ("passthrough", "prefer")]);
+    let key = lss.key("a");
+    let whip = receiver.url("consent+one", &key);
+    lss.start_stream(&rtsp("t1", &camera.url("cam"), &whip));
+    let shown = lss.await_streaming("t1");
+    carried_by_lss(&shown, "relay");
+    shows(&receiver, &key, 25);
+    let pid = shown["processId"].as_u64().unwrap();
+    let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert_eq!(arguments, "/proc/self/exe\0relay\0");
+    assert!(!environment_of(u32::try_from(pid).unwrap()).contains(&key));
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    kill(pid, Signal::SIGKILL).unwrap();
+    until("the daemon ends the session", SOON, || {
+        receiver.sessions(&key)[0].deleted.then_some(())
+    });
+    let again = until("a new relay", SOON, || {
+        let shown = lss.task("t1");
+        let new = shown["processId"] != json!(pid.as_raw()) && shown["status"] == "STREAMING";
+        new.then_some(shown)
+    });
+    carried_by_lss(&again, "relay");
+    assert_eq!(again["exitHistory"][0]["errorCode"], 40103, "{again:#}");
+    started_once(&lss, "t1");
     lss.finish();
 }
