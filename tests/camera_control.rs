@@ -84,6 +84,54 @@ fn stands(camera: &IsapiStandIn) {
 }
 
 #[test]
+fn a_hold_moves_until_a_newer_one_a_stop_or_silence() {
+    let (bench, camera) = (Bench::new(), dome());
+    let at = with(camera.addr, Some("HIKVISION"), &json!({}));
+    let press = |body: &Value| {
+        let (status, answer) =
+            bench
+                .daemon
+                .request("POST", "/api/cameras/cam_1/ptz/hold", Some(body));
+        assert_eq!((status, &answer["code"]), (200, &json!(0)), "{answer}");
+        assert_eq!(answer["data"]["expiresMs"], 1500);
+        answer["data"]["hold"].clone()
+    };
+    let push = |hold: &Value| {
+        let body = json!({ "action": "PAN_LEFT", "speed": 30, "duration": 800, "hold": hold });
+        bench.done("cam_1", &body)["superseded"] == false
+    };
+
+    let first = press(&at);
+    assert!(!camera.moving() && camera.position(Axis::Pan).abs() < f64::EPSILON);
+    assert!(push(&first) && camera.moving());
+    // The hand lets go, and an order that was on its way comes after the stop.
+    bench.done("cam_1", &json!({ "action": "STOP" }));
+    assert!(!push(&first));
+    assert!(!camera.moving());
+
+    // Two pages: the last press wins.
+    let (mine, theirs) = (press(&json!({})), press(&json!({})));
+    assert!(!push(&mine));
+    assert!(push(&theirs));
+    // Nobody lets go: the camera stands by itself all the same.
+    stands(&camera);
+
+    let refused = |more: &Value| {
+        let mut body =
+            json!({ "action": "PAN_LEFT", "speed": 30, "duration": 800, "hold": theirs });
+        for (key, value) in more.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        bench.ptz("cam_1", &body).1["code"].clone()
+    };
+    assert_eq!(refused(&json!({ "duration": 1001 })), 20003);
+    assert_eq!(refused(&json!({ "duration": null })), 20002);
+    assert_eq!(refused(&json!({ "hold": "x" })), 20003);
+    assert_eq!(refused(&json!({ "action": "FOCUS_AUTO" })), 20003);
+    assert!(!camera.moving());
+}
+
+#[test]
 fn a_move_a_stop_and_what_is_known_afterwards() {
     let (bench, camera) = (Bench::new(), dome());
     let first = with(

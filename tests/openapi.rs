@@ -94,6 +94,7 @@ impl Bench {
             "Maintenance" => json!({ "enabled": false }),
             "ScanAsk" => json!({ "subnet": "127.77.1.0/30" }),
             "CameraAsk" => camera(json!({ "cameraId": "cam_1" })),
+            "CameraAddress" => camera(json!({})),
             "PtzAsk" => camera(json!({ "action": "PAN_LEFT", "speed": 1, "duration": 1 })),
             "FitAsk" => camera(json!({
                 "stream": "main", "apply": false,

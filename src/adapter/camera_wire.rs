@@ -18,7 +18,7 @@ use crate::domain::camera_trust::{self, KeptCertificate};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::node::Camera;
 use crate::domain::patrol::{PatrolAsk, PatrolStatus, Plan, WaypointAsk};
-use crate::domain::ptz::{PtzAction, PtzEvent};
+use crate::domain::ptz::{HoldId, PtzAction, PtzEvent};
 use crate::domain::stream::Id;
 use crate::json::vendor as vendor_word;
 use crate::util::foreign;
@@ -255,6 +255,7 @@ pub fn ptz_order(action: PtzAction, fields: &Fields) -> Result<Order, Fault> {
         preset_name: fields.text("presetName")?.map(str::to_owned),
         patrol,
         force: fields.flag("force")?.unwrap_or(false),
+        hold: fields.text("hold")?.map(str::to_owned),
     })
 }
 
@@ -309,6 +310,8 @@ pub enum Shape {
     Query,
     /// A patrol.
     Patrol,
+    /// A press of a joystick.
+    Hold(HoldId),
 }
 
 impl Shape {
@@ -317,6 +320,7 @@ impl Shape {
         match order {
             Order::Query(_) => Self::Query,
             Order::Patrol(_) => Self::Patrol,
+            Order::Hold(hold) => Self::Hold(*hold),
             Order::Act(Action::Preset(preset)) => Self::Ptz(match preset {
                 PresetOrder::Goto { .. } => PtzAction::GotoPreset,
                 PresetOrder::Set { .. } => PtzAction::SetPreset,
@@ -325,6 +329,14 @@ impl Shape {
             _ => Self::Ptz(action.unwrap_or(PtzAction::Stop)),
         }
     }
+}
+
+/// What a press of a joystick is answered with.
+fn hold_json(hold: HoldId) -> Value {
+    json!({
+        "hold": hold.to_string(),
+        "expiresMs": HoldId::EXPIRES_MS,
+    })
 }
 
 /// The `data` of an answer, and what is wrong.
@@ -351,6 +363,7 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
             }),
             None,
         ),
+        Shape::Hold(hold) => (hold_json(hold), None),
         Shape::Patrol => {
             let mut data = success.patrol.as_ref().map_or(Value::Null, patrol);
             if let (Value::Object(map), true) = (&mut data, success.superseded) {

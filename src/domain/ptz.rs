@@ -1,5 +1,8 @@
 //! Camera movement: the actions of the wire, velocities, and what a camera moves by.
 
+use std::fmt;
+use std::time::Duration;
+
 use super::error::{ErrorCode, Fault};
 use super::stream::CameraId;
 
@@ -149,6 +152,43 @@ impl PtzAction {
             | Self::StopPatrol => return None,
         };
         Some((drive, velocity))
+    }
+}
+
+/// One press of a joystick (contract 17). Moves by it count while it is the camera's newest press and
+/// has been heard of lately; what was stuck on the way, or was overtaken by its own stop, is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HoldId(u64);
+
+impl HoldId {
+    /// A hold of which nothing has been heard for so many milliseconds has ended.
+    pub const EXPIRES_MS: u64 = 1500;
+    /// The same.
+    pub const EXPIRES: Duration = Duration::from_millis(Self::EXPIRES_MS);
+    /// The longest movement by one order of a hold.
+    pub const MAX_MOVE: Duration = Duration::from_secs(1);
+
+    /// By a number that no other hold of this camera has.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// As [`HoldId`] is written; anything else → 20003.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(number) if hex => Ok(Self(number)),
+            _ => Err(Fault::new(
+                ErrorCode::ParamInvalid,
+                "hold must be what PTZ_HOLD was answered with",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 

@@ -212,6 +212,7 @@ fn camera_command(name: &str, payload: &Fields, max_answer: usize) -> Result<Com
         name,
         "PTZ_CONTROL"
             | "PTZ_CONTINUOUS_MOVE"
+            | "PTZ_HOLD"
             | "PTZ_PRESET_GOTO"
             | "PTZ_PRESET_SET"
             | "PTZ_PRESET_DELETE"
@@ -231,6 +232,7 @@ fn camera_command(name: &str, payload: &Fields, max_answer: usize) -> Result<Com
     let ask = camera_wire::camera_ask(payload, &mut Reading::strict())?;
     let (order, action) = match name {
         "PTZ_CONTROL" | "PTZ_CONTINUOUS_MOVE" => ptz(camera_wire::action(payload)?),
+        "PTZ_HOLD" => Ok((Order::hold(), None)),
         "PTZ_PRESET_GOTO" => ptz(PtzAction::GotoPreset),
         "PTZ_PRESET_SET" => ptz(PtzAction::SetPreset),
         "PTZ_PRESET_DELETE" => ptz(PtzAction::DeletePreset),

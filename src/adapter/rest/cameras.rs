@@ -140,6 +140,7 @@ fn order(
             let action = camera_wire::action(fields)?;
             return preset(action);
         }
+        CameraOp::Hold => (Order::hold(), None),
         CameraOp::Presets => (Order::Query(Query::Presets), None),
         CameraOp::PresetSet => {
             let name = fields.text("name")?.map(Value::from);

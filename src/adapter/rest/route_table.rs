@@ -1,8 +1,8 @@
 //! The one list of routes: method and path → what is to be done. Knows no request and does nothing.
 
 use self::CameraOp::{
-    CertificateForget, Fit, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus, PatrolStop,
-    PresetDelete, PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
+    CertificateForget, Fit, Hold, List, PatrolPause, PatrolResume, PatrolStart, PatrolStatus,
+    PatrolStop, PresetDelete, PresetGoto, PresetSet, Presets, Probe, Ptz, Scan, Snapshot,
 };
 use self::Op::{
     ActiveTasks, Camera, Health, Live, Maintenance, Metrics, Node, OpenApi, Ready, Start, Stop,
@@ -36,6 +36,7 @@ pub enum CameraOp {
     Scan,
     Probe,
     Ptz,
+    Hold,
     Presets,
     PresetSet,
     PresetGoto,
@@ -73,6 +74,7 @@ const ROUTES: &[(&str, &str, Op)] = &[
     ("POST",   "/api/cameras/scan",                         Camera(Scan)),
     ("POST",   "/api/cameras/probe",                        Camera(Probe)),
     ("POST",   "/api/cameras/{id}/ptz",                     Camera(Ptz)),
+    ("POST",   "/api/cameras/{id}/ptz/hold",                Camera(Hold)),
     ("GET",    "/api/cameras/{id}/presets",                 Camera(Presets)),
     ("PUT",    "/api/cameras/{id}/presets/{presetId}",      Camera(PresetSet)),
     ("DELETE", "/api/cameras/{id}/presets/{presetId}",      Camera(PresetDelete)),

@@ -25,12 +25,12 @@ use self::tour::Tour;
 use self::waiting::{Ends, Queue, Source, Waiting, Wanted};
 use super::order::{
     Action, Command, CommandId, CommandResult, DeviceRequest, Order, Origin, Outcome, Output,
-    Query, RequestId, Send, Success, Wire,
+    PatrolOrder, Query, RequestId, Send, Success, Wire,
 };
 use crate::domain::camera::fit::FitAsk;
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::patrol::PatrolStatus;
-use crate::domain::ptz::{Drive, Drives, PtzEvent, PtzEventKind};
+use crate::domain::ptz::{Drive, Drives, HoldId, PtzEvent, PtzEventKind};
 use crate::domain::stream::CameraId;
 use crate::util::time::Now;
 
@@ -136,6 +136,14 @@ struct StopWaiter {
     fails_at: Instant,
 }
 
+/// The newest press of a joystick, until a stop or another movement ends it.
+#[derive(Debug)]
+struct Hold {
+    id: HoldId,
+    origin: Origin,
+    heard_at: Instant,
+}
+
 #[derive(Debug)]
 struct Closing {
     last_call: Instant,
@@ -165,6 +173,7 @@ pub struct Lane {
     closing: Option<Closing>,
     /// `STOP_FAILED` was told of this camera, and `STOP_RECOVERED` is still to come.
     announced: Option<CameraId>,
+    hold: Option<Hold>,
     out: Vec<Output>,
 }
 
@@ -187,6 +196,7 @@ impl Lane {
             link_down: false,
             closing: None,
             announced: None,
+            hold: None,
             out: Vec::new(),
         }
     }
@@ -246,6 +256,7 @@ impl Lane {
     pub fn link_lost(&mut self, now: Now) -> Vec<Output> {
         self.due(now);
         self.link_down = true;
+        self.hold.take_if(|hold| hold.origin == Origin::Ably);
         let cancelled = self.queue.take_if(|w| {
             matches!(w.wanted, Wanted::Move { .. }) && w.source.origin() == Origin::Ably
         });
@@ -539,23 +550,45 @@ impl Lane {
         };
         let wanted = match order {
             Order::Query(query) => return self.enqueue_query(id, query, now),
-            Order::Patrol(order) => return self.patrol_order(id, camera, order, now),
+            Order::Patrol(order) => {
+                if matches!(order, PatrolOrder::Start(_) | PatrolOrder::Resume(_)) {
+                    self.hold = None;
+                }
+                return self.patrol_order(id, camera, order, now);
+            }
             Order::Stop(drives) => {
                 self.pause_for_manual(now);
                 return self.stop(id, &camera, drives, now);
+            }
+            Order::Hold(hold) => {
+                if self.link_down && origin == Origin::Ably {
+                    return self.reply(id, Err(link_is_down()));
+                }
+                self.pause_for_manual(now);
+                self.hold = Some(Hold {
+                    id: hold,
+                    origin,
+                    heard_at: now.mono,
+                });
+                return self.reply(id, Ok(Success::default()));
             }
             Order::Move {
                 drive,
                 velocity,
                 duration,
+                hold,
             } => {
                 if velocity.is_zero() {
                     self.pause_for_manual(now);
                     return self.stop(id, &camera, Drives::only(drive), now);
                 }
                 if self.link_down && origin == Origin::Ably {
-                    let why = "the link to the cloud is down, so nobody could stop the camera";
-                    return self.reply(id, Err(Fault::new(ErrorCode::Unavailable, why)));
+                    return self.reply(id, Err(link_is_down()));
+                }
+                match hold {
+                    None => self.hold = None,
+                    Some(hold) if self.is_held_by(hold, now.mono) => {}
+                    Some(_) => return self.reply(id, Ok(Success::superseded())),
                 }
                 Wanted::Move {
                     drive,
@@ -568,6 +601,9 @@ impl Lane {
         if wanted.moves().is_none() && !self.queue.has_room() {
             return self.reply(id, Err(busy("commands")));
         }
+        if matches!(&wanted, Wanted::Act(action) if action.moves().is_some()) {
+            self.hold = None;
+        }
         self.pause_for_manual(now);
         let pushed_out = self.queue.push(Waiting {
             source,
@@ -575,6 +611,19 @@ impl Lane {
             stale_at: Some(stale_at),
         });
         self.superseded(pushed_out);
+    }
+
+    /// Whether a movement belongs to the press that counts, which has been heard of then.
+    fn is_held_by(&mut self, hold: HoldId, now: Instant) -> bool {
+        let Some(newest) = &mut self.hold else {
+            return false;
+        };
+        let counts =
+            newest.id == hold && now.saturating_duration_since(newest.heard_at) < HoldId::EXPIRES;
+        if counts {
+            newest.heard_at = now;
+        }
+        counts
     }
 
     fn enqueue_query(&mut self, command: CommandId, query: Query, now: Now) {
@@ -613,6 +662,7 @@ impl Lane {
 
     /// A stop: overtakes and cancels what waits for these drives.
     fn stop(&mut self, command: CommandId, camera: &CameraId, drives: Drives, now: Now) {
+        self.hold = None;
         let cancelled = self
             .queue
             .take_if(|w| w.wanted.moves().is_some_and(|d| drives.contains(d)));
@@ -1214,6 +1264,11 @@ impl Lane {
             self.refuse(&flight.source, no_answer());
         }
     }
+}
+
+fn link_is_down() -> Fault {
+    let why = "the link to the cloud is down, so nobody could stop the camera";
+    Fault::new(ErrorCode::Unavailable, why)
 }
 
 fn stopping() -> Fault {

@@ -25,13 +25,13 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Move, Self::Stop, Self::Other];
 
-    /// Questions and tours are not measured: a question is no movement, and a tour's answer does
-    /// not wait for the camera.
+    /// Questions, tours and holds are not measured: a question is no movement, and the answers of
+    /// the others do not wait for the camera.
     pub fn of(order: &Order) -> Option<Self> {
         match order {
             Order::Move { .. } => Some(Self::Move),
             Order::Stop(_) => Some(Self::Stop),
-            Order::Query(_) | Order::Patrol(_) => None,
+            Order::Query(_) | Order::Patrol(_) | Order::Hold(_) => None,
             _ => Some(Self::Other),
         }
     }

@@ -11,7 +11,7 @@ use crate::domain::camera::fit::{FitAsk, FitReport};
 use crate::domain::camera::{CameraDeviceInfo, Picture, PresetInfo, Protocol};
 use crate::domain::error::Fault;
 use crate::domain::patrol::{PatrolEvent, PatrolStatus, Plan, TourId};
-use crate::domain::ptz::{Drive, Drives, PtzEvent, Velocity};
+use crate::domain::ptz::{Drive, Drives, HoldId, PtzEvent, Velocity};
 use crate::domain::stream::CameraId;
 
 /// One command on its way through a lane. Chosen by the caller, never used twice.
@@ -63,7 +63,11 @@ pub enum Order {
         velocity: Velocity,
         /// How long; none = `ptz.max_move`.
         duration: Option<Duration>,
+        /// The press of a joystick that it belongs to: without that it moves nothing.
+        hold: Option<HoldId>,
     },
+    /// A joystick is pressed: grants a hold, and moves nothing.
+    Hold(HoldId),
     /// Stand still.
     Stop(Drives),
     /// What the camera then does by itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::order::{Action, Order, PresetOrder};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::ptz::{Drives, PtzAction, Speed, check_preset_id};
+use crate::domain::ptz::{Drives, HoldId, PtzAction, Speed, check_preset_id};
 
 /// Longest `duration` of a movement, in milliseconds (contract 6).
 const MAX_DURATION: i64 = 3_600_000;
@@ -29,6 +29,8 @@ pub struct PtzAsk {
     pub patrol: Option<i64>,
     /// Also where the preset is a function of the camera.
     pub force: bool,
+    /// What a press of a joystick was answered with.
+    pub hold: Option<String>,
 }
 
 impl PtzAsk {
@@ -42,11 +44,18 @@ impl PtzAsk {
             preset_name: None,
             patrol: None,
             force: false,
+            hold: None,
         }
     }
 }
 
 impl Order {
+    /// A joystick is pressed.
+    pub fn hold() -> Self {
+        // Random, so that an order by a hold of an earlier lss or lane meets none of its name.
+        Self::Hold(HoldId::new(fastrand::u64(..)))
+    }
+
     /// Judges a PTZ payload: 20002 for what is missing, 20003 for what is out of range.
     pub fn ptz(ask: &PtzAsk) -> Result<Self, Fault> {
         // Whatever else is wrong with it: a stop is a stop.
@@ -55,6 +64,10 @@ impl Order {
         }
         let speed = ask.speed.map_or(Ok(Speed::DEFAULT), Speed::parse)?;
         let duration = ask.duration.map(duration).transpose()?;
+        let hold = ask.hold.as_deref().map(HoldId::parse).transpose()?;
+        if hold.is_some() {
+            of_a_hold(ask.action, speed, duration)?;
+        }
         if let Some((drive, velocity)) = ask.action.movement(speed) {
             return Ok(if velocity.is_zero() {
                 Self::Stop(Drives::only(drive))
@@ -63,6 +76,7 @@ impl Order {
                     drive,
                     velocity,
                     duration,
+                    hold,
                 }
             });
         }
@@ -97,6 +111,21 @@ impl Order {
             // Every other action was taken above.
             _ => Self::Act(Action::FocusAuto),
         })
+    }
+}
+
+/// What a hold moves ends by itself soon, whatever becomes of the hand that holds it.
+fn of_a_hold(action: PtzAction, speed: Speed, duration: Option<Duration>) -> Result<(), Fault> {
+    if action.movement(speed).is_none() {
+        return Err(invalid("hold goes with movements only"));
+    }
+    match duration {
+        None if speed.get() > 0 => Err(missing("duration")),
+        Some(long) if long > HoldId::MAX_MOVE => Err(invalid(&format!(
+            "duration must be at most {} ms with hold",
+            HoldId::MAX_MOVE.as_millis()
+        ))),
+        _ => Ok(()),
     }
 }
 

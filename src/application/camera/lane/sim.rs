@@ -77,7 +77,7 @@ pub(super) struct Sim {
     pub position: f64,
     coming: BTreeMap<(Instant, u64), Happens>,
     count: u64,
-    moves: u64,
+    pub moves: u64,
     pub sent: Vec<(u64, Send)>,
     out: BTreeMap<RequestId, Wire>,
     pub replies: BTreeMap<u64, (u64, CommandResult)>,

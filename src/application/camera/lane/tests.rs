@@ -8,7 +8,7 @@ use crate::application::camera::order::*;
 use crate::application::camera::ptz_ask::PtzAsk;
 use crate::domain::camera::fit::FitAsk;
 use crate::domain::error::ErrorCode;
-use crate::domain::ptz::{Drive, Drives, PtzAction, PtzEventKind};
+use crate::domain::ptz::{Drive, Drives, HoldId, PtzAction, PtzEventKind, Velocity};
 use crate::domain::stream::Id;
 use crate::util::time::Now;
 
@@ -961,4 +961,126 @@ fn an_id_that_leads_elsewhere_ends_what_it_set_in_motion_and_nothing_else() {
     sim.left(&camera());
     sim.pass(secs(1));
     assert_eq!(sim.log(), ["3000 stop control"]);
+}
+
+/// What happens to a joystick, one thing at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joystick {
+    /// A page presses it.
+    Press(usize),
+    /// A page that has pressed it moves it.
+    Push(usize),
+    /// Somebody moves the camera without a hold.
+    Plain,
+    /// Somebody sends it to a preset.
+    Goto,
+    /// A tour is started.
+    Tour,
+    /// Somebody stops one drive that nobody has moved.
+    Stop,
+    /// A second passes.
+    Second,
+    /// Half a second passes.
+    Half,
+    /// The cloud's line is lost, and comes back.
+    LineLost,
+}
+
+/// Every sequence of five things that can happen to a joystick that two pages share: an order moves
+/// the camera exactly when its press is the newest, nothing has ended it, and it was heard of lately.
+#[test]
+fn a_hold_moves_only_while_it_is_the_newest_and_alive() {
+    use Joystick::*;
+    const KINDS: [Joystick; 11] = [
+        Press(0),
+        Press(1),
+        Push(0),
+        Push(1),
+        Plain,
+        Goto,
+        Tour,
+        Stop,
+        Second,
+        Half,
+        LineLost,
+    ];
+    for number in 0..KINDS.len().pow(5) {
+        let steps: Vec<Joystick> = (0..5)
+            .map(|place| KINDS[number / KINDS.len().pow(place) % KINDS.len()])
+            .collect();
+        // What is of no press, or never pushed, says nothing new.
+        if !steps.iter().any(|step| matches!(step, Push(_))) {
+            continue;
+        }
+        follow_joystick(&steps);
+    }
+}
+
+fn follow_joystick(steps: &[Joystick]) {
+    let mut sim = Sim::new();
+    let holds = [HoldId::new(1), HoldId::new(2)];
+    // The model: which press counts, and when it was heard of.
+    let mut held: Option<(usize, u64)> = None;
+    let push = |page: usize| Order::Move {
+        drive: Drive::PanTiltZoom,
+        velocity: Velocity {
+            pan: 10,
+            ..Velocity::ZERO
+        },
+        duration: Some(ms(300)),
+        hold: Some(holds[page]),
+    };
+    for (nth, step) in steps.iter().enumerate() {
+        match *step {
+            Joystick::Press(page) => {
+                let moves = sim.moves;
+                let pressed = sim.order(Origin::Rest, Order::Hold(holds[page]));
+                assert_eq!(
+                    sim.reply(pressed),
+                    Some(&Ok(Success::default())),
+                    "{steps:?}"
+                );
+                assert_eq!(sim.moves, moves, "a press moves nothing: {steps:?}");
+                held = Some((page, sim.at()));
+            }
+            Joystick::Push(page) => {
+                let pushed = sim.order(Origin::Rest, push(page));
+                let counts = held.is_some_and(|(by, heard)| by == page && sim.at() - heard < 1500);
+                if counts {
+                    held = Some((page, sim.at()));
+                }
+                sim.pass(ms(100));
+                let moved = match sim.reply(pushed) {
+                    Some(Ok(success)) => !success.superseded,
+                    other => panic!("step {nth} of {steps:?}: {other:?}"),
+                };
+                assert_eq!(moved, counts, "step {nth} of {steps:?}");
+            }
+            Joystick::Plain => {
+                sim.act(PtzAction::TiltUp, Some(200));
+                held = None;
+            }
+            Joystick::Goto => {
+                sim.act(PtzAction::GotoPreset, None);
+                held = None;
+            }
+            Joystick::Tour => {
+                sim.start_patrol(1, &[("LEFT", 0, 2_000)]);
+                held = None;
+            }
+            Joystick::Stop => {
+                sim.order(Origin::Rest, Order::Stop(Drives::only(Drive::Iris)));
+                held = None;
+            }
+            Joystick::Second => sim.pass(secs(1)),
+            Joystick::Half => sim.pass(ms(500)),
+            Joystick::LineLost => {
+                // These pages come by REST: the cloud's line is none of theirs.
+                sim.link_lost();
+                sim.lane.link_back();
+            }
+        }
+    }
+    sim.pass(secs(5));
+    assert!(sim.still(), "{steps:?}");
 }
