@@ -4,7 +4,7 @@
 #![no_main]
 
 use lss::domain::stream::SourceLook;
-use lss::infrastructure::child::process::{OutputJudge, Said};
+use lss::infrastructure::child::process::{OutputJudge, RunSignal};
 use lss::infrastructure::relay::event;
 use lss::infrastructure::relay::job::Job;
 use lss::infrastructure::relay::judge::LookJudge;
@@ -30,7 +30,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     assert_eq!(whole, pieces);
     assert_eq!(why, judge.verdict(Some(0), None, false));
-    let last_words = |said: &&Said| !matches!(said, Said::LoginTaken);
+    let last_words = |said: &&RunSignal| !matches!(said, RunSignal::LoginTaken);
     assert!(whole.iter().filter(last_words).count() <= 1);
     assert!(why.is_some() || !whole.is_empty());
 

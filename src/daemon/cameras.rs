@@ -14,7 +14,7 @@ use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, CertificateCheck, Config};
 use crate::domain::camera::{CameraGateway, Credentials, Manner};
 use crate::domain::camera_trust::CertificateRule;
-use crate::domain::gateway::{CameraObserver, Leave, LoginEnd, StreamLogins, TaskObserver};
+use crate::domain::gateway::{CameraObserver, LoginEnd, LoginPermit, StreamLogins, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::{PtzEvent, PtzEventKind};
@@ -270,8 +270,8 @@ impl Learner {
 }
 
 impl StreamLogins for Learner {
-    fn leave(&self, spec: &StreamSpec) -> Leave {
-        Self::source(spec).map_or(Leave::Go, |url| self.0.stream_leave(url))
+    fn permit(&self, spec: &StreamSpec) -> LoginPermit {
+        Self::source(spec).map_or(LoginPermit::Granted, |url| self.0.stream_permit(url))
     }
 
     fn has_worked(&self, spec: &StreamSpec) -> bool {

@@ -139,12 +139,12 @@ pub trait Uplink: Send + Sync {
 /// Whether a stream may log in to its camera now (contract 7): cameras lock an account after a few
 /// wrong passwords, for all protocols at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leave {
+pub enum LoginPermit {
     /// Yes. What comes of it is to be told to [`StreamLogins`].
-    Go,
+    Granted,
     /// As many tries as the camera may refuse are under way: to be asked again in a moment, when
     /// the first of them has shown whether the login is right.
-    Later,
+    NotYet,
     /// The camera has refused it: why, until when.
     Guarded(String),
 }
@@ -163,10 +163,10 @@ pub enum LoginEnd {
 /// The logins of streams, as the lock-out guard sees them. Must not wait.
 pub trait StreamLogins: Send + Sync {
     /// To be asked before each try.
-    fn leave(&self, spec: &StreamSpec) -> Leave;
+    fn permit(&self, spec: &StreamSpec) -> LoginPermit;
     /// Whether the camera has ever taken this login, from whomever: then a refusal is waited out.
     fn has_worked(&self, spec: &StreamSpec) -> bool;
-    /// To be told once for each [`Leave::Go`], and when a camera refuses a login later on.
+    /// To be told once for each [`LoginPermit::Granted`], and when a camera refuses a login later on.
     fn ended(&self, spec: &StreamSpec, end: LoginEnd);
 }
 

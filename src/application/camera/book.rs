@@ -21,7 +21,7 @@ use self::directory::{CameraFacts, CameraParams, ConfiguredLogin, Directory, Sig
 use self::guard::{Guard, Purpose};
 use crate::domain::camera::{CameraError, Credentials, LoginRefusal, Protocol};
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Leave, LoginEnd};
+use crate::domain::gateway::{LoginEnd, LoginPermit};
 use crate::domain::login_memory::LoginMemory;
 use crate::domain::stream::{CameraId, Id, MediaUrl};
 use crate::util::time::Now;
@@ -224,15 +224,15 @@ impl Book {
     }
 
     /// Whether a stream may log in to its camera now.
-    pub fn stream_leave(&self, ip: IpAddr, login: &Credentials) -> Leave {
+    pub fn stream_permit(&self, ip: IpAddr, login: &Credentials) -> LoginPermit {
         let now = Now::read();
         let guard = &mut self.pages().guard;
         if guard.is_crowded(ip, login, now) {
-            return Leave::Later;
+            return LoginPermit::NotYet;
         }
         match guard.may_stream(ip, login, now) {
-            Ok(()) => Leave::Go,
-            Err(fault) => Leave::Guarded(fault.message),
+            Ok(()) => LoginPermit::Granted,
+            Err(fault) => LoginPermit::Guarded(fault.message),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraError, CameraTarget, Credentials, FrameSource, LoginRefusal,
     Picture, PictureLimit, Protocol, SnapshotWish,
 };
-use crate::domain::gateway::{CameraObserver, Leave, LoginEnd};
+use crate::domain::gateway::{CameraObserver, LoginEnd, LoginPermit};
 use crate::domain::stream::CameraId;
 use crate::util::secret::Secret;
 use crate::util::time::Now;
@@ -716,10 +716,10 @@ impl Contact {
                 words,
             })
         };
-        match book.stream_leave(ip, &login) {
-            Leave::Go => {}
-            Leave::Guarded(words) => return Err(refusal(words)),
-            Leave::Later => {
+        match book.stream_permit(ip, &login) {
+            LoginPermit::Granted => {}
+            LoginPermit::Guarded(words) => return Err(refusal(words)),
+            LoginPermit::NotYet => {
                 return Err(CameraError::Busy(
                     "other tries of this login are under way".to_owned(),
                 ));

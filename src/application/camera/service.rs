@@ -28,7 +28,7 @@ use crate::domain::camera::Credentials;
 use crate::domain::camera_trust::KeptCertificate;
 use crate::domain::discovery::StreamDescription;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Leave, LoginEnd};
+use crate::domain::gateway::{LoginEnd, LoginPermit};
 use crate::domain::metrics::QueueMetric;
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
@@ -304,10 +304,10 @@ impl CameraService {
     }
 
     /// Whether a stream may log in to its camera now: accounts lock for every protocol at once.
-    pub fn stream_leave(&self, source: &MediaUrl) -> Leave {
+    pub fn stream_permit(&self, source: &MediaUrl) -> LoginPermit {
         match self.stream_account(source) {
-            Some((ip, login)) => self.shared.book().stream_leave(ip, &login),
-            None => Leave::Go,
+            Some((ip, login)) => self.shared.book().stream_permit(ip, &login),
+            None => LoginPermit::Granted,
         }
     }
 

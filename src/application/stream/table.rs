@@ -30,7 +30,7 @@ use super::service::{FirstTryEnd, StreamRequest};
 use crate::domain::engine::{EngineKind, HandOver, Plan};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
-    ChildEvent, Leave, LoginEnd, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
+    ChildEvent, LoginEnd, LoginPermit, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
 };
 use crate::domain::stream::{
     AudioMode, Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskAudio, TaskEventKind,
@@ -241,13 +241,13 @@ impl Table {
             entry.await_ways(ticket, facts, None, now.mono, out);
             return None;
         }
-        match self.logins.leave(&entry.task.spec) {
-            Leave::Go => {}
-            Leave::Later => {
+        match self.logins.permit(&entry.task.spec) {
+            LoginPermit::Granted => {}
+            LoginPermit::NotYet => {
                 entry.retry_at = Some(now.mono + LOGIN_PAUSE);
                 return None;
             }
-            Leave::Guarded(detail) => {
+            LoginPermit::Guarded(detail) => {
                 entry.retry_at = None;
                 return Some(Diagnosis {
                     cause: Cause::SourceAuth,

@@ -18,8 +18,8 @@ use super::validate::{StartCommand, StreamRules};
 use crate::domain::engine::{EngineKind, HandOver, Launch, Plan, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
-    ChildEvent, ChildExit, Leave, LoginEnd, RunEvent, RunId, RunLog, StartedRun, StreamLogins,
-    Uplink,
+    ChildEvent, ChildExit, LoginEnd, LoginPermit, RunEvent, RunId, RunLog, StartedRun,
+    StreamLogins, Uplink,
 };
 use crate::domain::stream::{
     AudioFacts, Cause, Diagnosis, Progress, SourceFacts, StopReason, StreamSpec, StreamStatus,
@@ -45,7 +45,7 @@ impl Uplink for Up {
 /// A guard that answers as it is told, and writes down what it hears.
 #[derive(Default)]
 struct Door {
-    answers: Mutex<VecDeque<Leave>>,
+    answers: Mutex<VecDeque<LoginPermit>>,
     asked: AtomicUsize,
     /// How often it has let somebody go.
     went: AtomicUsize,
@@ -55,7 +55,7 @@ struct Door {
 }
 
 impl Door {
-    fn says(&self, answers: impl IntoIterator<Item = Leave>) {
+    fn says(&self, answers: impl IntoIterator<Item = LoginPermit>) {
         self.answers.lock().unwrap().extend(answers);
     }
 
@@ -69,11 +69,11 @@ impl Door {
 }
 
 impl StreamLogins for Door {
-    fn leave(&self, _: &StreamSpec) -> Leave {
+    fn permit(&self, _: &StreamSpec) -> LoginPermit {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answers.lock().unwrap().pop_front();
-        let answer = answer.unwrap_or(Leave::Go);
-        if answer == Leave::Go {
+        let answer = answer.unwrap_or(LoginPermit::Granted);
+        if answer == LoginPermit::Granted {
             self.went.fetch_add(1, Ordering::Relaxed);
         }
         answer
@@ -682,7 +682,7 @@ fn a_lost_camera_comes_back_by_itself() {
 fn a_guarded_login_is_not_tried() {
     let mut sim = Sim::new();
     sim.door
-        .says([Leave::Guarded("guarded until noon".to_owned())]);
+        .says([LoginPermit::Guarded("guarded until noon".to_owned())]);
     let (_, first) = sim.start("t");
     let (fault, task) = first.try_recv().unwrap().unwrap_err();
     assert_eq!(fault.code, ErrorCode::RtspAuthFailed);
@@ -702,7 +702,7 @@ fn a_login_that_worked_and_is_guarded_waits_without_a_process() {
     assert_eq!(sim.door.heard(), [LoginEnd::Taken]);
     sim.exit(run, 0, Some(Cause::SourceAuth));
     assert_eq!(sim.door.heard(), [LoginEnd::Refused]);
-    let guarded = || Leave::Guarded("guarded".to_owned());
+    let guarded = || LoginPermit::Guarded("guarded".to_owned());
     sim.door.says(std::iter::repeat_with(guarded).take(3));
     let launches = sim.launches;
     while sim.door.asked() < 4 {
@@ -723,7 +723,7 @@ fn a_new_task_with_a_login_that_the_guard_knows_as_good_waits() {
     let mut sim = Sim::new();
     sim.door.has_worked.store(true, Ordering::Relaxed);
     sim.door
-        .says([Leave::Guarded("guarded for 10 s".to_owned())]);
+        .says([LoginPermit::Guarded("guarded for 10 s".to_owned())]);
     let (_, first) = sim.start("t");
     let (fault, task) = first.try_recv().unwrap().unwrap_err();
     assert_eq!(fault.code, ErrorCode::RtspAuthFailed);
@@ -743,7 +743,7 @@ fn a_new_task_with_a_login_that_the_guard_knows_as_good_waits() {
 #[test]
 fn a_try_waits_for_the_logins_before_it() {
     let mut sim = Sim::new();
-    sim.door.says([Leave::Later, Leave::Later]);
+    sim.door.says([LoginPermit::NotYet, LoginPermit::NotYet]);
     let (accepted, first) = sim.start("t");
     assert_eq!(accepted.unwrap().status, StreamStatus::Starting);
     assert_eq!(sim.launches, 0);
@@ -754,7 +754,7 @@ fn a_try_waits_for_the_logins_before_it() {
     assert!(first.try_recv().unwrap().is_ok());
     sim.stop("t", false);
     // A stop needs no try.
-    sim.door.says([Leave::Later]);
+    sim.door.says([LoginPermit::NotYet]);
     let (_, first) = sim.start("t");
     let done = sim.stop("t", false);
     assert_eq!(
@@ -953,7 +953,7 @@ fn a_guarded_login_is_told_once() {
     sim.start("t");
     let run = sim.stream();
     sim.exit(run, 0, Some(Cause::SourceAuth));
-    let guarded = || Leave::Guarded("guarded".to_owned());
+    let guarded = || LoginPermit::Guarded("guarded".to_owned());
     sim.door.says(std::iter::repeat_with(guarded).take(50));
     sim.pass(Duration::from_secs(200));
     assert!(sim.door.asked() > 10);
@@ -1721,7 +1721,7 @@ fn in_hand_over(moment: Moment) -> (Sim, Receiver<FirstTryEnd>) {
             sim.hand_over(look, true, "");
         }
         Moment::Waiting => {
-            sim.door.says([Leave::Later]);
+            sim.door.says([LoginPermit::NotYet]);
             sim.hand_over(look, true, "");
         }
     }

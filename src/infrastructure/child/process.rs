@@ -53,7 +53,7 @@ const LEFT_TO_OTHERS: usize = 12;
 
 /// What output said.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum RunSignal {
     /// The WHIP session is up; how long its handshake took.
     SessionUp(Option<Duration>),
     /// The peer's word in the DTLS handshake is due, and the engine itself would wait for ever.
@@ -78,9 +78,9 @@ pub enum Said {
 pub trait OutputJudge: Send {
     /// The next bytes of stdout, in pieces of any size: what the engine says to lss alone. No word of
     /// a camera or a server comes here, so it is what may be believed.
-    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said));
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(RunSignal));
     /// One whole line of stderr.
-    fn line(&mut self, line: &str) -> Option<Said>;
+    fn line(&mut self, line: &str) -> Option<RunSignal>;
     /// We have told it to end: what it says from now on is our doing.
     fn asked_to_end(&mut self);
     /// After the last line: why it ended. `asked`: we told it to.
@@ -451,15 +451,15 @@ impl Watcher {
             return;
         };
         self.heed_asked();
-        let mut said: Vec<Said> = Vec::new();
+        let mut said: Vec<RunSignal> = Vec::new();
         let judge = &mut self.judge;
         let open = drain(
             &pipe,
             |bytes| {
                 judge.stdout(bytes, &mut |next| {
                     // Of many blocks at once, the last says it all.
-                    if matches!(next, Said::Progress(_)) {
-                        said.pop_if(|before| matches!(before, Said::Progress(_)));
+                    if matches!(next, RunSignal::Progress(_)) {
+                        said.pop_if(|before| matches!(before, RunSignal::Progress(_)));
                     }
                     said.push(next);
                 });
@@ -503,17 +503,17 @@ impl Watcher {
         });
     }
 
-    fn tell(&self, said: Said) {
+    fn tell(&self, said: RunSignal) {
         match said {
-            Said::SessionUp(took) => self.send(ChildEvent::SessionUp(took)),
-            Said::Handshaking => self.send(ChildEvent::Handshaking),
-            Said::LoginTaken => self.send(ChildEvent::LoginTaken),
-            Said::Failing(diagnosis) => self.send(ChildEvent::Failing(diagnosis)),
-            Said::FailingAlone(diagnosis) => self.send(ChildEvent::FailingAlone(diagnosis)),
-            Said::SessionLost(diagnosis) => self.send(ChildEvent::SessionLost(diagnosis)),
-            Said::Unfit(why) => self.send(ChildEvent::Unfit(why)),
-            Said::HandOver(hand_over) => self.send(ChildEvent::HandOver(hand_over)),
-            Said::Progress(block) => {
+            RunSignal::SessionUp(took) => self.send(ChildEvent::SessionUp(took)),
+            RunSignal::Handshaking => self.send(ChildEvent::Handshaking),
+            RunSignal::LoginTaken => self.send(ChildEvent::LoginTaken),
+            RunSignal::Failing(diagnosis) => self.send(ChildEvent::Failing(diagnosis)),
+            RunSignal::FailingAlone(diagnosis) => self.send(ChildEvent::FailingAlone(diagnosis)),
+            RunSignal::SessionLost(diagnosis) => self.send(ChildEvent::SessionLost(diagnosis)),
+            RunSignal::Unfit(why) => self.send(ChildEvent::Unfit(why)),
+            RunSignal::HandOver(hand_over) => self.send(ChildEvent::HandOver(hand_over)),
+            RunSignal::Progress(block) => {
                 // The next one says the same a second later: a full queue may lose it.
                 let event = RunEvent {
                     run: self.run,

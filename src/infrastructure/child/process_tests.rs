@@ -17,14 +17,14 @@ struct Echo {
 }
 
 impl OutputJudge for Echo {
-    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(RunSignal)) {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let why = text.trim_end().to_owned();
-        tell(Said::HandOver(Box::new(HandOver { facts: None, why })));
+        tell(RunSignal::HandOver(Box::new(HandOver { facts: None, why })));
     }
-    fn line(&mut self, line: &str) -> Option<Said> {
+    fn line(&mut self, line: &str) -> Option<RunSignal> {
         assert!(line != "bug", "a bug of ours");
-        (line == "up").then_some(Said::SessionUp(None))
+        (line == "up").then_some(RunSignal::SessionUp(None))
     }
     fn asked_to_end(&mut self) {
         self.asked = true;

@@ -6,7 +6,7 @@ use super::diagnosis::{Classifier, End, Signal};
 use super::source::only_input;
 use crate::domain::engine::{HandOver, Launch};
 use crate::domain::stream::{Cause, Diagnosis, MediaUrl};
-use crate::infrastructure::child::process::{OutputJudge, Said};
+use crate::infrastructure::child::process::{OutputJudge, RunSignal};
 use crate::infrastructure::child::progress::ProgressParser;
 use crate::util::foreign::shown;
 use crate::util::secret::Secret;
@@ -62,24 +62,24 @@ impl Judge {
 }
 
 impl OutputJudge for Judge {
-    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(RunSignal)) {
         self.progress
-            .feed(bytes, |block| tell(Said::Progress(block)));
+            .feed(bytes, |block| tell(RunSignal::Progress(block)));
     }
 
-    fn line(&mut self, line: &str) -> Option<Said> {
+    fn line(&mut self, line: &str) -> Option<RunSignal> {
         Some(match self.classifier.line(line)? {
-            Signal::SessionUp(took) => Said::SessionUp(took),
+            Signal::SessionUp(took) => RunSignal::SessionUp(took),
             // As server FFmpeg waits for five seconds itself.
             Signal::Handshaking if !self.dtls_active => return None,
-            Signal::Handshaking => Said::Handshaking,
+            Signal::Handshaking => RunSignal::Handshaking,
             Signal::Failing(why) if self.dtls_active && self.classifier.refuses_role() => {
-                Said::HandOver(Box::new(HandOver {
+                RunSignal::HandOver(Box::new(HandOver {
                     facts: None,
                     why: format!("FFmpeg as DTLS server, because as client {}", why.detail),
                 }))
             }
-            Signal::Failing(why) => Said::Failing(self.of_what_was_sent(why)),
+            Signal::Failing(why) => RunSignal::Failing(self.of_what_was_sent(why)),
         })
     }
 
@@ -181,7 +181,7 @@ mod tests {
             let why = judge.verdict(Some(8), None, false).unwrap();
             assert_eq!(why.cause, cause, "{source}: {why:?}");
             for said in early.into_iter().flatten() {
-                assert!(matches!(said, Said::Failing(early) if early.cause == cause));
+                assert!(matches!(said, RunSignal::Failing(early) if early.cause == cause));
             }
         }
     }
@@ -189,7 +189,7 @@ mod tests {
     const WORDS: &str = include_str!("../../../tests/fixtures/ffmpeg/words-9.0.2.json");
 
     /// What lss is told of a recorded run whose case begins so.
-    fn told(case: &str, dtls_active: bool) -> Vec<Said> {
+    fn told(case: &str, dtls_active: bool) -> Vec<RunSignal> {
         let runs: serde_json::Value = serde_json::from_str(WORDS).unwrap();
         let is_it = |run: &&serde_json::Value| run["case"].as_str().unwrap().starts_with(case);
         let run = runs.as_array().unwrap().iter().find(is_it).unwrap();
@@ -231,11 +231,15 @@ mod tests {
             ),
         ] {
             let mut told = told(case, true);
-            let Some(Said::HandOver(over)) = told.pop() else {
+            let Some(RunSignal::HandOver(over)) = told.pop() else {
                 panic!("{case}: {told:?}");
             };
             assert_eq!((over.why, over.facts), (words(why), None), "{case}");
-            let before = if waits { &[Said::Handshaking][..] } else { &[] };
+            let before = if waits {
+                &[RunSignal::Handshaking][..]
+            } else {
+                &[]
+            };
             assert_eq!(told, before, "{case}");
         }
         // What is refused to anybody, or as server already, is a failure.
@@ -250,19 +254,22 @@ mod tests {
             ("D active, peer is client, too", false),
         ] {
             let told = told(case, dtls_active);
-            assert!(matches!(told.last(), Some(Said::Failing(_))), "{case}");
-            assert!(!told.contains(&Said::Handshaking), "{case}");
+            assert!(matches!(told.last(), Some(RunSignal::Failing(_))), "{case}");
+            assert!(!told.contains(&RunSignal::Handshaking), "{case}");
         }
     }
 
     #[test]
     fn whose_word_is_due_is_told_of_a_dtls_client_alone() {
         let silent = "D active, silent peer";
-        assert_eq!(told(silent, true), [Said::Handshaking]);
+        assert_eq!(told(silent, true), [RunSignal::Handshaking]);
         assert_eq!(told(silent, false), []);
         let well = told("D active, as it should be", true);
         assert!(
-            matches!(well[..], [Said::Handshaking, Said::SessionUp(Some(_))]),
+            matches!(
+                well[..],
+                [RunSignal::Handshaking, RunSignal::SessionUp(Some(_))]
+            ),
             "{well:?}"
         );
     }

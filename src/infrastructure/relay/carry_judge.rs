@@ -8,7 +8,7 @@ use super::job::Job;
 use super::report::{self, Report};
 use crate::domain::engine::{Launch, Stdin};
 use crate::domain::stream::{Cause, Diagnosis, Progress};
-use crate::infrastructure::child::process::{OutputJudge, Said};
+use crate::infrastructure::child::process::{OutputJudge, RunSignal};
 use crate::infrastructure::whip::place::Places;
 use crate::util::secret::Secret;
 
@@ -55,13 +55,13 @@ impl CarryJudge {
 }
 
 impl State {
-    fn heard(&mut self, report: Report, tell: &mut dyn FnMut(Said)) {
+    fn heard(&mut self, report: Report, tell: &mut dyn FnMut(RunSignal)) {
         match report {
-            Report::Open { login_taken: true } => tell(Said::LoginTaken),
+            Report::Open { login_taken: true } => tell(RunSignal::LoginTaken),
             Report::Open { login_taken: false } | Report::KeyframeWanted => {}
             Report::Unfit(why) => {
                 self.handed_over = true;
-                tell(Said::Unfit(why));
+                tell(RunSignal::Unfit(why));
             }
             Report::Made(session) => {
                 let ours = self
@@ -77,16 +77,16 @@ impl State {
                  lss.ffmpeg.whip_hosts"
             ),
             Report::Ended => self.session = None,
-            Report::Up(took) => tell(Said::SessionUp(Some(took))),
+            Report::Up(took) => tell(RunSignal::SessionUp(Some(took))),
             Report::Lost(why) => {
                 if !self.asked {
-                    tell(Said::SessionLost(Diagnosis {
+                    tell(RunSignal::SessionLost(Diagnosis {
                         cause: Cause::WhipStream,
                         detail: why,
                     }));
                 }
             }
-            Report::Progress(block) => tell(Said::Progress(Progress {
+            Report::Progress(block) => tell(RunSignal::Progress(Progress {
                 has_video: true,
                 frame: block.frames,
                 fps: Some(block.fps),
@@ -106,9 +106,9 @@ impl State {
                 }
                 self.failed = Some((why.clone(), retry_after));
                 tell(if own {
-                    Said::FailingAlone(why)
+                    RunSignal::FailingAlone(why)
                 } else {
-                    Said::Failing(why)
+                    RunSignal::Failing(why)
                 });
             }
         }
@@ -116,14 +116,14 @@ impl State {
 }
 
 impl OutputJudge for CarryJudge {
-    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(RunSignal)) {
         let state = &mut self.state;
         self.reader
             .feed(bytes, report::read, |report| state.heard(report, tell));
     }
 
     /// Words are for the log.
-    fn line(&mut self, _: &str) -> Option<Said> {
+    fn line(&mut self, _: &str) -> Option<RunSignal> {
         None
     }
 
@@ -194,7 +194,7 @@ mod tests {
         })
     }
 
-    fn hear(judge: &mut CarryJudge, report: &Report) -> Vec<Said> {
+    fn hear(judge: &mut CarryJudge, report: &Report) -> Vec<RunSignal> {
         let mut said = Vec::new();
         for part in write(report).as_bytes().chunks(5) {
             judge.stdout(part, &mut |next| said.push(next));
@@ -241,22 +241,22 @@ mod tests {
         let mut judge = judge();
         assert_eq!(
             hear(&mut judge, &Report::Open { login_taken: true }),
-            [Said::LoginTaken]
+            [RunSignal::LoginTaken]
         );
         assert_eq!(hear(&mut judge, &Report::Open { login_taken: false }), []);
         let took = Duration::from_millis(170);
         assert_eq!(
             hear(&mut judge, &Report::Up(took)),
-            [Said::SessionUp(Some(took))]
+            [RunSignal::SessionUp(Some(took))]
         );
         let block = Block {
             frames: 50,
             ..Block::default()
         };
         let said = hear(&mut judge, &Report::Progress(block));
-        assert!(matches!(&said[..], [Said::Progress(p)] if p.frame == 50 && p.has_video));
+        assert!(matches!(&said[..], [RunSignal::Progress(p)] if p.frame == 50 && p.has_video));
         let said = hear(&mut judge, &Report::Lost("silence".to_owned()));
-        assert!(matches!(&said[..], [Said::SessionLost(why)] if why.detail == "silence"));
+        assert!(matches!(&said[..], [RunSignal::SessionLost(why)] if why.detail == "silence"));
     }
 
     #[test]
@@ -264,8 +264,8 @@ mod tests {
         for own in [true, false] {
             let mut judge = judge();
             let said = hear(&mut judge, &failed(own));
-            assert_eq!(matches!(&said[..], [Said::FailingAlone(_)]), own);
-            assert_eq!(matches!(&said[..], [Said::Failing(_)]), !own);
+            assert_eq!(matches!(&said[..], [RunSignal::FailingAlone(_)]), own);
+            assert_eq!(matches!(&said[..], [RunSignal::Failing(_)]), !own);
             assert_eq!(hear(&mut judge, &failed(own)), []);
             let verdict = judge.verdict(Some(0), None, false).unwrap();
             assert_eq!(verdict.detail, "asked too often");
@@ -278,7 +278,7 @@ mod tests {
         let mut judge = judge();
         let why = "B-frames".to_owned();
         let said = hear(&mut judge, &Report::Unfit(why.clone()));
-        assert_eq!(said, [Said::Unfit(why)]);
+        assert_eq!(said, [RunSignal::Unfit(why)]);
         assert_eq!(judge.verdict(Some(0), None, false), None);
     }
 

@@ -3,7 +3,7 @@
 use super::event::{self, Reader};
 use crate::domain::engine::HandOver;
 use crate::domain::stream::{Cause, Diagnosis, SourceLook};
-use crate::infrastructure::child::process::{OutputJudge, Said};
+use crate::infrastructure::child::process::{OutputJudge, RunSignal};
 use crate::util::secret::Secret;
 
 /// Judges one look.
@@ -24,27 +24,28 @@ impl LookJudge {
 }
 
 impl OutputJudge for LookJudge {
-    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Said)) {
+    fn stdout(&mut self, bytes: &[u8], tell: &mut dyn FnMut(RunSignal)) {
         let (done, refused) = (&mut self.done, &mut self.refused);
         self.reader.feed(bytes, event::read, |look| {
             // One look, one word.
             if std::mem::replace(done, true) {
                 return;
             }
-            let hand_over = |facts, why: String| Said::HandOver(Box::new(HandOver { facts, why }));
+            let hand_over =
+                |facts, why: String| RunSignal::HandOver(Box::new(HandOver { facts, why }));
             match look {
                 SourceLook::Known(facts) => {
                     if facts.login_taken {
-                        tell(Said::LoginTaken);
+                        tell(RunSignal::LoginTaken);
                     }
                     tell(hand_over(Some(*facts), String::new()));
                 }
                 SourceLook::Refused { why, login_taken } => {
                     if login_taken {
-                        tell(Said::LoginTaken);
+                        tell(RunSignal::LoginTaken);
                     }
                     *refused = Some(why.clone());
-                    tell(Said::Failing(why));
+                    tell(RunSignal::Failing(why));
                 }
                 SourceLook::Unclear(why) => {
                     let why = format!("what the source said of itself was not understood: {why}");
@@ -55,7 +56,7 @@ impl OutputJudge for LookJudge {
     }
 
     /// Words are for the log.
-    fn line(&mut self, _: &str) -> Option<Said> {
+    fn line(&mut self, _: &str) -> Option<RunSignal> {
         None
     }
 
@@ -86,7 +87,7 @@ mod tests {
     use crate::domain::stream::SourceFacts;
     use crate::infrastructure::relay::event;
 
-    fn heard(look: &SourceLook) -> (Vec<Said>, Option<Diagnosis>) {
+    fn heard(look: &SourceLook) -> (Vec<RunSignal>, Option<Diagnosis>) {
         let (mut judge, mut said) = (LookJudge::new(), Vec::new());
         let line = event::write(look);
         for part in line.repeat(2).as_bytes().chunks(7) {
@@ -105,11 +106,11 @@ mod tests {
                 ..SourceFacts::default()
             };
             let (said, verdict) = heard(&SourceLook::Known(Box::new(facts.clone())));
-            let over = Said::HandOver(Box::new(HandOver {
+            let over = RunSignal::HandOver(Box::new(HandOver {
                 facts: Some(facts),
                 why: String::new(),
             }));
-            let all = [Said::LoginTaken, over];
+            let all = [RunSignal::LoginTaken, over];
             assert_eq!(said, all[usize::from(!login_taken)..]);
             assert_eq!(verdict, None);
 
@@ -121,12 +122,12 @@ mod tests {
                 why: why.clone(),
                 login_taken,
             });
-            let all = [Said::LoginTaken, Said::Failing(why.clone())];
+            let all = [RunSignal::LoginTaken, RunSignal::Failing(why.clone())];
             assert_eq!(said, all[usize::from(!login_taken)..]);
             assert_eq!(verdict, Some(why));
         }
         let (said, verdict) = heard(&SourceLook::Unclear("what?".to_owned()));
-        assert!(matches!(&said[..], [Said::HandOver(over)] if over.why.contains("what?")));
+        assert!(matches!(&said[..], [RunSignal::HandOver(over)] if over.why.contains("what?")));
         assert_eq!(verdict, None);
     }
 

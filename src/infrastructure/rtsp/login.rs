@@ -28,8 +28,8 @@ pub enum Verdict {
 
 /// How the requests of a connection log in.
 #[derive(Debug)]
-enum Way {
-    Stranger,
+enum Scheme {
+    Unauthenticated,
     Digest(Session, Vec<u8>),
     Basic,
 }
@@ -40,7 +40,7 @@ pub struct Login {
     credentials: Option<Credentials>,
     /// Random, without quotes; the nonce's count rises instead of it.
     cnonce: String,
-    way: Way,
+    way: Scheme,
     /// The server has taken it: another 401 is about the nonce.
     accepted: bool,
     /// Something was given for it.
@@ -57,7 +57,7 @@ impl Login {
         Self {
             credentials,
             cnonce,
-            way: Way::Stranger,
+            way: Scheme::Unauthenticated,
             accepted: false,
             taken: false,
             renewed: false,
@@ -75,17 +75,17 @@ impl Login {
         let login = self.credentials.as_ref()?;
         let (user, password) = (login.username(), login.password().expose());
         match &mut self.way {
-            Way::Stranger => None,
-            Way::Digest(session, _) => {
+            Scheme::Unauthenticated => None,
+            Scheme::Digest(session, _) => {
                 Some(session.authorization(user, password, method, url, &self.cnonce))
             }
-            Way::Basic => Some(basic_authorization(user, password)),
+            Scheme::Basic => Some(basic_authorization(user, password)),
         }
     }
 
     /// Whether requests carry a login now.
     pub fn is_used(&self) -> bool {
-        !matches!(self.way, Way::Stranger)
+        !matches!(self.way, Scheme::Unauthenticated)
     }
 
     /// An answer other than 401: the login it answers was good, if there was one.
@@ -118,13 +118,13 @@ impl Login {
             };
         };
         match (&self.way, next) {
-            (Way::Stranger, Challenge::Basic) if names_digest(response) => {
+            (Scheme::Unauthenticated, Challenge::Basic) if names_digest(response) => {
                 // It can do better than Basic, in a way that is not known here. The password is
                 // not handed over for that.
                 return Verdict::Unknown;
             }
-            (Way::Stranger, _) => {}
-            (Way::Digest(_, old), Challenge::Digest(new)) if new.nonce != *old => {
+            (Scheme::Unauthenticated, _) => {}
+            (Scheme::Digest(_, old), Challenge::Digest(new)) if new.nonce != *old => {
                 if self.renewed {
                     return if new.stale {
                         Verdict::StaleForEver
@@ -142,8 +142,8 @@ impl Login {
             _ => return Verdict::Refused,
         }
         self.way = match next {
-            Challenge::Digest(new) => Way::Digest(Session::new(new.clone()), new.nonce.clone()),
-            Challenge::Basic => Way::Basic,
+            Challenge::Digest(new) => Scheme::Digest(Session::new(new.clone()), new.nonce.clone()),
+            Challenge::Basic => Scheme::Basic,
         };
         Verdict::Again
     }

@@ -14,7 +14,7 @@ use crate::domain::camera::fit::{
 use crate::domain::camera::{CameraDevice, CameraError, Credentials, Protocol};
 use crate::domain::discovery::Sight;
 use crate::domain::error::{ErrorCode, Fault};
-use crate::domain::gateway::{Leave, LoginEnd};
+use crate::domain::gateway::{LoginEnd, LoginPermit};
 use crate::util::secret::Secret;
 use crate::util::url;
 
@@ -159,10 +159,10 @@ impl Contact {
             return look(at, &place, None).1.map_err(unseen);
         };
         let book = &self.common().parts.book;
-        match book.stream_leave(ip, login) {
-            Leave::Go => {}
-            Leave::Guarded(words) => return Err(Unseen::Login(words)),
-            Leave::Later => {
+        match book.stream_permit(ip, login) {
+            LoginPermit::Granted => {}
+            LoginPermit::Guarded(words) => return Err(Unseen::Login(words)),
+            LoginPermit::NotYet => {
                 let words = "other tries of this login are under way";
                 return Err(Unseen::Yet(words.to_owned()));
             }
