@@ -391,8 +391,10 @@ pub fn outcome(shape: Shape, reply: CameraReply) -> (Value, Option<Fault>) {
                     let data = fit_wire::report(camera, protocol, &report);
                     (data, report.failed.clone())
                 }
-                // Asked by discovery alone.
-                Some(QueryData::StreamUri(_)) | None => (Value::Null, None),
+                // Asked by discovery and streams alone.
+                Some(QueryData::StreamUri(_) | QueryData::Keyframe(_)) | None => {
+                    (Value::Null, None)
+                }
             }
         }
     }

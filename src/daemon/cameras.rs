@@ -14,7 +14,7 @@ use crate::application::health::HealthBoard;
 use crate::config::{CameraCredential, CertificateCheck, Config};
 use crate::domain::camera::{CameraGateway, Credentials, Manner};
 use crate::domain::camera_trust::CertificateRule;
-use crate::domain::gateway::{CameraObserver, LoginEnd, LoginPermit, StreamLogins, TaskObserver};
+use crate::domain::gateway::{CameraObserver, LoginEnd, LoginPermit, StreamCameras, TaskObserver};
 use crate::domain::health::{Part, PartStatus};
 use crate::domain::patrol::PatrolEvent;
 use crate::domain::ptz::{PtzEvent, PtzEventKind};
@@ -269,7 +269,7 @@ impl Learner {
     }
 }
 
-impl StreamLogins for Learner {
+impl StreamCameras for Learner {
     fn permit(&self, spec: &StreamSpec) -> LoginPermit {
         Self::source(spec).map_or(LoginPermit::Granted, |url| self.0.stream_permit(url))
     }
@@ -281,6 +281,12 @@ impl StreamLogins for Learner {
     fn ended(&self, spec: &StreamSpec, end: LoginEnd) {
         if let Some(url) = Self::source(spec) {
             self.0.stream_login(url, end);
+        }
+    }
+
+    fn keyframe_wanted(&self, spec: &StreamSpec) {
+        if let Some(url) = Self::source(spec) {
+            self.0.ask_keyframe(spec.camera_id.as_ref(), url);
         }
     }
 }

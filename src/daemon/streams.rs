@@ -13,7 +13,7 @@ use crate::application::stream::{
 use crate::config::{Config, EngineChoice, Passthrough};
 use crate::domain::carry;
 use crate::domain::engine::Engine;
-use crate::domain::gateway::{RunEvent, StreamLogins, TaskObserver, Uplink};
+use crate::domain::gateway::{RunEvent, StreamCameras, TaskObserver, Uplink};
 use crate::domain::metrics::QueueMetric;
 use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::process::{Children, Tools};
@@ -42,7 +42,7 @@ pub struct Parts {
     /// Tells whether the cloud can be reached.
     pub uplink: Arc<dyn Uplink>,
     /// Guards the logins of cameras.
-    pub logins: Arc<dyn StreamLogins>,
+    pub logins: Arc<dyn StreamCameras>,
     /// Told of every change.
     pub observers: Vec<Box<dyn TaskObserver>>,
     /// Where active tasks are shown.

@@ -66,6 +66,8 @@ pub enum ChildEvent {
     Unfit(String),
     /// The source has taken the login that it was sent, whatever becomes of the run.
     LoginTaken,
+    /// Who watches can show nothing before the next keyframe; at most every 2 s.
+    KeyframeWanted,
     /// It does not go on, and nothing has failed: another way is to carry the task. The process ends
     /// by itself.
     HandOver(Box<HandOver>),
@@ -140,7 +142,7 @@ pub trait Uplink: Send + Sync {
 /// wrong passwords, for all protocols at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginPermit {
-    /// Yes. What comes of it is to be told to [`StreamLogins`].
+    /// Yes. What comes of it is to be told to [`StreamCameras`].
     Granted,
     /// As many tries as the camera may refuse are under way: to be asked again in a moment, when
     /// the first of them has shown whether the login is right.
@@ -160,14 +162,17 @@ pub enum LoginEnd {
     Unknown,
 }
 
-/// The logins of streams, as the lock-out guard sees them. Must not wait.
-pub trait StreamLogins: Send + Sync {
+/// The cameras of streams: their logins, as the lock-out guard sees them, and their keyframes. Must
+/// not wait.
+pub trait StreamCameras: Send + Sync {
     /// To be asked before each try.
     fn permit(&self, spec: &StreamSpec) -> LoginPermit;
     /// Whether the camera has ever taken this login, from whomever: then a refusal is waited out.
     fn has_worked(&self, spec: &StreamSpec) -> bool;
     /// To be told once for each [`LoginPermit::Granted`], and when a camera refuses a login later on.
     fn ended(&self, spec: &StreamSpec, end: LoginEnd);
+    /// Who watches the stream can show nothing before the camera's next keyframe.
+    fn keyframe_wanted(&self, spec: &StreamSpec);
 }
 
 /// Where a part says how it is. Must not wait.

@@ -112,6 +112,11 @@ impl MediaUrl {
         Some((user, Secret::new(password)))
     }
 
+    /// Path and query.
+    pub fn path(&self) -> String {
+        url::split(self.expose()).map_or_else(|_| String::new(), |parts| parts.path.to_owned())
+    }
+
     /// As it may be shown.
     pub fn masked(&self) -> String {
         url::mask(self.expose())

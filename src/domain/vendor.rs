@@ -1,6 +1,8 @@
 //! What vendors of cameras are called, and where their main stream usually is. Data; the rules
 //! around it are a few lines.
 
+use super::camera::fit::StreamName;
+
 /// Names that mean one vendor's firmware, and the paths of its main stream, the usual one first.
 ///
 /// `{n}` = the channel, `{nn}` = in two digits, `{id}` = the main stream's number as Hikvision
@@ -70,6 +72,29 @@ pub fn rtsp_paths(vendor: &str, channel: u16) -> Vec<String> {
         .collect()
 }
 
+/// Which stream the path of an RTSP URL is likely to be: the sub stream where a vendor's spelling says
+/// so, else the main one.
+pub fn stream_of(path: &str) -> StreamName {
+    let path = path.to_ascii_lowercase();
+    let sub = if let Some((_, rest)) = path.split_once("/streaming/") {
+        // Channel and stream: 102, 202; in the old spelling one digit is the channel.
+        let digits: String = rest
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits.len() > 2 && !digits.ends_with("01")
+    } else {
+        path.split(['?', '&'])
+            .any(|part| part.strip_prefix("subtype=").is_some_and(|n| n != "0"))
+    };
+    if sub {
+        StreamName::Sub
+    } else {
+        StreamName::Main
+    }
+}
+
 /// The usual path of a vendor's main stream.
 pub fn rtsp_path(vendor: &str, channel: u16) -> Option<String> {
     rtsp_paths(vendor, channel).into_iter().next()
@@ -90,6 +115,23 @@ pub fn named_in(text: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_says_which_stream_it_is() {
+        for (path, sub) in [
+            ("/Streaming/Channels/101", false),
+            ("/Streaming/Channels/102?transportmode=unicast", true),
+            ("/streaming/tracks/1601", false),
+            ("/Streaming/Channels/2", false),
+            ("/cam/realmonitor?channel=1&subtype=0", false),
+            ("/cam/realmonitor?channel=1&subtype=1", true),
+            ("/live", false),
+            ("", false),
+        ] {
+            let is = stream_of(path) == StreamName::Sub;
+            assert_eq!(is, sub, "{path}");
+        }
+    }
 
     #[test]
     fn main_streams_by_channel() {

@@ -36,6 +36,11 @@ const RTSP: u16 = 554;
 /// Whether a camera answers RTSP is waited for so long.
 const ASK_RTSP: Duration = Duration::from_secs(2);
 
+/// A question for a keyframe takes this long at most.
+const KEYFRAME: Duration = Duration::from_secs(3);
+/// What can't be asked for one is not asked for so long.
+const KEYFRAME_PAUSE: Duration = Duration::from_secs(600);
+
 /// A worker's place: the device that it keeps between requests.
 #[derive(Default)]
 pub(super) struct KeptDevice {
@@ -49,6 +54,8 @@ struct Learnt {
     proven: bool,
     /// What the directory said when the protocol was chosen.
     told: Option<Protocol>,
+    /// Till then it is not asked for keyframes.
+    no_keyframes_until: Option<Instant>,
 }
 
 /// By what a camera has taken the last movement: what a stop of it uses first.
@@ -139,7 +146,12 @@ impl Contact {
     /// Carries one request out. Ends by `deadline`.
     pub fn perform(&self, seat: &mut KeptDevice, send: &Send, deadline: Instant) -> Outcome {
         let asked = Now::read().mono;
-        let result = self.attempt(seat, send, deadline);
+        let keyframe = matches!(send.request, DeviceRequest::Query(Query::Keyframe(_)));
+        let result = if keyframe {
+            self.keyframe(seat, send, deadline.min(asked + KEYFRAME))
+        } else {
+            self.attempt(seat, send, deadline)
+        };
         if let DeviceRequest::Query(Query::Check) = &send.request {
             let report = self.report(result, asked.elapsed());
             return Outcome::Done(Done {
@@ -159,6 +171,27 @@ impl Contact {
                 }
             }
         }
+    }
+
+    /// A camera that could not be asked for a keyframe is left alone for a while: nothing depends on
+    /// it, and questions of people wait behind it.
+    fn keyframe(
+        &self,
+        seat: &mut KeptDevice,
+        send: &Send,
+        deadline: Instant,
+    ) -> Result<Done, CameraError> {
+        let now = Now::read().mono;
+        if self
+            .learnt()
+            .no_keyframes_until
+            .is_some_and(|until| now < until)
+        {
+            return Err(CameraError::NotSupported("keyframes on demand".to_owned()));
+        }
+        let result = self.attempt(seat, send, deadline);
+        self.learnt().no_keyframes_until = result.is_err().then(|| now + KEYFRAME_PAUSE);
+        result
     }
 
     fn report(&self, result: Result<Done, CameraError>, latency: Duration) -> CheckReport {
@@ -632,6 +665,13 @@ impl Contact {
                 Ok(QueryData::Info(Box::new(info)))
             }
             Query::StreamUri => Ok(QueryData::StreamUri(device.stream_uri(deadline)?)),
+            Query::Keyframe(stream) => {
+                let asked = match device.encoders() {
+                    Some(encoders) => encoders.keyframe(stream, deadline)?,
+                    None => false,
+                };
+                Ok(QueryData::Keyframe(asked))
+            }
             // Carried out before it gets here, for it needs the login itself.
             Query::Fit(_) => Err(CameraError::NotSupported("a fit by this way".to_owned())),
         }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Sender, unbounded};
 
 use super::{Book, CameraAsk, CameraParams, CameraParts, CameraService, Host, LanePolicy};
+use crate::domain::camera::fit::{
+    EncoderBackup, EncoderChange, EncoderDevice, EncoderStream, StreamName,
+};
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
     Checked, Credentials, FrameSource, LoginRefusal, Motion, MoveAccepted, NameLookup,
@@ -297,11 +300,48 @@ impl FakeCamera {
     }
 }
 
+/// Has keyframes on demand, and settings that nobody can read.
+impl EncoderDevice for FakeCamera {
+    fn encoders(&mut self, _: Instant) -> Result<Vec<EncoderStream>, CameraError> {
+        Err(unreadable())
+    }
+    fn backup(
+        &mut self,
+        _: StreamName,
+        _: &EncoderChange,
+        _: Instant,
+    ) -> Result<EncoderBackup, CameraError> {
+        Err(unreadable())
+    }
+    fn change(
+        &mut self,
+        _: &EncoderBackup,
+        _: &EncoderChange,
+        _: Instant,
+    ) -> Result<(), CameraError> {
+        Err(unreadable())
+    }
+    fn restore(&mut self, _: &EncoderBackup, _: Instant) -> Result<(), CameraError> {
+        Err(unreadable())
+    }
+    fn keyframe(&mut self, stream: StreamName, _: Instant) -> Result<bool, CameraError> {
+        self.note(&format!("keyframe {}", stream.name()))?;
+        Ok(true)
+    }
+}
+
+fn unreadable() -> CameraError {
+    CameraError::NotSupported("encoder settings".to_owned())
+}
+
 impl CameraDevice for FakeCamera {
     fn protocol(&self) -> Protocol {
         self.protocol
     }
     fn hang_up(&mut self) {}
+    fn encoders(&mut self) -> Option<&mut dyn EncoderDevice> {
+        Some(self)
+    }
     fn check(&mut self, _: Instant) -> Result<Checked, CameraError> {
         self.note("check")?;
         Ok(Checked {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 
 pub use crate::domain::camera::StopWay;
-use crate::domain::camera::fit::{FitAsk, FitReport};
+use crate::domain::camera::fit::{FitAsk, FitReport, StreamName};
 use crate::domain::camera::{CameraDeviceInfo, Picture, PresetInfo, Protocol};
 use crate::domain::error::Fault;
 use crate::domain::patrol::{PatrolEvent, PatrolStatus, Plan, TourId};
@@ -180,6 +180,8 @@ pub enum Query {
     OnvifProbe,
     /// Where its stream is.
     StreamUri,
+    /// A keyframe now, so that who begins to watch need not wait for the next one.
+    Keyframe(StreamName),
     /// How its encoder is set, and what is to be changed; with leave it is changed.
     Fit(FitAsk),
 }
@@ -197,6 +199,9 @@ pub enum QueryData {
     Info(Box<CameraDeviceInfo>),
     /// Of [`Query::StreamUri`]: without a login; `None` where the camera does not tell.
     StreamUri(Option<String>),
+    /// Of [`Query::Keyframe`]: whether the camera was asked; it is not where it was asked a moment
+    /// ago.
+    Keyframe(bool),
     /// Of [`Query::Fit`].
     Fit(Box<FitReport>),
 }

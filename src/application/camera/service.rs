@@ -32,6 +32,7 @@ use crate::domain::gateway::{LoginEnd, LoginPermit};
 use crate::domain::metrics::QueueMetric;
 use crate::domain::patrol::PatrolStatus;
 use crate::domain::stream::{CameraId, MediaUrl};
+use crate::domain::vendor;
 use crate::util::secret::Secret;
 use crate::util::time::Now;
 
@@ -321,6 +322,27 @@ impl CameraService {
     pub fn stream_login(&self, source: &MediaUrl, end: LoginEnd) {
         if let Some((ip, login)) = self.stream_account(source) {
             self.shared.book().stream_login(ip, &login, end);
+        }
+    }
+
+    /// Asks the camera of a stream for a keyframe, at most one in 2 s a camera. Nobody waits for
+    /// what comes of it: a camera that can't sends its next one by itself.
+    pub fn ask_keyframe(&self, id: Option<&CameraId>, source: &MediaUrl) {
+        let Ok(host) = Host::parse("sourceUrl", source.host()) else {
+            return;
+        };
+        let by_host = || self.shared.book().places_by(&host).into_iter().next();
+        // What nobody has called a camera is asked nothing: it may be a server of recordings.
+        let Some(id) = id.cloned().or_else(|| Some(by_host()?.0)) else {
+            return;
+        };
+        let ask = CameraAsk {
+            camera_id: Some(id),
+            said: CameraParams::default(),
+        };
+        let order = Order::Query(Query::Keyframe(vendor::stream_of(&source.path())));
+        if let Err(fault) = self.submit(&ask, Origin::Internal, Sent::now(), order) {
+            log::debug!("a camera can't be asked for a keyframe: {}", fault.message);
         }
     }
 

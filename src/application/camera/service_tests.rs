@@ -462,3 +462,28 @@ fn a_camera_that_speaks_none_of_them_is_told_so() {
     let words = "what answers there speaks neither VAPIX nor ISAPI nor ONVIF";
     assert!(fault.message.contains(words), "{}", fault.message);
 }
+
+#[test]
+fn the_camera_of_a_stream_is_asked_for_a_keyframe_and_what_is_none_is_not() {
+    let (cameras, asked, _) = fakes::cameras();
+    let source = format!(
+        "rtsp://admin:{}@192.168.7.1/Streaming/Channels/102",
+        fakes::PASSWORD
+    );
+    let source = MediaUrl::parse("sourceUrl", &source).unwrap();
+    // Nobody has called it a camera: it may be a server of recordings.
+    cameras.ask_keyframe(None, &source);
+    assert_eq!(cameras.lanes(), 0);
+
+    let id = Id::parse("cameraId", "cam_1").unwrap();
+    cameras.learn_source(&id, &source);
+    let keyframes = || {
+        let asked = asked.lock().unwrap();
+        let is = |line: &&String| line.as_str() == "192.168.7.1:80 keyframe sub";
+        asked.iter().filter(is).count()
+    };
+    cameras.ask_keyframe(Some(&id), &source);
+    wait_for("a keyframe by the camera's id", || keyframes() == 1);
+    cameras.ask_keyframe(None, &source);
+    wait_for("a keyframe by its address", || keyframes() == 2);
+}

@@ -231,3 +231,15 @@ fn a_stop_meanwhile_is_a_stop() {
         assert!(sim.children.is_empty());
     }
 }
+
+#[test]
+fn a_wanted_keyframe_is_asked_of_the_camera_while_the_run_goes_on() {
+    let mut sim = relaying();
+    let run = started(&mut sim, "t");
+    sim.stream();
+    sim.child_event(run, ChildEvent::KeyframeWanted);
+    assert_eq!(sim.door.keyframes(), 1);
+    sim.stop("t", false);
+    sim.child_event(run, ChildEvent::KeyframeWanted);
+    assert_eq!(sim.door.keyframes(), 1, "it is being ended");
+}

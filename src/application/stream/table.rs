@@ -30,7 +30,7 @@ use super::service::{FirstTryEnd, StreamRequest};
 use crate::domain::engine::{EngineKind, HandOver, Plan};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
-    ChildEvent, LoginEnd, LoginPermit, RunEvent, RunId, StartedRun, StreamLogins, Uplink,
+    ChildEvent, LoginEnd, LoginPermit, RunEvent, RunId, StartedRun, StreamCameras, Uplink,
 };
 use crate::domain::stream::{
     AudioMode, Cause, Diagnosis, StreamSpec, StreamStatus, StreamTask, TaskAudio, TaskEventKind,
@@ -48,7 +48,7 @@ const LOGIN_PAUSE: Duration = Duration::from_millis(250);
 pub struct Table {
     policy: Policy,
     uplink: Arc<dyn Uplink>,
-    logins: Arc<dyn StreamLogins>,
+    logins: Arc<dyn StreamCameras>,
     jitter: fastrand::Rng,
     consent: ConsentWatch,
     tasks: BTreeMap<TaskId, Entry>,
@@ -70,7 +70,7 @@ impl Table {
     pub fn new(
         policy: Policy,
         uplink: Arc<dyn Uplink>,
-        logins: Arc<dyn StreamLogins>,
+        logins: Arc<dyn StreamCameras>,
         seed: u64,
     ) -> Self {
         Self {
@@ -338,6 +338,11 @@ impl Table {
             ChildEvent::LoginTaken => {
                 if run.take_login() {
                     self.logins.ended(&entry.task.spec, LoginEnd::Taken);
+                }
+            }
+            ChildEvent::KeyframeWanted => {
+                if run.ending().is_none() {
+                    self.logins.keyframe_wanted(&entry.task.spec);
                 }
             }
             ChildEvent::Progress(progress) => {

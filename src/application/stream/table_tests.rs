@@ -19,7 +19,7 @@ use crate::domain::engine::{EngineKind, HandOver, Launch, Plan, Stdin};
 use crate::domain::error::{ErrorCode, Fault};
 use crate::domain::gateway::{
     ChildEvent, ChildExit, LoginEnd, LoginPermit, RunEvent, RunId, RunLog, StartedRun,
-    StreamLogins, Uplink,
+    StreamCameras, Uplink,
 };
 use crate::domain::stream::{
     AudioFacts, Cause, Diagnosis, Progress, SourceFacts, StopReason, StreamSpec, StreamStatus,
@@ -52,6 +52,8 @@ struct Door {
     heard: Mutex<Vec<LoginEnd>>,
     /// The camera has taken this login before, from somebody.
     has_worked: AtomicBool,
+    /// How often a keyframe was wanted.
+    keyframes: AtomicUsize,
 }
 
 impl Door {
@@ -63,12 +65,16 @@ impl Door {
         self.asked.load(Ordering::Relaxed)
     }
 
+    pub(super) fn keyframes(&self) -> usize {
+        self.keyframes.load(Ordering::Relaxed)
+    }
+
     fn heard(&self) -> Vec<LoginEnd> {
         std::mem::take(&mut self.heard.lock().unwrap())
     }
 }
 
-impl StreamLogins for Door {
+impl StreamCameras for Door {
     fn permit(&self, _: &StreamSpec) -> LoginPermit {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answers.lock().unwrap().pop_front();
@@ -85,6 +91,10 @@ impl StreamLogins for Door {
 
     fn ended(&self, _: &StreamSpec, end: LoginEnd) {
         self.heard.lock().unwrap().push(end);
+    }
+
+    fn keyframe_wanted(&self, _: &StreamSpec) {
+        self.keyframes.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -60,6 +60,8 @@ pub enum RunSignal {
     Handshaking,
     /// The source has taken the login that it was sent.
     LoginTaken,
+    /// Who watches can show nothing before the next keyframe.
+    KeyframeWanted,
     /// How far it is.
     Progress(Progress),
     /// The engine has failed, though it may not end.
@@ -508,6 +510,7 @@ impl Watcher {
             RunSignal::SessionUp(took) => self.send(ChildEvent::SessionUp(took)),
             RunSignal::Handshaking => self.send(ChildEvent::Handshaking),
             RunSignal::LoginTaken => self.send(ChildEvent::LoginTaken),
+            RunSignal::KeyframeWanted => self.send(ChildEvent::KeyframeWanted),
             RunSignal::Failing(diagnosis) => self.send(ChildEvent::Failing(diagnosis)),
             RunSignal::FailingAlone(diagnosis) => self.send(ChildEvent::FailingAlone(diagnosis)),
             RunSignal::SessionLost(diagnosis) => self.send(ChildEvent::SessionLost(diagnosis)),

@@ -58,7 +58,12 @@ impl State {
     fn heard(&mut self, report: Report, tell: &mut dyn FnMut(RunSignal)) {
         match report {
             Report::Open { login_taken: true } => tell(RunSignal::LoginTaken),
-            Report::Open { login_taken: false } | Report::KeyframeWanted => {}
+            Report::Open { login_taken: false } => {}
+            Report::KeyframeWanted => {
+                if !self.asked && self.failed.is_none() {
+                    tell(RunSignal::KeyframeWanted);
+                }
+            }
             Report::Unfit(why) => {
                 self.handed_over = true;
                 tell(RunSignal::Unfit(why));
