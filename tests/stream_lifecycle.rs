@@ -726,3 +726,43 @@ fn descriptor_exhaustion_and_idle_connections_touch_neither_api_nor_streams() {
     assert_eq!(daemon.task("s")["status"], "STREAMING");
     assert_eq!(daemon.task("s")["retryCount"], 0);
 }
+
+#[test]
+#[cfg(feature = "relay")]
+fn a_node_without_ffmpeg_is_ready_where_pictures_may_stay_as_they_are() {
+    let nowhere = |more: &str| Setup {
+        ffmpeg: format!("path: /nonexistent/ffmpeg, {more}"),
+        ..Setup::default()
+    };
+    let daemon = Daemon::start(&nowhere("passthrough: auto"));
+    wait_for("the node to be ready", SOON, || {
+        (daemon.request("GET", "/readyz", None).0 == 200).then_some(())
+    });
+    let health = daemon.get("/api/stream/health");
+    let part = &health["parts"]["ffmpeg"];
+    assert_eq!(
+        (&health["status"], &part["status"]),
+        (&json!("UP"), &json!("UP"))
+    );
+    let reason = part["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("only what goes out as the camera sends it")
+            && reason.contains("/nonexistent"),
+        "{health}"
+    );
+    // What needs FFmpeg says so.
+    let mut body = start_body("t1", "ok");
+    body["videoConfig"] = json!({ "codec": "libx264" });
+    let (status, answer) = daemon.request("POST", "/api/stream/start", Some(&body));
+    assert_eq!((status, &answer["code"]), (500, &json!(40101)), "{answer}");
+
+    let daemon = Daemon::spawn(&nowhere("passthrough: never"));
+    let status = wait_for("FFmpeg to be looked for", SOON, || {
+        let (status, answer) = daemon.request("GET", "/readyz", None);
+        answer
+            .to_string()
+            .contains("/nonexistent")
+            .then_some(status)
+    });
+    assert_eq!(status, 503);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::streams::needs_no_ffmpeg;
 use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
 use crate::config::Config;
@@ -38,6 +39,7 @@ pub fn engine(
     settings.whip_timeout = config.ffmpeg.whip_timeout;
     let (health, node) = (health.clone(), node.clone());
     let path = config.ffmpeg.path.display().to_string();
+    let spared = needs_no_ffmpeg(config);
     let listener = move |found: &ProbeResult| {
         let at = Now::read().wall;
         let (status, reason, version) = match found {
@@ -52,8 +54,16 @@ pub fn engine(
             Err(why) => (PartStatus::Down, why.to_string(), format!("none: {why}")),
         };
         node.set_engine(version);
+        let (status, reason) = match status {
+            PartStatus::Down if spared => (
+                PartStatus::Up,
+                format!("only what goes out as the camera sends it can be carried: {reason}"),
+            ),
+            _ => (status, reason),
+        };
         let before = health.get(Part::Ffmpeg);
-        if health.set(Part::Ffmpeg, status, &reason, at) && status == PartStatus::Up {
+        let carries = status == PartStatus::Up && reason.is_empty();
+        if health.set(Part::Ffmpeg, status, &reason, at) && carries {
             let version = found.as_ref().map_or("", |a| a.version.as_str());
             log::info!(version = version; "FFmpeg can publish to WHIP");
         }
@@ -61,6 +71,8 @@ pub fn engine(
         let is_news = before.is_none_or(|b| b.status != status || b.reason != reason);
         if status == PartStatus::Down && is_news {
             log::error!(code = 40101; "no stream can start: {reason}");
+        } else if !carries && is_news {
+            log::warn!(code = 40101; "{reason}");
         }
         for warning in found.iter().flat_map(Abilities::warnings) {
             log::warn!("{warning}");

@@ -170,6 +170,8 @@ pub struct FfmpegLook {
     pub path: PathBuf,
     /// What it said, or why it said nothing.
     pub found: Result<FfmpegFacts, String>,
+    /// What goes out as the camera sends it needs none.
+    pub spared: bool,
 }
 
 /// Whether the kernel's clock is held by a time service.

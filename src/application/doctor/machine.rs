@@ -26,13 +26,15 @@ pub fn ffmpeg(look: &FfmpegLook) -> Vec<Check> {
         Ok(facts) => facts,
         Err(why) => {
             let words = format!("no FFmpeg that works: {why}");
-            return vec![Check::fail("ffmpeg", words, GET_FFMPEG).with("path", Datum::Text(path))];
+            return vec![without(look, words).with("path", Datum::Text(path))];
         }
     };
     let version = format!("FFmpeg {} ({path})", facts.version);
     let main = if !facts.whip {
-        let words = format!("{version} has no whip muxer: no stream can be sent");
-        Check::fail("ffmpeg", words, GET_FFMPEG)
+        without(
+            look,
+            format!("{version} has no whip muxer: it can send no stream"),
+        )
     } else if !facts.notices_lost_peer {
         let words = format!(
             "{version} sends WHIP, but checks no certificate and does not notice a receiver that \
@@ -62,6 +64,18 @@ pub fn ffmpeg(look: &FfmpegLook) -> Vec<Check> {
         checks.push(encoders(&facts.h264, facts.opus));
     }
     checks
+}
+
+/// No FFmpeg that sends.
+fn without(look: &FfmpegLook, words: String) -> Check {
+    if look.spared {
+        let words = format!(
+            "{words}; lss itself sends what goes out as the camera sends it, and nothing else"
+        );
+        Check::warn("ffmpeg", words, GET_FFMPEG)
+    } else {
+        Check::fail("ffmpeg", words, GET_FFMPEG)
+    }
 }
 
 fn encoders(h264: &[String], opus: bool) -> Check {

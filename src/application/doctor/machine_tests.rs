@@ -16,9 +16,14 @@ fn facts() -> FfmpegFacts {
 }
 
 fn judged(found: Result<FfmpegFacts, String>) -> Vec<(Grade, String)> {
+    judged_by(found, false)
+}
+
+fn judged_by(found: Result<FfmpegFacts, String>, spared: bool) -> Vec<(Grade, String)> {
     let look = FfmpegLook {
         path: PathBuf::from("/usr/bin/ffmpeg"),
         found,
+        spared,
     };
     let checks = ffmpeg(&look);
     for check in &checks {
@@ -47,6 +52,9 @@ fn ffmpegs_from_good_to_missing() {
     assert!(without[0].0 == Grade::Fail && without[0].1.contains("no whip muxer"));
     let missing = judged(Err("there is no program at ffmpeg".to_owned()));
     assert_eq!(missing[0].0, Grade::Fail);
+    let spared = judged_by(Err("there is no program at ffmpeg".to_owned()), true);
+    assert_eq!(spared[0].0, Grade::Warn);
+    assert!(spared[0].1.contains("lss itself sends"), "{spared:?}");
 }
 
 #[test]

@@ -37,13 +37,14 @@ pub(super) fn machine() -> Vec<Check> {
 }
 
 /// FFmpeg and its encoders.
-pub(super) fn ffmpeg(path: &Path) -> Vec<Check> {
+pub(super) fn ffmpeg(path: &Path, spared: bool) -> Vec<Check> {
     let found = probe(path, &Launcher::of_no_node())
         .map(|abilities| facts(&abilities))
         .map_err(|why| why.to_string());
     doctor::ffmpeg(&FfmpegLook {
         path: path.to_owned(),
         found,
+        spared,
     })
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::probe;
+use super::streams::needs_no_ffmpeg;
 use crate::adapter;
 use crate::application::doctor::{self, Check, Report};
 use crate::config::{self, Config, ConfigFault, LoadRequest, Loaded, Mode};
@@ -168,7 +169,7 @@ fn with_configuration(request: &DoctorRequest, loaded: &Loaded) -> (Vec<Check>, 
     // Whether a daemon runs decides what else is to be looked at; it answers at once or hangs.
     let (node, known) = here::node(&config);
     checks.extend(node);
-    let mut jobs = machine(config.ffmpeg.path.clone());
+    let mut jobs = machine(config.ffmpeg.path.clone(), needs_no_ffmpeg(&config));
     jobs.push(jobs::clock());
     if config.mode == Mode::Cloud {
         jobs.extend(way_out::cloud(&config));
@@ -182,15 +183,17 @@ fn with_configuration(request: &DoctorRequest, loaded: &Loaded) -> (Vec<Check>, 
 fn without_configuration(request: &DoctorRequest) -> Vec<Job> {
     let path = config::process_env("FFMPEG_PATH").filter(|path| !path.trim().is_empty());
     let path = path.unwrap_or_else(|| "ffmpeg".to_owned());
-    let mut jobs = machine(path.into());
+    let mut jobs = machine(path.into(), false);
     jobs.push(udp(request, request.load.standalone));
     jobs
 }
 
-fn machine(ffmpeg: std::path::PathBuf) -> Vec<Job> {
+fn machine(ffmpeg: std::path::PathBuf, spared: bool) -> Vec<Job> {
     vec![
         Job::new("the machine", || Findings::of(here::machine())),
-        Job::new("FFmpeg", move || Findings::of(here::ffmpeg(&ffmpeg))),
+        Job::new("FFmpeg", move || {
+            Findings::of(here::ffmpeg(&ffmpeg, spared))
+        }),
     ]
 }
 
