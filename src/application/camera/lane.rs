@@ -144,6 +144,12 @@ struct Hold {
     heard_at: Instant,
 }
 
+impl Hold {
+    fn is_alive(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard_at) < HoldId::EXPIRES
+    }
+}
+
 #[derive(Debug)]
 struct Closing {
     last_call: Instant,
@@ -548,6 +554,7 @@ impl Lane {
             camera: camera.clone(),
             origin,
         };
+        let mut by_hold = None;
         let wanted = match order {
             Order::Query(query) => return self.enqueue_query(id, query, now),
             Order::Patrol(order) => {
@@ -587,7 +594,7 @@ impl Lane {
                 }
                 match hold {
                     None => self.hold = None,
-                    Some(hold) if self.is_held_by(hold, now.mono) => {}
+                    Some(hold) if self.is_held_by(hold, now.mono) => by_hold = Some(hold),
                     Some(_) => return self.reply(id, Ok(Success::superseded())),
                 }
                 Wanted::Move {
@@ -609,6 +616,7 @@ impl Lane {
             source,
             wanted,
             stale_at: Some(stale_at),
+            hold: by_hold,
         });
         self.superseded(pushed_out);
     }
@@ -618,8 +626,7 @@ impl Lane {
         let Some(newest) = &mut self.hold else {
             return false;
         };
-        let counts =
-            newest.id == hold && now.saturating_duration_since(newest.heard_at) < HoldId::EXPIRES;
+        let counts = newest.id == hold && newest.is_alive(now);
         if counts {
             newest.heard_at = now;
         }
@@ -1116,6 +1123,12 @@ impl Lane {
         for (command, fault) in late {
             self.reply(command, Err(fault));
         }
+        let held = self.hold.as_ref().filter(|hold| hold.is_alive(now.mono));
+        let held = held.map(|hold| hold.id);
+        let void = self
+            .queue
+            .take_if(|w| w.hold.is_some_and(|hold| held != Some(hold)));
+        self.superseded(void);
         for source in self.queue.take_stale(now.mono) {
             let stale = self.stale();
             self.refuse(&source, stale);
@@ -1240,6 +1253,7 @@ impl Lane {
             source: Source::Repeat,
             wanted,
             stale_at: None,
+            hold: None,
         });
     }
 

@@ -1084,3 +1084,41 @@ fn follow_joystick(steps: &[Joystick]) {
     sim.pass(secs(5));
     assert!(sim.still(), "{steps:?}");
 }
+
+#[test]
+fn an_order_of_a_hold_that_waits_moves_nothing_when_its_hold_is_void() {
+    let holds = [HoldId::new(1), HoldId::new(2)];
+    let push = || Order::Move {
+        drive: Drive::PanTiltZoom,
+        velocity: Velocity {
+            pan: 10,
+            ..Velocity::ZERO
+        },
+        duration: Some(ms(800)),
+        hold: Some(holds[0]),
+    };
+    type Then = fn(&mut Sim);
+    let ends: [Then; 3] = [
+        |sim| {
+            sim.order(Origin::Rest, Order::Hold(HoldId::new(2)));
+        },
+        |sim| {
+            sim.act(PtzAction::FocusNear, Some(100));
+        },
+        |sim| sim.pass(ms(1600)),
+    ];
+    for end in ends {
+        let mut sim = Sim::new();
+        warm(&mut sim);
+        // The camera takes its time over a preset, behind which the joystick's order waits.
+        sim.manners = Manners::Good { rtt: 2_500 };
+        sim.act(PtzAction::SetPreset, None);
+        sim.order(Origin::Rest, Order::Hold(holds[0]));
+        let pushed = sim.order(Origin::Rest, push());
+        sim.pass(ms(300));
+        end(&mut sim);
+        sim.pass(secs(8));
+        assert_eq!(sim.reply(pushed), Some(&Ok(Success::superseded())));
+        assert!(sim.log().iter().all(|line| !line.contains("move 10,0,0")));
+    }
+}

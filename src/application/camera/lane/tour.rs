@@ -151,6 +151,7 @@ impl Lane {
                 },
                 wanted,
                 stale_at: None,
+                hold: None,
             });
             self.superseded(pushed_out);
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::motor::TourNumber;
 use crate::application::camera::order::{Action, CommandId, Origin};
-use crate::domain::ptz::{Drive, Velocity};
+use crate::domain::ptz::{Drive, HoldId, Velocity};
 use crate::domain::stream::CameraId;
 
 /// Most orders that wait, movements and patrol steps not counted.
@@ -68,6 +68,8 @@ pub(super) struct Waiting {
     pub wanted: Wanted,
     /// From then on it is too old to be carried out.
     pub stale_at: Option<Instant>,
+    /// The press of a joystick that it belongs to: it is void without that.
+    pub hold: Option<HoldId>,
 }
 
 /// The queue.
