@@ -10,7 +10,8 @@ use super::shown_command::shown_command;
 use crate::application::stream::{AudioAsk, StartCommand, VideoAsk};
 use crate::domain::error::Fault;
 use crate::domain::stream::{
-    AudioConfig, ExitRecord, Progress, RetryLimit, StopReason, StreamTask, TaskMode, VideoConfig,
+    AudioConfig, ExitRecord, Progress, RetryLimit, StopReason, StreamTask, TaskMode, UplinkStats,
+    VideoConfig,
 };
 use crate::util::secret::Secret;
 use crate::util::time::rfc3339;
@@ -95,6 +96,32 @@ struct ProgressJson {
     drop_frames: u64,
     dup_frames: u64,
     out_time_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uplink: Option<UplinkJson>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UplinkJson {
+    round_trip_ms: Option<f64>,
+    loss: Option<f64>,
+    nacks: u64,
+    keyframe_requests: u64,
+    sent_bytes: u64,
+    resent_bytes: u64,
+}
+
+impl UplinkJson {
+    fn new(stats: UplinkStats) -> Self {
+        Self {
+            round_trip_ms: stats.round_trip.map(|time| time.as_secs_f64() * 1e3),
+            loss: stats.loss,
+            nacks: stats.nacks,
+            keyframe_requests: stats.keyframe_requests,
+            sent_bytes: stats.sent_bytes,
+            resent_bytes: stats.resent_bytes,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -218,6 +245,7 @@ impl ProgressJson {
             drop_frames: progress.drop_frames,
             dup_frames: progress.dup_frames,
             out_time_ms: progress.out_time_ms,
+            uplink: progress.uplink.map(UplinkJson::new),
         }
     }
 }

@@ -5,7 +5,7 @@ mod source;
 mod tally;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::{ErrorCode, Fault};
 use crate::util::secret::Secret;
@@ -356,6 +356,26 @@ pub struct Progress {
     pub dup_frames: u64,
     /// Milliseconds of media sent.
     pub out_time_ms: u64,
+    /// How it arrives; `None` where the engine does not tell (FFmpeg), or has no session.
+    pub uplink: Option<UplinkStats>,
+}
+
+/// How what one WHIP session sends arrives, from the session's start.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct UplinkStats {
+    /// There and back; `None` until the other end has told.
+    pub round_trip: Option<Duration>,
+    /// Part of the packets that the other end missed, of its last reports, 0 to 1; those that came when
+    /// they were sent again count as missed.
+    pub loss: Option<f64>,
+    /// Requests for packets to be sent again.
+    pub nacks: u64,
+    /// Requests for a keyframe.
+    pub keyframe_requests: u64,
+    /// Bytes of media that went out, those that were sent again included.
+    pub sent_bytes: u64,
+    /// Those that were sent again.
+    pub resent_bytes: u64,
 }
 
 impl Progress {

@@ -124,6 +124,39 @@ fn progress(tasks: &[StreamTask], out: &mut Vec<Metric>) {
         "Frames that this run's encoder has dropped.",
         live(|progress| Some(count(progress.drop_frames))),
     ));
+    out.push(Metric::gauge(
+        "lss_task_uplink_round_trip_seconds",
+        "There and back between lss and the WHIP endpoint, where lss itself sends.",
+        live(|progress| Some(progress.uplink?.round_trip?.as_secs_f64())),
+    ));
+    out.push(Metric::gauge(
+        "lss_task_uplink_loss_ratio",
+        "Part of the packets that the WHIP endpoint missed, of its last reports, where lss itself sends.",
+        live(|progress| progress.uplink?.loss),
+    ));
+    out.push(Metric::gauge(
+        "lss_task_uplink_nacks",
+        "Requests of the WHIP endpoint for packets to be sent again, in this session.",
+        live(|progress| Some(count(progress.uplink?.nacks))),
+    ));
+    out.push(Metric::gauge(
+        "lss_task_uplink_keyframe_requests",
+        "Requests of the WHIP endpoint for a keyframe, in this session.",
+        live(|progress| Some(count(progress.uplink?.keyframe_requests))),
+    ));
+    out.push(Metric::gauge(
+        "lss_task_uplink_bytes",
+        "Bytes of media that went out in this session; kind `resent`: those that were sent again.",
+        tasks
+            .iter()
+            .filter(|task| task.status == StreamStatus::Streaming)
+            .filter_map(|task| Some((task, task.progress.as_ref()?.uplink?)))
+            .flat_map(|(task, uplink)| {
+                [("sent", uplink.sent_bytes), ("resent", uplink.resent_bytes)]
+                    .map(|(kind, bytes)| (with(task, "kind", kind), count(bytes)))
+            })
+            .collect(),
+    ));
 }
 
 fn processes(tasks: &[StreamTask], out: &mut Vec<Metric>) {

@@ -135,6 +135,7 @@ mod tests {
                 drop_frames: 2,
                 dup_frames: 1,
                 out_time_ms: 1933,
+                uplink: None,
             }
         );
         assert!(blocks[1].advanced_since(&blocks[0]));

@@ -100,6 +100,7 @@ impl State {
                 drop_frames: block.left_out,
                 dup_frames: 0,
                 out_time_ms: u64::try_from(block.out_time.as_millis()).unwrap_or(u64::MAX),
+                uplink: block.uplink,
             })),
             Report::Failed {
                 why,

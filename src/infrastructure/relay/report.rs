@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::stream::{Cause, Diagnosis};
+use crate::domain::stream::{Cause, Diagnosis, UplinkStats};
 use crate::util::foreign;
 use crate::util::secret::Secret;
 
@@ -66,6 +66,8 @@ pub struct Block {
     pub out_time: Duration,
     /// Pictures that were left out: damaged on the way from the camera, or too many at once.
     pub left_out: u64,
+    /// How it arrives, while there is a session.
+    pub uplink: Option<UplinkStats>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +91,7 @@ enum Line {
         kbps: f64,
         out_ms: u64,
         left_out: u64,
+        uplink: Option<UplinkLine>,
     },
     Failed {
         cause: String,
@@ -96,6 +99,41 @@ enum Line {
         retry_after_ms: Option<u64>,
         own: bool,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+struct UplinkLine {
+    rtt_us: Option<u64>,
+    loss: Option<f64>,
+    nacks: u64,
+    keyframe_requests: u64,
+    sent_bytes: u64,
+    resent_bytes: u64,
+}
+
+impl UplinkLine {
+    fn of(stats: UplinkStats) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            rtt_us: stats.round_trip.map(micros),
+            loss: stats.loss,
+            nacks: stats.nacks,
+            keyframe_requests: stats.keyframe_requests,
+            sent_bytes: stats.sent_bytes,
+            resent_bytes: stats.resent_bytes,
+        }
+    }
+
+    fn stats(self) -> UplinkStats {
+        UplinkStats {
+            round_trip: self.rtt_us.map(Duration::from_micros),
+            loss: self.loss.map(|loss| loss.clamp(0.0, 1.0)),
+            nacks: self.nacks,
+            keyframe_requests: self.keyframe_requests,
+            sent_bytes: self.sent_bytes,
+            resent_bytes: self.resent_bytes,
+        }
+    }
 }
 
 fn millis(time: Duration) -> u64 {
@@ -119,6 +157,7 @@ pub fn write(report: &Report) -> String {
             kbps: block.kbps,
             out_ms: millis(block.out_time),
             left_out: block.left_out,
+            uplink: block.uplink.map(UplinkLine::of),
         },
         Report::Failed {
             why,
@@ -156,12 +195,14 @@ pub fn read(line: &[u8]) -> Option<Report> {
             kbps,
             out_ms,
             left_out,
+            uplink,
         } => Report::Progress(Block {
             frames,
             fps,
             kbps,
             out_time: Duration::from_millis(out_ms),
             left_out,
+            uplink: uplink.map(UplinkLine::stats),
         }),
         Line::Failed {
             cause,
@@ -209,6 +250,14 @@ mod tests {
                 kbps: 4000.5,
                 out_time: Duration::from_secs(2),
                 left_out: 1,
+                uplink: Some(UplinkStats {
+                    round_trip: Some(Duration::from_micros(31_500)),
+                    loss: Some(0.25),
+                    nacks: 7,
+                    keyframe_requests: 2,
+                    sent_bytes: 1 << 40,
+                    resent_bytes: 9,
+                }),
             }),
         ]);
         for report in all {
