@@ -1,13 +1,23 @@
 //! What differs between two configurations, and what of it a running daemon can take (contract 2).
 
-use super::Config;
 use super::row::{Change, Keys as _};
+use super::{Config, Takes};
 
 /// What a reload from `old` to `new` changes, in the file's order.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut out = Vec::new();
     Config::changes(old, new, &mut out);
+    if is_elsewhere(old, new) {
+        for change in out.iter_mut().filter(|change| change.key == "rcs.token") {
+            change.takes = Takes::Restart;
+        }
+    }
     out
+}
+
+/// RCS is to be found elsewhere, after a restart: a token for there is none for here.
+fn is_elsewhere(old: &Config, new: &Config) -> bool {
+    old.rcs.base_url != new.rcs.base_url
 }
 
 impl Config {
@@ -15,7 +25,11 @@ impl Config {
     /// so that the next reload names it again.
     pub fn take_over(&mut self, new: &Self) -> Vec<Change> {
         let changes = changes(self, new);
+        let token = is_elsewhere(self, new).then(|| self.rcs.token.clone());
         self.reload(new);
+        if let Some(token) = token {
+            self.rcs.token = token;
+        }
         changes
     }
 }
@@ -23,7 +37,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Input, Takes, parse};
+    use crate::config::{Input, parse};
 
     fn config(yaml: &str) -> Config {
         let mut input = Input::new("lss.yaml", yaml.as_bytes());
@@ -72,6 +86,27 @@ mod tests {
             between(&with(one), "mode: standalone\n"),
             [("server.api_token", Takes::Restart)]
         );
+    }
+
+    #[test]
+    fn a_token_for_another_rcs_waits_with_its_address() {
+        let with = |url: &str, token: &str| {
+            config(&format!("rcs: {{ base_url: '{url}', token: '{token}' }}\n"))
+        };
+        let mut runs = with("https://one.example", "canary-token-1");
+        let new = with("https://two.example", "canary-token-2");
+        let told: Vec<_> = runs.take_over(&new);
+        let told: Vec<_> = told.into_iter().map(|c| (c.key, c.takes)).collect();
+        let waits = [
+            ("rcs.base_url", Takes::Restart),
+            ("rcs.token", Takes::Restart),
+        ];
+        assert_eq!(told, waits);
+        let token = |config: &Config| config.rcs.token.as_ref().map(|t| t.expose().to_owned());
+        assert_eq!(token(&runs).as_deref(), Some("canary-token-1"));
+        let new = with("https://one.example", "canary-token-3");
+        runs.take_over(&new);
+        assert_eq!(token(&runs).as_deref(), Some("canary-token-3"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::fault::FaultPlace;
 use super::reader::Reader;
 use super::value;
-use super::{Config, Mode};
+use super::{Config, EngineChoice, Mode};
 use crate::util::url::is_loopback_host;
 
 /// Facts that come from outside the file.
@@ -24,6 +24,7 @@ pub(super) fn hold(r: &mut Reader<'_>, config: &mut Config, facts: &Facts<'_>) {
     open_api(r, config);
     state_dir(r, config);
     streams(r, config);
+    relay(r, config);
     rcs_token(r, config);
     sweeps(r, config);
     ably(r, config);
@@ -67,6 +68,16 @@ fn streams(r: &mut Reader<'_>, config: &Config) {
         r.fault(
             place,
             "start_confirm must be shorter than start_timeout, or no stream can ever start",
+        );
+    }
+}
+
+fn relay(r: &mut Reader<'_>, config: &Config) {
+    if config.ffmpeg.engine == EngineChoice::Relay && !cfg!(feature = "relay") {
+        let place = r.told("lss.ffmpeg.engine").place;
+        r.fault(
+            &place,
+            "this lss was built without its relay: use auto or ffmpeg",
         );
     }
 }

@@ -56,13 +56,16 @@ impl RunningDaemon {
         self.streams.set_limits(config);
         self.cameras
             .configure(cameras::policy(config), cameras::logins(config));
-        match discovery::policy(config) {
+        let searches = discovery::policy(config);
+        let goes_on = searches.is_err();
+        match searches {
             Ok(policy) => self.discovery.configure(policy),
             // The new networks need what waits for a restart.
             Err(fault) => log::error!("discovery goes on as before: {}", fault.message),
         }
         for change in changes {
             match change.takes {
+                Takes::Now if goes_on && change.key.starts_with("camera.scan_") => {}
                 Takes::Now => log::info!(key = change.key; "reloaded: a new value is in effect"),
                 Takes::Restart => {
                     log::warn!(key = change.key; "reloaded: the new value waits for a restart");
