@@ -196,6 +196,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     if command.as_deref() != Some("doctor") && (stun.is_some() || !cameras.is_empty()) {
         return Err("--stun and --camera belong to doctor".to_owned());
     }
+    if command.as_deref() != Some("fit") && (stream.is_some() || apply) {
+        return Err("--stream and --apply belong to fit".to_owned());
+    }
     if command.as_deref() == Some("scan") {
         if standalone || user.is_some() || vendor.is_some() {
             return Err("scan takes --subnet, --json and --config only".to_owned());
@@ -229,9 +232,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             apply,
             json,
         )?));
-    }
-    if stream.is_some() || apply {
-        return Err("--stream and --apply belong to fit".to_owned());
     }
     if command.as_deref() == Some("probe") {
         if given {
@@ -453,7 +453,7 @@ mod tests {
             ),
             (
                 "frobnicate",
-                "unknown command `frobnicate`: known are run, check-config, doctor, scan, probe, version",
+                "unknown command `frobnicate`: known are run, check-config, doctor, scan, probe, fit, version",
             ),
             (
                 "--confg x",
@@ -461,7 +461,7 @@ mod tests {
             ),
             (
                 "-x",
-                "unknown option `-x`: known are --config, --standalone, --stun, --camera, --subnet, --user, --vendor, --json, --help, --version",
+                "unknown option `-x`: known are --stream, --apply, --config, --standalone, --stun, --camera, --subnet, --user, --vendor, --json, --help, --version",
             ),
             ("run now", "unexpected argument `now`"),
             ("--config a --config b", "--config is given twice"),
@@ -517,11 +517,15 @@ mod tests {
                     let value = match option {
                         "--config" | "--user" | "--vendor" => " x",
                         "--stun" => " off",
+                        "--stream" => " main",
                         "--camera" => " 10.0.0.1",
                         "--subnet" => " 10.0.0.0/24",
                         _ => "",
                     };
-                    let address = if command == "probe" { " 10.0.0.1" } else { "" };
+                    let address = match command {
+                        "probe" | "fit" => " 10.0.0.1",
+                        _ => "",
+                    };
                     let line = format!("{command}{address} {option}{value}");
                     assert_eq!(
                         parsed(&line).is_ok(),

@@ -756,7 +756,7 @@ fn a_node_without_ffmpeg_is_ready_where_pictures_may_stay_as_they_are() {
     let (status, answer) = daemon.request("POST", "/api/stream/start", Some(&body));
     assert_eq!((status, &answer["code"]), (500, &json!(40101)), "{answer}");
 
-    let daemon = Daemon::spawn(&nowhere("passthrough: never"));
+    let daemon = Daemon::start(&nowhere("passthrough: never"));
     let status = wait_for("FFmpeg to be looked for", SOON, || {
         let (status, answer) = daemon.request("GET", "/readyz", None);
         answer

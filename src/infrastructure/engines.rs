@@ -1,6 +1,6 @@
 //! The engines that there are: which of them carries a task, and how the output of each is read.
 //!
-//! How the picture goes out is the table's to say ([`carry`]): what the task and the configuration wish,
+//! How the picture goes out is the table's to say ([`decide`]): what the task and the configuration wish,
 //! what the source is, what there is to carry it with. An RTSP source is asked first what it is, by a
 //! child that only looks, and the way follows from that; other sources are carried as if they had said
 //! nothing. A command that RCS has built stays as it is: its source is asked as a stranger, without the
