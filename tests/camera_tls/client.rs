@@ -17,7 +17,7 @@ use lss::util::secret::Secret;
 use crate::support::digest_server::GateRules;
 use crate::support::isapi_camera::{self, IsapiStandIn, Model};
 use crate::support::onvif_camera::{self, OnvifModel};
-use crate::support::tls_camera::{BOTH, Kind, Plainly, Redirect, Shown, TlsCamera};
+use crate::support::tls_camera::{BOTH, Kind, Plain, Plainly, Redirect, Shown, TlsCamera};
 
 const BOTH_PROTOCOLS: [Protocol; 2] = [Protocol::ISAPI, Protocol::ONVIF];
 
@@ -221,13 +221,56 @@ fn one_that_had_a_certificate_does_not_get_a_login_without() {
     let mut kept = doors.tls().kept();
     kept[0].at = camera.addr;
     let (later, doors) = self::cameras(CertificateRule::Pin);
-    doors.tls().take_back(kept);
+    doors.tls().take_back(kept.clone());
     let before = camera.log().len();
+    // This one closes, which one that speaks TLS might do as well.
     let error = moves(open(&later, camera.addr, Protocol::ISAPI).as_mut()).unwrap_err();
-    assert!(certificate_words(&error).contains("shown a certificate before"));
+    assert!(matches!(error, CameraError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("shown a certificate before"));
     assert_eq!(camera.log().len(), before);
+    // Another says that it speaks plainly.
+    let plain = Plain::start();
+    kept[0].at = plain.addr;
+    doors.tls().take_back(kept);
+    let error = moves(open(&later, plain.addr, Protocol::ISAPI).as_mut()).unwrap_err();
+    assert!(certificate_words(&error).contains("shown a certificate before"));
+    assert!(certificate_words(&error).contains("DELETE"), "{error}");
+    assert!(!plain.said().contains("HTTP"), "{}", plain.said());
     doors.forget(camera.addr.ip());
     moves(open(&later, camera.addr, Protocol::ISAPI).as_mut()).unwrap();
+}
+
+#[test]
+fn a_handshake_that_breaks_off_is_a_connection_that_fails_and_no_stranger() {
+    for protocol in BOTH_PROTOCOLS {
+        let (isapi, onvif) = (
+            dome(),
+            onvif_camera::start(GateRules::default(), OnvifModel::default()),
+        );
+        let behind = if protocol == Protocol::ISAPI {
+            isapi.addr
+        } else {
+            onvif.addr
+        };
+        let front = TlsCamera::usual(behind);
+        let (cameras, _) = cameras(CertificateRule::Pin);
+        let mut device = open(&cameras, front.addr, protocol);
+        moves(device.as_mut()).unwrap();
+        // Reset, an alert, closed.
+        front.break_off(99);
+        for _ in 0..3 {
+            device.hang_up();
+            let error = device
+                .stop(Drive::PanTiltZoom, StopWay::Stop, soon())
+                .unwrap_err();
+            assert!(matches!(error, CameraError::Unreachable(_)), "{error}");
+            assert!(!error.to_string().contains("DELETE"), "{error}");
+        }
+        front.break_off(0);
+        device
+            .stop(Drive::PanTiltZoom, StopWay::Stop, soon())
+            .unwrap();
+    }
 }
 
 #[test]

@@ -133,6 +133,8 @@ struct Shared {
     plainly: Plainly,
     behind: SocketAddr,
     handshakes: AtomicUsize,
+    /// Handshakes that are still to be broken off.
+    breaks: AtomicUsize,
     /// All that was sent without TLS, and all that was sent by TLS.
     plain: Mutex<Vec<u8>>,
     secured: Mutex<Vec<u8>>,
@@ -156,6 +158,7 @@ impl TlsCamera {
             plainly,
             behind,
             handshakes: AtomicUsize::new(0),
+            breaks: AtomicUsize::new(0),
             plain: Mutex::default(),
             secured: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -183,6 +186,11 @@ impl TlsCamera {
     /// Shows another certificate from now on.
     pub fn show(&self, shown: Shown) {
         *self.shared.shown.lock().unwrap() = shown;
+    }
+
+    /// Breaks off the next handshakes, as one that has no session free: closed, reset, an alert.
+    pub fn break_off(&self, handshakes: usize) {
+        self.shared.breaks.store(handshakes, Ordering::Relaxed);
     }
 
     /// Hands shaken so far, short ones included.
@@ -234,6 +242,19 @@ impl Shared {
                     let _ = self.pass(tcp, &said[..read]);
                 }
                 Plainly::Alert | Plainly::Close => {}
+            }
+            return;
+        }
+        let take_one = |left: usize| left.checked_sub(1);
+        let (done, now) = (Ordering::Relaxed, Ordering::Relaxed);
+        if let Ok(left) = self.breaks.fetch_update(done, now, take_one) {
+            // What is not read makes the close a reset.
+            if left % 3 != 0 {
+                let _ = tcp.read(&mut [0; 4096]);
+            }
+            if left % 3 == 2 {
+                // A fatal alert: internal_error.
+                let _ = tcp.write_all(&[0x15, 3, 3, 0, 2, 2, 80]);
             }
             return;
         }
@@ -329,6 +350,40 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+/// A plain port that answers whatever it is told with 400, and keeps it.
+pub struct Plain {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Plain {
+    /// On a port of its own.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&said);
+        thread::spawn(move || {
+            for tcp in listener.incoming() {
+                let Ok(mut tcp) = tcp else { continue };
+                let mut words = [0; 4096];
+                let read = tcp.read(&mut words).unwrap_or(0);
+                all.lock().unwrap().extend_from_slice(&words[..read]);
+                let _ = tcp.write_all(
+                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                );
+            }
+        });
+        Self { addr, said }
+    }
+
+    /// What it was told.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
     }
 }
 

@@ -164,10 +164,10 @@ impl Contact {
             Err(error) => {
                 log::debug!(camera:% = self.place; "request failed: {error}");
                 let fault = error.fault();
-                if error.may_have_acted() {
-                    Outcome::Lost(fault)
-                } else {
-                    Outcome::Refused(fault)
+                match error {
+                    CameraError::Certificate(_) => Outcome::Stranger(fault),
+                    error if error.may_have_acted() => Outcome::Lost(fault),
+                    _ => Outcome::Refused(fault),
                 }
             }
         }

@@ -20,7 +20,9 @@ mod waiting;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use self::motor::{GRACE, Motion, Motor, Motors, MoveEnd, STOP_FAILS, StopEnd, TourNumber};
+use self::motor::{
+    Failure, GRACE, Motion, Motor, Motors, MoveEnd, STOP_FAILS, StopEnd, TourNumber,
+};
 use self::tour::Tour;
 use self::waiting::{Ends, Queue, Source, Waiting, Wanted};
 use super::order::{
@@ -942,7 +944,9 @@ impl Lane {
                     data: done.data,
                     ..Success::default()
                 }),
-                Outcome::Refused(fault) | Outcome::Lost(fault) => Err(fault),
+                Outcome::Refused(fault) | Outcome::Stranger(fault) | Outcome::Lost(fault) => {
+                    Err(fault)
+                }
             };
             return self.reply(flight.command, result);
         }
@@ -963,11 +967,12 @@ impl Lane {
         for drive in Drive::ALL {
             let motor = self.motor(drive);
             if motor.trying.as_ref().is_some_and(|t| t.request == request) {
-                let fault = match outcome {
+                let failure = match &outcome {
                     Outcome::Done(_) => None,
-                    Outcome::Refused(fault) | Outcome::Lost(fault) => Some(fault),
+                    Outcome::Stranger(fault) => Some(Failure::by_a_stranger(fault)),
+                    Outcome::Refused(fault) | Outcome::Lost(fault) => Some(Failure::of(fault)),
                 };
-                return self.stop_ended(drive, fault.as_ref(), now);
+                return self.stop_ended(drive, failure, now);
             }
         }
     }
@@ -978,13 +983,17 @@ impl Lane {
             let end = match &outcome {
                 Outcome::Lost(_) if flight.runs_on => MoveEnd::Lost,
                 Outcome::Done(done) if flight.stops_at.is_some() => MoveEnd::Done(done.ends_after),
-                Outcome::Refused(_) if flight.stops_at.is_some() && !repeat => MoveEnd::Refused,
+                Outcome::Refused(_) | Outcome::Stranger(_)
+                    if flight.stops_at.is_some() && !repeat =>
+                {
+                    MoveEnd::Refused
+                }
                 _ => MoveEnd::Nothing,
             };
             let motor = self.motor(drive);
             if flight.runs_on
                 && flight.stops_at.is_none()
-                && !matches!(outcome, Outcome::Refused(_))
+                && !matches!(outcome, Outcome::Refused(_) | Outcome::Stranger(_))
                 && let Some(camera) = flight.source.camera()
             {
                 motor.sent_on_its_way(camera);
@@ -1016,7 +1025,7 @@ impl Lane {
                 data: done.data,
                 ..Success::default()
             }),
-            Outcome::Refused(fault) | Outcome::Lost(fault) => Err(fault),
+            Outcome::Refused(fault) | Outcome::Stranger(fault) | Outcome::Lost(fault) => Err(fault),
         };
         match flight.source {
             Source::Command { id, .. } => self.reply(id, result),
@@ -1027,11 +1036,12 @@ impl Lane {
         }
     }
 
-    fn stop_ended(&mut self, drive: Drive, fault: Option<&Fault>, now: Now) {
+    fn stop_ended(&mut self, drive: Drive, failure: Option<Failure<'_>>, now: Now) {
+        let fault = failure.map(|failure| failure.fault);
         let unanswered = self.control.as_ref().map(|f| f.request);
         let motor = self.motor(drive);
         let tour = motor.halted_tour();
-        match motor.stop_ended(fault, unanswered, now.mono) {
+        match motor.stop_ended(failure, unanswered, now.mono) {
             StopEnd::Probed => {}
             StopEnd::Failing => {
                 self.probe_no_more();
@@ -1185,7 +1195,7 @@ impl Lane {
                     wire,
                     moves: None,
                 });
-                self.stop_ended(drive, Some(&no_answer()), now);
+                self.stop_ended(drive, Some(Failure::of(&no_answer())), now);
             }
         }
     }

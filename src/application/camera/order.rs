@@ -310,6 +310,9 @@ pub enum Outcome {
     /// It was not carried out: the camera said no, or it never got there (no connection, guarded
     /// login). Of a stop also: said yes, and still moves.
     Refused(Fault),
+    /// Nothing was sent, because whoever answers does not show the camera's certificate: the camera
+    /// itself has refused nothing, and may answer the next time.
+    Stranger(Fault),
     /// Nobody knows: it was sent, and no answer came.
     Lost(Fault),
 }

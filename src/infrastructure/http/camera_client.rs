@@ -257,7 +257,7 @@ impl CameraClient {
         let door = Door { at, tls: true };
         let wire = self.secure(at, deadline).map_err(|trouble| match trouble {
             Opening::Tls(trouble) => trouble,
-            Opening::Tcp(failure) => TlsTrouble::NoTls(failure.error.to_string()),
+            Opening::Tcp(failure) => TlsTrouble::BrokenOff(failure.error.to_string()),
         })?;
         log::debug!(camera:% = self.peer, at:%; "it speaks TLS");
         self.doors.learn(self.peer, Known::Door(door));
@@ -331,6 +331,18 @@ impl CameraClient {
                             "{words}, and it has shown a certificate before: without one nothing \
                              is sent. If the camera was set so, \
                              DELETE /api/cameras/{{id}}/certificate forgets it"
+                        ))
+                    }
+                }
+                Opening::Tls(TlsTrouble::BrokenOff(words)) => {
+                    if self.doors.tls().may_speak_plain() {
+                        self.doors.unlearn(self.peer);
+                        HttpError::Connect(words)
+                    } else {
+                        // No word of forgetting the certificate: anybody can break a handshake off.
+                        HttpError::Connect(format!(
+                            "{words}, and it has shown a certificate before: without one nothing \
+                             is sent"
                         ))
                     }
                 }

@@ -46,6 +46,26 @@ pub(super) struct Motion {
 /// On whose behalf a drive is being stopped, where somebody wants to hear how it goes.
 pub(super) type TourNumber = u64;
 
+/// Why a stop was not obeyed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure<'a> {
+    pub fault: &'a Fault,
+    /// Whoever answered has not shown the camera's certificate.
+    by_stranger: bool,
+}
+
+impl<'a> Failure<'a> {
+    pub fn of(fault: &'a Fault) -> Self {
+        let by_stranger = false;
+        Self { fault, by_stranger }
+    }
+
+    pub fn by_a_stranger(fault: &'a Fault) -> Self {
+        let by_stranger = true;
+        Self { fault, by_stranger }
+    }
+}
+
 #[derive(Debug)]
 struct Halt {
     camera: CameraId,
@@ -300,7 +320,7 @@ impl Motor {
     /// The stop that is out has ended. `unanswered` is the control request that is out.
     pub(super) fn stop_ended(
         &mut self,
-        fault: Option<&Fault>,
+        failure: Option<Failure<'_>>,
         unanswered: Option<RequestId>,
         now: Instant,
     ) -> StopEnd {
@@ -316,7 +336,7 @@ impl Motor {
             halt.next_try = Some(now);
             return StopEnd::Probed;
         }
-        let Some(fault) = fault else {
+        let Some(Failure { fault, by_stranger }) = failure else {
             self.way = out.way;
             halt.tries = 0;
             halt.since = now;
@@ -340,7 +360,7 @@ impl Motor {
                 }
             };
         };
-        halt.answered |= fault.code != ErrorCode::Unavailable;
+        halt.answered |= fault.code != ErrorCode::Unavailable && !by_stranger;
         if fault.code == ErrorCode::ValidationFailed {
             let [stop, zero] = &mut halt.unsupported;
             match out.way {
@@ -348,10 +368,12 @@ impl Motor {
                 StopWay::ZeroVelocity => *zero = true,
             }
         }
-        let no_right = matches!(
-            fault.code,
-            ErrorCode::Unauthorized | ErrorCode::AccessDenied
-        );
+        // A stranger has got no login, so no try counts towards a lock.
+        let no_right = !by_stranger
+            && matches!(
+                fault.code,
+                ErrorCode::Unauthorized | ErrorCode::AccessDenied
+            );
         let hopeless = no_right || halt.unsupported == [true; 2];
         if hopeless && self.moving.is_none() && !halt.echo && !self.lost_move {
             self.halt = None;

@@ -82,6 +82,7 @@ fn bad() -> impl Strategy<Value = Manners> {
         1 => (0..9000u64, 0..2900u64).prop_map(|(after, late)| Manners::Late { after, late }),
         1 => Just(Manners::Unreachable),
         1 => Just(Manners::Dead),
+        1 => Just(Manners::Stranger),
         1 => Just(Manners::SenderStuck),
         1 => prop_oneof![
             Just(ErrorCode::ValidationFailed),

@@ -40,6 +40,8 @@ pub(super) enum Manners {
     Dead,
     /// The camera says no to everything.
     Refuses(ErrorCode),
+    /// Somebody else answers, who does not show the camera's certificate.
+    Stranger,
     /// Carried out, and whoever sent it never says how it ended.
     SenderStuck,
 }
@@ -378,6 +380,11 @@ impl Sim {
             }
             Manners::Refuses(code) => {
                 self.later(ms(10), Happens::Answered(send.id, refused(code)));
+            }
+            Manners::Stranger => {
+                let fault = Fault::new(ErrorCode::AccessDenied, "another certificate");
+                let end = Outcome::Stranger(fault);
+                self.later(ms(10), Happens::Answered(send.id, end));
             }
             Manners::SenderStuck => {
                 self.later(ms(10), carried);

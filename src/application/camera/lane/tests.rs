@@ -672,6 +672,36 @@ fn a_login_that_is_refused_while_the_camera_moves_is_tried_at_a_walk() {
 }
 
 #[test]
+fn a_stop_that_meets_a_stranger_is_tried_as_one_that_meets_nobody() {
+    for manners in [Manners::Stranger, Manners::Unreachable] {
+        let mut sim = Sim::new();
+        sim.act(PtzAction::PanLeft, None);
+        sim.pass(ms(100));
+        sim.log();
+        sim.manners = manners;
+        let stop = sim.stop();
+        sim.pass(ms(1_000));
+        assert_eq!(
+            sim.log().len(),
+            3,
+            "{manners:?}: now, 200 ms, and 700 ms later"
+        );
+        sim.manners = Manners::Good { rtt: 20 };
+        sim.pass(secs(1));
+        assert!(sim.still(), "{manners:?}");
+        assert!(sim.reply(stop).unwrap().is_ok(), "{manners:?}");
+        // Of a camera that is not known to move: neither.
+        sim.manners = manners;
+        let stop = sim.stop();
+        sim.pass(ms(500));
+        assert!(sim.reply(stop).is_none(), "{manners:?}");
+        sim.manners = Manners::Good { rtt: 20 };
+        sim.pass(secs(1));
+        assert!(sim.reply(stop).unwrap().is_ok(), "{manners:?}");
+    }
+}
+
+#[test]
 fn stale_commands_move_nothing_and_stops_are_never_stale() {
     let mut sim = Sim::new();
     let left = Order::ptz(&PtzAsk::new(PtzAction::PanLeft)).unwrap();

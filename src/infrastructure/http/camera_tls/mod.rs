@@ -45,8 +45,11 @@ const SESSIONS: usize = 4;
 /// Why there is no TLS with a camera. Nothing but the handshake has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsTrouble {
-    /// What answers speaks no TLS, or closes.
+    /// What it answers is no TLS.
     NoTls(String),
+    /// The handshake broke off: closed, reset, an alert. A camera does that which has no session
+    /// free or restarts, so it says nothing about whether it speaks TLS.
+    BrokenOff(String),
     /// It speaks TLS, and none that is spoken here.
     TooOld(String),
     /// It is not shown the certificate that it has to be.
@@ -60,6 +63,7 @@ impl TlsTrouble {
     pub fn words(self) -> String {
         match self {
             Self::NoTls(words)
+            | Self::BrokenOff(words)
             | Self::TooOld(words)
             | Self::Certificate(words)
             | Self::Late(words) => words,
@@ -307,7 +311,7 @@ impl CameraTls {
 }
 
 fn setup(why: &str) -> TlsTrouble {
-    TlsTrouble::NoTls(format!("TLS can't be set up: {why}"))
+    TlsTrouble::BrokenOff(format!("TLS can't be set up: {why}"))
 }
 
 /// Why a handshake has failed.
@@ -344,7 +348,7 @@ fn trouble(at: SocketAddr, why: &io::Error) -> TlsTrouble {
         return TlsTrouble::Late(format!("{at} does not finish the TLS handshake in time"));
     }
     match rustls_error(why) {
-        None => TlsTrouble::NoTls(format!("{at} closes the connection in a TLS handshake")),
+        None => TlsTrouble::BrokenOff(format!("{at} closes the connection in a TLS handshake")),
         Some(rustls::Error::InvalidMessage(_)) => {
             TlsTrouble::NoTls(format!("what {at} answers is no TLS"))
         }
@@ -362,6 +366,6 @@ fn trouble(at: SocketAddr, why: &io::Error) -> TlsTrouble {
         ) => TlsTrouble::TooOld(format!(
             "{at} speaks only a TLS that is too old (lss needs 1.2 with ECDHE and AES-GCM or ChaCha20)"
         )),
-        Some(other) => TlsTrouble::NoTls(format!("no TLS with {at}: {other}")),
+        Some(other) => TlsTrouble::BrokenOff(format!("no TLS with {at}: {other}")),
     }
 }
