@@ -230,12 +230,72 @@ fn what_a_camera_says_is_held_against_its_stream() {
             let writes = bench.camera.with(|inside| inside.writes);
             let expected = match lie {
                 Lie::Refuses => 0,
-                Lie::Ignores => 1,
+                // The second one is the old settings: it might have been late with the first.
                 _ => 2,
             };
             assert_eq!(writes, expected, "{face:?} {lie:?}");
         }
     }
+}
+
+#[test]
+fn what_a_late_camera_makes_of_it_in_the_end_is_what_it_was() {
+    for face in [Face::Isapi, Face::Media, Face::Media2] {
+        let bench = Bench::new(face, Lie::Late, Duration::from_secs(2));
+        let before = bench.camera.sub();
+        let report = bench.fit(apply()).unwrap();
+        let failed = report.failed.unwrap();
+        assert!(failed.message.contains("it may be late"), "{failed}");
+        assert!(!report.applied && !report.rolled_back, "{failed}");
+        bench.camera.catch_up();
+        assert_eq!(bench.camera.sub(), before, "{face:?}");
+    }
+}
+
+#[test]
+fn a_camera_that_restarts_between_picture_and_sound_is_set_back() {
+    let bench = Bench::patient(Face::Media);
+    bench
+        .camera
+        .with(|inside| inside.sound = Some("AAC".to_owned()));
+    let before = bench.camera.sub();
+    bench
+        .camera
+        .restarts_after_the_picture(Duration::from_secs(2));
+    let report = bench.fit(apply()).unwrap();
+    let failed = report.failed.unwrap();
+    assert!(failed.message.contains("not reachable"), "{failed}");
+    assert!(
+        failed
+            .message
+            .contains("the old settings were written back"),
+        "{failed}"
+    );
+    assert!(report.plan.iter().any(|step| step.key == "audio"));
+    assert!(report.rolled_back && !report.applied);
+    assert_eq!(bench.camera.sub(), before);
+    assert_eq!(
+        bench.camera.with(|inside| inside.sound.clone()).as_deref(),
+        Some("AAC")
+    );
+    // It counts as a write.
+    let again = bench.fit(apply()).unwrap_err();
+    assert_eq!(again.code, ErrorCode::NodeBusy, "{again}");
+}
+
+#[test]
+fn sound_is_changed_beside_the_picture() {
+    let bench = Bench::patient(Face::Media);
+    bench
+        .camera
+        .with(|inside| inside.sound = Some("AAC".to_owned()));
+    let done = bench.fit(apply()).unwrap();
+    assert_eq!(done.failed, None);
+    assert!(done.applied);
+    assert_eq!(
+        bench.camera.with(|inside| inside.sound.clone()).as_deref(),
+        Some("G711")
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -102,6 +103,8 @@ pub enum Fault {
     Instead(Outgoing),
     /// Carried out and answered, then the connection is closed without a word.
     CloseAfter,
+    /// Carried out and answered, then nobody listens for this long: the service starts again.
+    Restart(Duration),
 }
 
 struct FaultRule {
@@ -120,6 +123,8 @@ struct Shared {
     stop_bell: Condvar,
     streams: Mutex<HashMap<usize, TcpStream>>,
     connections: AtomicUsize,
+    /// For how long nobody is to listen, and who is told when nobody does any more.
+    away: Mutex<Option<(Duration, Sender<()>)>>,
 }
 
 impl Shared {
@@ -175,7 +180,7 @@ impl<S: Site> HttpServer<S> {
         let shared = Arc::new(Shared::default());
         let acceptor = {
             let (site, shared) = (site.clone(), shared.clone());
-            std::thread::spawn(move || accept(&listener, &site, &shared))
+            std::thread::spawn(move || accept(listener, &site, &shared))
         };
         Ok(Self {
             addr,
@@ -244,11 +249,23 @@ impl<S> Drop for HttpServer<S> {
     }
 }
 
-fn accept<S: Site>(listener: &TcpListener, site: &Arc<Mutex<S>>, shared: &Arc<Shared>) {
+fn accept<S: Site>(mut listener: TcpListener, site: &Arc<Mutex<S>>, shared: &Arc<Shared>) {
     let mut threads = Vec::new();
     while let Ok((stream, _)) = listener.accept() {
         if shared.stopped.load(Ordering::SeqCst) {
             break;
+        }
+        let away = shared.away.lock().unwrap().take();
+        if let Some((time, gone)) = away {
+            let at = stream.local_addr().unwrap();
+            drop((stream, listener));
+            gone.send(()).unwrap();
+            let goes_on = shared.pause(time);
+            listener = TcpListener::bind(at).unwrap();
+            if !goes_on {
+                break;
+            }
+            continue;
         }
         let number = shared.connections.fetch_add(1, Ordering::SeqCst);
         shared
@@ -340,6 +357,18 @@ fn serve<S: Site>(mut stream: &TcpStream, number: usize, site: &Mutex<S>, shared
                 (reply.bytes(), true)
             }
             Some(Fault::CloseAfter) => (act().bytes(), false),
+            Some(Fault::Restart(time)) => {
+                let bytes = act().bytes();
+                let (gone, is_gone) = channel();
+                *shared.away.lock().unwrap() = Some((time, gone));
+                let _ = TcpStream::connect(stream.local_addr().unwrap());
+                is_gone.recv().unwrap();
+                let _ = stream.write_all(&bytes);
+                for (_, stream) in shared.streams.lock().unwrap().drain() {
+                    let _ = stream.shutdown(Shutdown::Both);
+                }
+                return;
+            }
         };
         if stream.write_all(&bytes).is_err() || !go_on {
             let _ = stream.shutdown(Shutdown::Both);

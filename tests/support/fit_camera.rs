@@ -35,6 +35,8 @@ pub enum Lie {
     BFrames,
     /// Refuses every change.
     Refuses,
+    /// Says yes, and makes its changes one after the other when [`FitCamera::catch_up`] lets it.
+    Late,
 }
 
 /// How it is spoken to.
@@ -66,6 +68,10 @@ pub struct Insides {
     /// What the streams really are, where that is not what is shown.
     sent: [Encoder; 2],
     pub profiles: &'static str,
+    /// Codec of the sound, by the first media service alone; `None` = it has none.
+    pub sound: Option<String>,
+    /// What is still to be made of what was asked for.
+    waiting: Vec<(usize, Encoder)>,
     /// Changes that were accepted.
     pub writes: u32,
     pub knows_keyframes: bool,
@@ -112,6 +118,8 @@ impl FitCamera {
             sent: encoders.clone(),
             encoders,
             profiles: "Baseline,Main,High",
+            sound: None,
+            waiting: Vec::new(),
             writes: 0,
             knows_keyframes: true,
             keyframes: 0,
@@ -148,6 +156,22 @@ impl FitCamera {
         self.http.fault("/", Fault::LateAnswer(time), usize::MAX);
     }
 
+    /// The next change of the picture is made and answered, and then the service starts again.
+    pub fn restarts_after_the_picture(&self, away: std::time::Duration) {
+        let needle = "<SetVideoEncoderConfiguration ";
+        self.http.fault(needle, Fault::Restart(away), 1);
+    }
+
+    /// Makes what it has put off ([`Lie::Late`]).
+    pub fn catch_up(&self) {
+        self.with(|inside| {
+            for (index, asked) in std::mem::take(&mut inside.waiting) {
+                inside.encoders[index] = asked.clone();
+                inside.sent[index] = asked;
+            }
+        });
+    }
+
     /// RTSP is switched off.
     pub fn stop_playing(&self) {
         self.rtsp.stop();
@@ -162,6 +186,10 @@ impl Insides {
         }
         self.writes += 1;
         if self.lie == Lie::Ignores {
+            return true;
+        }
+        if self.lie == Lie::Late {
+            self.waiting.push((index, asked));
             return true;
         }
         let old = self.sent[index].clone();
@@ -354,7 +382,9 @@ impl FitSite {
                     .encoders
                     .iter()
                     .zip(["main", "sub"])
-                    .map(|(encoder, token)| profile(token, encoder, second))
+                    .map(|(encoder, token)| {
+                        profile(token, encoder, second, inside.sound.as_deref())
+                    })
                     .collect();
                 reply(space, &profiles)
             }
@@ -386,6 +416,27 @@ impl FitSite {
                         "<m:Options><tt:H264><tt:GovLengthRange><tt:Min>1</tt:Min><tt:Max>400</tt:Max></tt:GovLengthRange>{profiles}</tt:H264></m:Options>"
                     ),
                 )
+            }
+            "GetAudioEncoderConfigurations" => {
+                let sound = inside.sound.as_deref();
+                reply(space, &sound_of("m:Configurations", sound))
+            }
+            "GetAudioEncoderConfigurationOptions" => {
+                let option = |codec: &str, rate: u32| {
+                    format!(
+                        "<tt:Options><tt:Encoding>{codec}</tt:Encoding><tt:BitrateList><tt:Items>64</tt:Items></tt:BitrateList><tt:SampleRateList><tt:Items>{rate}</tt:Items></tt:SampleRateList></tt:Options>"
+                    )
+                };
+                let both = format!("{}{}", option("G711", 8), option("AAC", 16));
+                reply(space, &format!("<m:Options>{both}</m:Options>"))
+            }
+            "SetAudioEncoderConfiguration" => {
+                let whole = ["Name", "UseCount", "Multicast", "SessionTimeout"];
+                if whole.iter().any(|name| tag(body, name).is_none()) {
+                    return fault("ConfigModify");
+                }
+                inside.sound = tag(body, "Encoding");
+                reply(space, "")
             }
             "GetStreamUri" => {
                 let uri = format!(
@@ -482,7 +533,15 @@ fn configuration(name: &str, token: &str, of: &Encoder, second: bool) -> String 
     )
 }
 
-fn profile(token: &str, of: &Encoder, second: bool) -> String {
+fn sound_of(name: &str, codec: Option<&str>) -> String {
+    codec.map_or_else(String::new, |codec| {
+        format!(
+            "<{name} token=\"sound\"><tt:Name>s</tt:Name><tt:UseCount>2</tt:UseCount><tt:Encoding>{codec}</tt:Encoding><tt:Bitrate>64</tt:Bitrate><tt:SampleRate>16</tt:SampleRate><tt:Multicast><tt:Port>0</tt:Port></tt:Multicast><tt:SessionTimeout>PT60S</tt:SessionTimeout></{name}>"
+        )
+    })
+}
+
+fn profile(token: &str, of: &Encoder, second: bool, sound: Option<&str>) -> String {
     let source = "token=\"s\"><tt:SourceToken>v1</tt:SourceToken>";
     if second {
         format!(
@@ -491,8 +550,9 @@ fn profile(token: &str, of: &Encoder, second: bool) -> String {
         )
     } else {
         format!(
-            "<m:Profiles token=\"{token}\"><tt:VideoSourceConfiguration {source}</tt:VideoSourceConfiguration>{}</m:Profiles>",
-            configuration("tt:VideoEncoderConfiguration", token, of, false)
+            "<m:Profiles token=\"{token}\"><tt:VideoSourceConfiguration {source}</tt:VideoSourceConfiguration>{}{}</m:Profiles>",
+            configuration("tt:VideoEncoderConfiguration", token, of, false),
+            sound_of("tt:AudioEncoderConfiguration", sound)
         )
     }
 }

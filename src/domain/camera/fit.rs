@@ -475,20 +475,70 @@ pub trait EncoderDevice {
     ) -> Result<EncoderBackup, CameraError>;
 
     /// Writes the change into the documents as they were read, and those back whole: cameras
-    /// refuse parts.
+    /// refuse parts. Whatever has to be asked for that is asked before the first one is written.
     fn change(
         &mut self,
         backup: &EncoderBackup,
         change: &EncoderChange,
         deadline: Instant,
-    ) -> Result<(), CameraError>;
+    ) -> Result<(), ChangeError>;
 
-    /// Writes the documents back as they were read.
+    /// Writes the documents back as they were read, each of them, whatever became of the others.
     fn restore(&mut self, backup: &EncoderBackup, deadline: Instant) -> Result<(), CameraError>;
 
     /// Asks for a keyframe now. `false` = not sent, for another was asked for a moment ago. A camera
     /// that does not know how is not asked again.
     fn keyframe(&mut self, stream: StreamName, deadline: Instant) -> Result<bool, CameraError>;
+}
+
+/// A change that did not go all the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeError {
+    /// What it met with.
+    pub why: CameraError,
+    /// The camera has taken a document, or may have: it may not be set as it was.
+    pub has_written: bool,
+}
+
+impl From<CameraError> for ChangeError {
+    /// Before anything was written.
+    fn from(why: CameraError) -> Self {
+        Self {
+            why,
+            has_written: false,
+        }
+    }
+}
+
+/// Writes one document after the other, up to the first that fails.
+pub fn write_in_turn(
+    writes: impl Iterator<Item = Result<(), CameraError>>,
+) -> Result<(), ChangeError> {
+    let mut has_written = false;
+    for write in writes {
+        if let Err(why) = write {
+            // A refusal in the camera's own words is a no; these two may be a yes.
+            has_written |= matches!(why, CameraError::NoAnswer(_) | CameraError::BadAnswer(_));
+            return Err(ChangeError { why, has_written });
+        }
+        has_written = true;
+    }
+    Ok(())
+}
+
+/// Writes every document, and tells of the first that failed. After a refused login no more: each
+/// try of it counts towards a lock.
+pub fn write_each(
+    writes: impl Iterator<Item = Result<(), CameraError>>,
+) -> Result<(), CameraError> {
+    let mut result = Ok(());
+    for write in writes {
+        if let Err(CameraError::LoginRefused(_)) = write {
+            return write;
+        }
+        result = result.and(write);
+    }
+    result
 }
 
 /// When a camera may be asked for a keyframe. Pure.
@@ -523,6 +573,7 @@ impl KeyframePace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::camera::LoginRefusal;
 
     #[test]
     fn names_in_every_spelling() {
@@ -552,6 +603,55 @@ mod tests {
         );
         assert_eq!(Profile::parse("high"), Some(Profile::High));
         assert_eq!(Profile::parse("Main10"), None);
+    }
+
+    fn gone() -> CameraError {
+        CameraError::Unreachable("gone".to_owned())
+    }
+
+    fn refused_login() -> CameraError {
+        CameraError::LoginRefused(LoginRefusal {
+            tried: true,
+            unlock_after: None,
+            tries_left: None,
+            words: "no".to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_change_tells_whether_anything_of_it_has_gone_out() {
+        let cases = [
+            (vec![Err(gone())], false),
+            (vec![Err(CameraError::Device("no".to_owned()))], false),
+            (vec![Err(CameraError::NoAnswer("late".to_owned()))], true),
+            (vec![Err(CameraError::BadAnswer("?".to_owned()))], true),
+            (vec![Ok(()), Err(gone())], true),
+            (
+                vec![Ok(()), Err(CameraError::Forbidden("no".to_owned()))],
+                true,
+            ),
+            (vec![Ok(()), Err(refused_login())], true),
+        ];
+        for (writes, has_written) in cases {
+            let shown = format!("{writes:?}");
+            let failed = write_in_turn(writes.into_iter()).unwrap_err();
+            assert_eq!(failed.has_written, has_written, "{shown}");
+        }
+        assert_eq!(write_in_turn([Ok(()), Ok(())].into_iter()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_written_back_is_written_back_whatever_fails_but_a_login() {
+        let writes = |results: Vec<Result<(), CameraError>>| {
+            let mut tried = 0;
+            let result = write_each(results.into_iter().inspect(|_| tried += 1));
+            (tried, result)
+        };
+        assert_eq!(writes(vec![Err(gone()), Ok(())]), (2, Err(gone())));
+        assert_eq!(writes(vec![Ok(()), Err(gone())]), (2, Err(gone())));
+        assert_eq!(writes(vec![Ok(()), Ok(())]), (2, Ok(())));
+        let (tried, result) = writes(vec![Err(gone()), Err(refused_login()), Ok(())]);
+        assert_eq!((tried, result), (2, Err(refused_login())));
     }
 
     #[test]

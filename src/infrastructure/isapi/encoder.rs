@@ -10,8 +10,8 @@ use super::device::IsapiCamera;
 use super::status::judge;
 use crate::domain::camera::CameraError;
 use crate::domain::camera::fit::{
-    EncoderBackup, EncoderChange, EncoderDevice, EncoderOptions, EncoderSettings, EncoderStream,
-    Profile, Rates, StreamName, codec_name,
+    ChangeError, EncoderBackup, EncoderChange, EncoderDevice, EncoderOptions, EncoderSettings,
+    EncoderStream, Profile, Rates, StreamName, codec_name, write_each, write_in_turn,
 };
 use crate::infrastructure::http::camera_client::Resend;
 use crate::infrastructure::xml::whole::Whole;
@@ -309,20 +309,24 @@ impl EncoderDevice for IsapiCamera {
         backup: &EncoderBackup,
         change: &EncoderChange,
         deadline: Instant,
-    ) -> Result<(), CameraError> {
-        for (target, document) in &backup.0 {
-            let call = write(target, changed(document, change)?);
-            self.client().call(&call, deadline)?;
-        }
-        Ok(())
+    ) -> Result<(), ChangeError> {
+        let calls = backup.0.iter().map(|(target, document)| {
+            let document = changed(document, change)?;
+            Ok(write(target, document))
+        });
+        let calls: Vec<Call> = calls.collect::<Result<_, CameraError>>()?;
+        write_in_turn(calls.iter().map(|call| {
+            self.client().call(call, deadline)?;
+            Ok(())
+        }))
     }
 
     fn restore(&mut self, backup: &EncoderBackup, deadline: Instant) -> Result<(), CameraError> {
-        for (target, document) in &backup.0 {
+        write_each(backup.0.iter().map(|(target, document)| {
             let call = write(target, document.clone());
             self.client().call(&call, deadline)?;
-        }
-        Ok(())
+            Ok(())
+        }))
     }
 
     fn keyframe(&mut self, stream: StreamName, deadline: Instant) -> Result<bool, CameraError> {

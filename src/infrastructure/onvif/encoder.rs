@@ -10,8 +10,8 @@ use super::outcome::Trouble;
 use super::request::{self, AUDIO_ENCODERS, Operation, Service, VIDEO_ENCODERS};
 use crate::domain::camera::CameraError;
 use crate::domain::camera::fit::{
-    EncoderBackup, EncoderChange, EncoderDevice, EncoderOptions, EncoderSettings, EncoderStream,
-    Profile, Rates, StreamName, codec_name,
+    ChangeError, EncoderBackup, EncoderChange, EncoderDevice, EncoderOptions, EncoderSettings,
+    EncoderStream, Profile, Rates, StreamName, codec_name, write_each, write_in_turn,
 };
 use crate::infrastructure::http::camera_client::Resend;
 use crate::infrastructure::xml::whole::Whole;
@@ -558,34 +558,37 @@ impl EncoderDevice for OnvifCamera {
         backup: &EncoderBackup,
         change: &EncoderChange,
         deadline: Instant,
-    ) -> Result<(), CameraError> {
+    ) -> Result<(), ChangeError> {
+        let mut documents = Vec::new();
         for (label, document) in &backup.0 {
             match (unlabelled(label), &change.audio) {
                 (Some((service, true)), Some(codec)) => {
                     let whole = self.changed_sound(service, document, codec, deadline)?;
-                    self.write(service, true, whole, deadline)?;
+                    documents.push((service, true, whole));
                 }
                 (Some((service, false)), _) => {
                     let whole =
                         changed(document, service, change).map_err(CameraError::BadAnswer)?;
-                    self.write(service, false, whole, deadline)?;
+                    documents.push((service, false, whole));
                 }
                 _ => {}
             }
         }
-        Ok(())
+        let documents = documents.into_iter();
+        write_in_turn(
+            documents.map(|(service, sound, whole)| self.write(service, sound, whole, deadline)),
+        )
     }
 
     fn restore(&mut self, backup: &EncoderBackup, deadline: Instant) -> Result<(), CameraError> {
-        for (label, document) in &backup.0 {
+        write_each(backup.0.iter().map(|(label, document)| {
             let Some((service, sound)) = unlabelled(label) else {
-                continue;
+                return Ok(());
             };
             let whole =
                 Whole::parse(document).map_err(|why| CameraError::BadAnswer(why.to_string()))?;
-            self.write(service, sound, whole, deadline)?;
-        }
-        Ok(())
+            self.write(service, sound, whole, deadline)
+        }))
     }
 
     fn keyframe(&mut self, stream: StreamName, deadline: Instant) -> Result<bool, CameraError> {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::Contact;
 use crate::application::camera::order::{DeviceRequest, Done, Query, QueryData};
 use crate::domain::camera::fit::{
-    self, EncoderChange, EncoderDevice, EncoderStream, FitAsk, FitReport, Fitness, JudgedStream,
-    StreamName,
+    self, ChangeError, EncoderBackup, EncoderChange, EncoderDevice, EncoderStream, FitAsk,
+    FitReport, Fitness, JudgedStream, StreamName,
 };
 use crate::domain::camera::{CameraDevice, CameraError, Credentials, Protocol};
 use crate::domain::discovery::Sight;
@@ -28,6 +28,10 @@ const DESCRIBE: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(6);
 /// A camera may be busy for a moment with what it was told.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Kept free at the end for writing the old settings back.
+const TAKE_BACK: Duration = Duration::from_secs(15);
+/// Between two tries of that: its service may be starting again.
+const BACK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a stream was not seen.
 enum Unseen {
@@ -101,6 +105,7 @@ impl Contact {
                         login,
                         before: &chosen,
                         change: &change,
+                        looks: deadline.checked_sub(TAKE_BACK).unwrap_or(deadline),
                         deadline,
                     };
                     trial.run(encoders, &mut report)?;
@@ -191,6 +196,8 @@ struct Trial<'a> {
     login: Option<&'a Credentials>,
     before: &'a JudgedStream,
     change: &'a EncoderChange,
+    /// When a change that is not as asked by then is taken back.
+    looks: Instant,
     deadline: Instant,
 }
 
@@ -199,8 +206,8 @@ impl Trial<'_> {
         self.before.stream.name
     }
 
-    /// Writes, looks, and takes it back where it is not what was asked. An error only as long as
-    /// nothing has been written.
+    /// Writes, looks, and takes it back where it is not what was asked. An error only where nothing
+    /// has been written: whoever hears one may try again with another login.
     fn run(
         &mut self,
         encoders: &mut dyn EncoderDevice,
@@ -221,24 +228,31 @@ impl Trial<'_> {
             }
             return Ok(());
         }
-        let backup = encoders.backup(self.name(), self.change, soon(self.deadline, WRITE))?;
+        let backup = encoders.backup(self.name(), self.change, soon(self.looks, WRITE))?;
         self.contact.may_write(Instant::now())?;
-        let written = encoders.change(&backup, self.change, soon(self.deadline, WRITE));
-        if let Err(
-            error @ (CameraError::LoginRefused(_)
-            | CameraError::Forbidden(_)
-            | CameraError::Unreachable(_)),
-        ) = written
+        let written = encoders.change(&backup, self.change, soon(self.looks, WRITE));
+        if let Err(ChangeError {
+            why:
+                error @ (CameraError::LoginRefused(_)
+                | CameraError::Certificate(_)
+                | CameraError::Forbidden(_)
+                | CameraError::Unreachable(_)),
+            has_written: false,
+        }) = written
         {
             return Err(error);
         }
+        let trouble = written.err();
+        // The camera has said no, so there is nothing that it could still do.
+        let refused = trouble.as_ref().is_some_and(|trouble| !trouble.has_written);
         self.contact.has_written(Instant::now());
         log::info!(
             camera:% = self.contact.place(), stream = self.name().name();
             "the settings of its encoder were changed"
         );
-        let after = self.settled(encoders);
-        let mut wrong = self.judge_words(written.as_ref().err(), after.as_ref());
+        let after = self.settled(encoders, refused);
+        let why = trouble.as_ref().map(|trouble| &trouble.why);
+        let mut wrong = self.judge_words(why, after.as_ref());
         if wrong.is_empty()
             && let Some(after) = &after
         {
@@ -251,7 +265,24 @@ impl Trial<'_> {
                 report.applied = true;
                 self.accept(after, report);
             }
-            after => self.take_back(encoders, &backup, after, &wrong, report),
+            after => {
+                let old = &self.before.stream.settings;
+                let unchanged = after.is_some_and(|after| after.settings == *old);
+                let mut words = wrong.join("; ");
+                if unchanged && refused {
+                    words.push_str("; the camera has changed nothing");
+                } else {
+                    let back = self.take_back(encoders, &backup, unchanged);
+                    report.rolled_back = back.is_ok() && !unchanged;
+                    let (Ok(told) | Err(told)) = back;
+                    words = format!("{words}; {told}");
+                    log::warn!(
+                        camera:% = self.contact.place(), stream = self.name().name();
+                        "a change of its encoder is not what was asked: {words}"
+                    );
+                }
+                report.failed = Some(failed(&words));
+            }
         }
         Ok(())
     }
@@ -283,12 +314,15 @@ impl Trial<'_> {
         missing
     }
 
-    /// The settings once they are as asked, else as they are when the camera has had its time.
-    fn settled(&self, encoders: &mut dyn EncoderDevice) -> Option<EncoderStream> {
-        let until = soon(self.deadline, self.contact.policy().fit_look / 5);
+    /// The settings once they are as asked, else as they are when the camera has had its time. What
+    /// was refused is not waited for.
+    fn settled(&self, encoders: &mut dyn EncoderDevice, refused: bool) -> Option<EncoderStream> {
+        let until = soon(self.looks, self.contact.policy().fit_look / 2);
         loop {
-            let read = self.read(encoders);
-            let done = read.as_ref().is_some_and(|r| self.missing(r).is_empty());
+            let read = self.read(encoders, self.looks);
+            let done = read
+                .as_ref()
+                .is_some_and(|r| refused || self.missing(r).is_empty());
             if done || Instant::now() + PAUSE >= until {
                 return read;
             }
@@ -296,8 +330,8 @@ impl Trial<'_> {
         }
     }
 
-    fn read(&self, encoders: &mut dyn EncoderDevice) -> Option<EncoderStream> {
-        let all = encoders.encoders(soon(self.deadline, READ)).ok()?;
+    fn read(&self, encoders: &mut dyn EncoderDevice, until: Instant) -> Option<EncoderStream> {
+        let all = encoders.encoders(soon(until, READ)).ok()?;
         all.into_iter().find(|s| s.name == self.name())
     }
 
@@ -308,7 +342,7 @@ impl Trial<'_> {
         encoders: &mut dyn EncoderDevice,
         stream: &EncoderStream,
     ) -> (Option<Sight>, Vec<String>) {
-        let until = soon(self.deadline, self.contact.policy().fit_look);
+        let until = soon(self.looks, self.contact.policy().fit_look);
         let (mut seen, mut wrong) = (None, Vec::new());
         loop {
             match self.look_once(encoders, stream, until) {
@@ -376,48 +410,66 @@ impl Trial<'_> {
         }
     }
 
-    /// Writes the old settings back and looks again.
+    /// Writes the old settings back, as often as that takes, and looks again; in words what came of
+    /// it. Also where the camera shows no change yet (`unchanged`): it may only be late.
     fn take_back(
         &self,
         encoders: &mut dyn EncoderDevice,
-        backup: &fit::EncoderBackup,
-        after: Option<EncoderStream>,
-        wrong: &[String],
-        report: &mut FitReport,
-    ) {
-        let mut words = wrong.join("; ");
-        let old = &self.before.stream.settings;
-        if after.is_some_and(|after| after.settings == *old) {
-            words.push_str("; the camera has changed nothing");
-            report.failed = Some(failed(&words));
-            return;
+        backup: &EncoderBackup,
+        unchanged: bool,
+    ) -> Result<String, String> {
+        self.restore(encoders, backup)
+            .map_err(|why| format!("and the old settings could not be written back: {why}"))?;
+        let mut words = if unchanged {
+            "the camera has changed nothing so far, and the old settings were written again, for it \
+             may be late"
+        } else {
+            "the old settings were written back"
         }
-        match encoders.restore(backup, soon(self.deadline, WRITE)) {
-            Err(why) => {
-                words = format!("{words}; and the old settings could not be written back: {why}");
-            }
-            Ok(()) => {
-                report.rolled_back = true;
-                words.push_str("; the old settings were written back");
-                match self.read(encoders) {
-                    Some(now) if now.settings == *old => {
-                        let contact = self.contact;
-                        let sight = contact.described(self.ip, self.login, &now, self.deadline);
-                        let old = self.before.sight.as_ref();
-                        if sight.as_ref().map(|s| s.profile) != old.map(|s| s.profile) {
-                            words.push_str(", and its stream is not yet what it was");
-                        }
-                    }
-                    Some(_) => words.push_str(", and the camera does not show all of them"),
-                    None => words.push_str(", and can't be read again"),
+        .to_owned();
+        let old = &self.before.stream.settings;
+        match self.read(encoders, self.deadline) {
+            Some(now) if now.settings == *old => {
+                let contact = self.contact;
+                let sight = contact.described(self.ip, self.login, &now, self.deadline);
+                let old = self.before.sight.as_ref();
+                if sight.as_ref().map(|s| s.profile) != old.map(|s| s.profile) {
+                    words.push_str(", and its stream is not yet what it was");
                 }
             }
+            Some(_) => words.push_str(", and the camera does not show all of them"),
+            None => words.push_str(", and can't be read again"),
         }
-        log::warn!(
-            camera:% = self.contact.place(), stream = self.name().name();
-            "a change of its encoder is not what was asked: {words}"
-        );
-        report.failed = Some(failed(&words));
+        Ok(words)
+    }
+
+    fn restore(
+        &self,
+        encoders: &mut dyn EncoderDevice,
+        backup: &EncoderBackup,
+    ) -> Result<(), CameraError> {
+        loop {
+            let why = match encoders.restore(backup, soon(self.deadline, WRITE)) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            };
+            let may_pass = matches!(
+                why,
+                CameraError::Unreachable(_)
+                    | CameraError::NoAnswer(_)
+                    | CameraError::Busy(_)
+                    | CameraError::Device(_)
+                    | CameraError::BadAnswer(_)
+            );
+            if !may_pass || Instant::now() + BACK_PAUSE >= self.deadline {
+                return Err(why);
+            }
+            log::debug!(
+                camera:% = self.contact.place();
+                "the old settings are to be written back once more: {why}"
+            );
+            std::thread::sleep(BACK_PAUSE);
+        }
     }
 }
 
