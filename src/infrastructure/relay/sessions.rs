@@ -13,6 +13,9 @@ use crate::util::secret::Secret;
 
 /// A session that was lost has a fresh one within so long, or the relay ends.
 pub const ANEW_WITHIN: Duration = Duration::from_secs(10);
+/// One that is lost sooner counts as an end: an endpoint that throws everybody out again, or another
+/// publisher that wants the same place, is not asked again at once.
+const STEADY: Duration = Duration::from_secs(10);
 /// Between two tries of a fresh one.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Viewers may ask for key pictures all the time; a camera is asked this often.
@@ -70,6 +73,7 @@ enum State<P> {
     Up {
         peer: P,
         url: Option<Secret>,
+        since: Instant,
     },
     Pausing(Instant),
 }
@@ -290,7 +294,7 @@ impl<P: Peer> Sessions<P> {
     pub fn leave(&mut self) {
         self.wake_at = None;
         let state = std::mem::replace(&mut self.state, State::Idle);
-        if let State::Connecting { mut peer, url, .. } | State::Up { mut peer, url } = state {
+        if let State::Connecting { mut peer, url, .. } | State::Up { mut peer, url, .. } = state {
             self.orders.extend(url.map(Order::Delete));
             peer.close();
             self.left = Some(peer);
@@ -324,7 +328,11 @@ impl<P: Peer> Sessions<P> {
                         self.anew = None;
                         let took = now.saturating_duration_since(self.began);
                         self.told.push_back(Told::Up(took));
-                        State::Up { peer, url }
+                        State::Up {
+                            peer,
+                            url,
+                            since: now,
+                        }
                     }
                     other => other,
                 };
@@ -349,23 +357,39 @@ impl<P: Peer> Sessions<P> {
                 });
             }
             Event::Lost(why) => {
-                if matches!(self.state, State::Up { .. }) {
-                    self.lost(&why, now);
-                } else {
-                    return self.no_path(Some(&why), now);
-                }
+                return match self.state {
+                    State::Up { since, .. } => {
+                        self.lost(&why, now.saturating_duration_since(since), now)
+                    }
+                    _ => self.no_path(Some(&why), now),
+                };
             }
         }
         Ok(())
     }
 
-    /// One that was up: the camera plays on, and a fresh one is tried at once.
-    fn lost(&mut self, why: &str, now: Instant) {
+    /// One that was up for `lasted`: the camera plays on, and a fresh one is tried at once.
+    fn lost(&mut self, why: &str, lasted: Duration, now: Instant) -> Result<(), End> {
         self.leave();
         let why = shown(why, MAX_WORDS);
+        if lasted < STEADY {
+            let words = format!(
+                "the WHIP session was lost {:.1} s after it came up: {why}",
+                lasted.as_secs_f64()
+            );
+            return Err(End {
+                why: Diagnosis {
+                    cause: Cause::WhipStream,
+                    detail: words,
+                },
+                retry_after: None,
+                own: false,
+            });
+        }
         self.told.push_back(Told::Lost(why.clone()));
         self.anew = Some((now + ANEW_WITHIN, why));
         self.begin(now);
+        Ok(())
     }
 
     /// The endpoint has answered, and ICE or DTLS do not come about.

@@ -187,8 +187,32 @@ fn a_lost_session_is_ended_and_a_fresh_one_is_made_at_once() {
 }
 
 #[test]
+fn one_that_is_lost_as_soon_as_it_is_up_is_the_end() {
+    for number in [1, 2] {
+        let mut test = Test::up(1);
+        if number == 2 {
+            test.now += STEADY;
+            test.happens(Event::Lost("thrown out".to_owned())).unwrap();
+            test.sessions.told();
+            assert_eq!(test.sessions.order(), delete(1));
+            test.posts(Fake::default());
+            test.connects(2);
+        }
+        test.now += STEADY - MS;
+        let end = test.happens(Event::Lost("thrown out".to_owned()));
+        let end = end.unwrap_err();
+        assert_eq!((end.why.cause, end.own), (Cause::WhipStream, false));
+        assert!(end.why.detail.contains("thrown out"), "{end:?}");
+        assert_eq!(test.sessions.order(), delete(number));
+        assert_eq!(test.sessions.order(), None, "and none is tried");
+        assert_eq!(test.sessions.told(), None);
+    }
+}
+
+#[test]
 fn without_a_fresh_one_in_time_it_ends_and_says_why() {
     let mut test = Test::up(1);
+    test.now += STEADY;
     test.happens(Event::Lost("no consent".to_owned())).unwrap();
     test.sessions.order();
     test.posts(Fake::default());
@@ -201,6 +225,7 @@ fn without_a_fresh_one_in_time_it_ends_and_says_why() {
 
     // An endpoint that is gone for good is not asked again.
     let mut test = Test::up(1);
+    test.now += STEADY;
     test.happens(Event::Lost("ended".to_owned())).unwrap();
     test.sessions.order();
     test.posts(Fake::default());
