@@ -465,14 +465,12 @@ impl<P: Peer> Relay<P> {
         let _ = self.tcp.write_all(&self.to_camera);
         let _ = self.tcp.shutdown(Shutdown::Both);
         if self.sessions.is_posting()
-            && let Some(Back::Opened(Ok(session))) = self.courier.back_within(LAST_ANSWER)
+            && let Some(session) = self.last_answer(teller)
         {
             // What it is for is over.
-            if let Some(session) = session.url {
-                let _ = teller.tell(&Report::Made(session.clone()));
-                self.courier.send(Errand::Close(session));
-                self.last_delete(teller);
-            }
+            let _ = teller.tell(&Report::Made(session.clone()));
+            self.courier.send(Errand::Close(session));
+            self.last_delete(teller);
         }
         self.sessions.leave();
         let mut deletes = 0;
@@ -488,6 +486,20 @@ impl<P: Peer> Relay<P> {
         }
         for _ in 0..deletes {
             self.last_delete(teller);
+        }
+    }
+
+    /// The session of an answer that is under way. Before it comes what became of the one that was lost.
+    fn last_answer<W: Write>(&self, teller: &mut Teller<W>) -> Option<Secret> {
+        let until = Instant::now() + LAST_ANSWER;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.courier.back_within(left)? {
+                Back::Opened(answer) => return answer.ok()?.url,
+                Back::Closed(closed) => {
+                    let _ = ended(&closed, teller);
+                }
+            }
         }
     }
 

@@ -214,7 +214,7 @@ impl<P: Peer> Sessions<P> {
             && now >= *until
         {
             let words = format!("the WHIP session was lost, and there is no fresh one: {why}");
-            self.leave();
+            // Not left here: whoever leaves it waits for an answer that is under way.
             return Err(End {
                 why: Diagnosis {
                     cause: Cause::WhipStream,

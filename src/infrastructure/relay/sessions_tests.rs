@@ -223,6 +223,29 @@ fn without_a_fresh_one_in_time_it_ends_and_says_why() {
     assert_eq!((end.why.cause, end.own), (Cause::WhipStream, false));
     assert!(end.why.detail.contains("as it says"), "{end:?}");
 
+    // An answer that is under way then is waited for: it names a session that is to be ended.
+    let mut test = Test::up(1);
+    test.now += STEADY;
+    test.happens(Event::Lost("no consent".to_owned())).unwrap();
+    test.sessions.order();
+    test.posts(Fake::default());
+    test.now += ANEW_WITHIN;
+    test.sessions.tick(test.now).unwrap_err();
+    assert!(test.sessions.is_posting());
+
+    // One that is made, and has no path yet, is ended.
+    let mut test = Test::up(1);
+    test.now += STEADY;
+    test.happens(Event::Lost("no consent".to_owned())).unwrap();
+    test.sessions.order();
+    test.posts(Fake::default());
+    test.now += ANEW_WITHIN - MS;
+    test.sessions.opened(Ok(session(2)), test.now).unwrap();
+    test.now += MS;
+    test.sessions.tick(test.now).unwrap_err();
+    test.sessions.leave();
+    assert_eq!(test.sessions.order(), delete(2));
+
     // An endpoint that is gone for good is not asked again.
     let mut test = Test::up(1);
     test.now += STEADY;
