@@ -187,7 +187,7 @@ impl<P: Peer> Relay<P> {
             tcp,
             to_camera: Vec::new(),
             source,
-            sessions: Sessions::new(job.patience, now),
+            sessions: Sessions::new(job.patience, fastrand::u64(..), now),
             group: Group::default(),
             sockets: Sockets::default(),
             loopback,

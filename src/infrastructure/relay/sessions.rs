@@ -16,7 +16,10 @@ pub const ANEW_WITHIN: Duration = Duration::from_secs(10);
 /// One that is lost sooner counts as an end: an endpoint that throws everybody out again, or another
 /// publisher that wants the same place, is not asked again at once.
 const STEADY: Duration = Duration::from_secs(10);
-/// Between two tries of a fresh one.
+/// The first try of a fresh one, within so long: what has lost one session of an endpoint has often
+/// lost all of them.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+/// Between two tries of a fresh one; up to as much again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Viewers may ask for key pictures all the time; a camera is asked this often.
 const KEYFRAME_EVERY: Duration = Duration::from_secs(2);
@@ -86,7 +89,8 @@ pub struct Sessions<P> {
     patience: Duration,
     began: Instant,
     /// After a loss: until when a fresh session has to be up, and the last reason why there is none.
-    anew: Option<(Instant, String)>,
+    anew: Option<(Instant, Diagnosis)>,
+    random: fastrand::Rng,
     keyframe_at: Option<Instant>,
     /// When the peer wants to be woken.
     wake_at: Option<Instant>,
@@ -97,13 +101,14 @@ pub struct Sessions<P> {
 }
 
 impl<P: Peer> Sessions<P> {
-    /// None yet.
-    pub fn new(patience: Duration, now: Instant) -> Self {
+    /// None yet. `seed` decides the jitter.
+    pub fn new(patience: Duration, seed: u64, now: Instant) -> Self {
         Self {
             state: State::Idle,
             patience,
             began: now,
             anew: None,
+            random: fastrand::Rng::with_seed(seed),
             keyframe_at: None,
             wake_at: None,
             orders: VecDeque::new(),
@@ -213,11 +218,14 @@ impl<P: Peer> Sessions<P> {
         if let Some((until, why)) = &self.anew
             && now >= *until
         {
-            let words = format!("the WHIP session was lost, and there is no fresh one: {why}");
+            let words = format!(
+                "the WHIP session was lost, and there is no fresh one: {}",
+                why.detail
+            );
             // Not left here: whoever leaves it waits for an answer that is under way.
             return Err(End {
                 why: Diagnosis {
-                    cause: Cause::WhipStream,
+                    cause: why.cause,
                     detail: words,
                 },
                 retry_after: None,
@@ -368,7 +376,7 @@ impl<P: Peer> Sessions<P> {
         Ok(())
     }
 
-    /// One that was up for `lasted`: the camera plays on, and a fresh one is tried at once.
+    /// One that was up for `lasted`: the camera plays on, and a fresh one is tried soon.
     fn lost(&mut self, why: &str, lasted: Duration, now: Instant) -> Result<(), End> {
         self.leave();
         let why = shown(why, MAX_WORDS);
@@ -387,8 +395,12 @@ impl<P: Peer> Sessions<P> {
             });
         }
         self.told.push_back(Told::Lost(why.clone()));
+        let why = Diagnosis {
+            cause: Cause::WhipStream,
+            detail: why,
+        };
         self.anew = Some((now + ANEW_WITHIN, why));
-        self.begin(now);
+        self.state = State::Pausing(now + FIRST_WITHIN.mul_f64(self.random.f64()));
         Ok(())
     }
 
@@ -405,12 +417,15 @@ impl<P: Peer> Sessions<P> {
     }
 
     /// The end, unless it is a fresh session that is tried: its endpoint may still hold the lost one.
+    /// One that says how long it wants to be left alone is.
     fn failed(&mut self, end: End, now: Instant) -> Result<(), End> {
         self.state = State::Idle;
+        let for_now = end.retry_after.is_none() && !end.why.cause.is_permanent();
         match &mut self.anew {
-            Some((until, why)) if !end.why.cause.is_permanent() && now < *until => {
-                *why = end.why.detail;
-                self.state = State::Pausing((now + PAUSE).min(*until));
+            Some((until, why)) if for_now && now < *until => {
+                *why = end.why;
+                let pause = PAUSE.mul_f64(1.0 + self.random.f64());
+                self.state = State::Pausing((now + pause).min(*until));
                 Ok(())
             }
             _ => Err(end),

@@ -73,7 +73,7 @@ fn refusal(cause: Cause) -> Refusal {
             cause,
             detail: "as it says".to_owned(),
         },
-        retry_after: Some(Duration::from_secs(37)),
+        retry_after: None,
     }
 }
 
@@ -86,9 +86,29 @@ impl Test {
     fn new() -> Self {
         let now = Instant::now();
         Self {
-            sessions: Sessions::new(PATIENCE, now),
+            sessions: Sessions::new(PATIENCE, 7, now),
             now,
         }
+    }
+
+    /// One that was up is lost; what is left to do until the fresh one's POST.
+    fn anew(&mut self, number: u32) {
+        self.now += STEADY;
+        self.happens(Event::Lost("no consent".to_owned())).unwrap();
+        let lost = Told::Lost("no consent".to_owned());
+        assert_eq!(self.sessions.told(), Some(lost));
+        assert_eq!(self.sessions.order(), delete(number));
+        self.pauses(Duration::ZERO, FIRST_WITHIN);
+        self.posts(Fake::default());
+    }
+
+    /// Nothing is asked for a while.
+    fn pauses(&mut self, least: Duration, most: Duration) {
+        assert_eq!(self.sessions.order(), None);
+        let at = self.sessions.next_tick().unwrap();
+        assert!((self.now + least..=self.now + most).contains(&at));
+        self.now = at;
+        self.sessions.tick(at).unwrap();
     }
 
     /// Up to the POST.
@@ -161,23 +181,13 @@ fn a_session_is_prepared_asked_for_and_connected() {
 }
 
 #[test]
-fn a_lost_session_is_ended_and_a_fresh_one_is_made_at_once() {
+fn a_lost_session_is_ended_and_a_fresh_one_is_made() {
     let mut test = Test::up(1);
-    test.now += Duration::from_secs(60);
-    test.happens(Event::Lost("no consent".to_owned())).unwrap();
-    assert_eq!(
-        test.sessions.told(),
-        Some(Told::Lost("no consent".to_owned()))
-    );
-    assert_eq!(test.sessions.order(), delete(1));
-    test.posts(Fake::default());
+    test.anew(1);
     // The endpoint still thinks that the first is there.
     let taken = Err(refusal(Cause::WhipUnreachable));
     test.sessions.opened(taken, test.now).unwrap();
-    assert_eq!(test.sessions.order(), None);
-    assert_eq!(test.sessions.next_tick(), Some(test.now + PAUSE));
-    test.now += PAUSE;
-    test.sessions.tick(test.now).unwrap();
+    test.pauses(PAUSE, 2 * PAUSE);
     test.posts(Fake::default());
     test.connects(2);
     // And that is that: the ten seconds count no more.
@@ -187,18 +197,33 @@ fn a_lost_session_is_ended_and_a_fresh_one_is_made_at_once() {
 }
 
 #[test]
+fn those_that_are_lost_together_do_not_come_back_together() {
+    let mut first = std::collections::BTreeSet::new();
+    let mut second = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let mut test = Test::up(1);
+        test.sessions.random = fastrand::Rng::with_seed(seed);
+        let lost = test.now + STEADY;
+        test.anew(1);
+        first.insert((test.now - lost).as_millis() / 250);
+        let asked = test.now;
+        let taken = Err(refusal(Cause::WhipUnreachable));
+        test.sessions.opened(taken, test.now).unwrap();
+        test.pauses(PAUSE, 2 * PAUSE);
+        second.insert((test.now - asked).as_millis() / 250);
+    }
+    assert_eq!((first.len(), second.len()), (4, 4));
+}
+
+#[test]
 fn one_that_is_lost_as_soon_as_it_is_up_is_the_end() {
     for number in [1, 2] {
         let mut test = Test::up(1);
         if number == 2 {
-            test.now += STEADY;
-            test.happens(Event::Lost("thrown out".to_owned())).unwrap();
-            test.sessions.told();
-            assert_eq!(test.sessions.order(), delete(1));
-            test.posts(Fake::default());
+            test.anew(1);
             test.connects(2);
         }
-        test.now += STEADY - MS;
+        test.now += STEADY.saturating_sub(MS);
         let end = test.happens(Event::Lost("thrown out".to_owned()));
         let end = end.unwrap_err();
         assert_eq!((end.why.cause, end.own), (Cause::WhipStream, false));
@@ -212,49 +237,50 @@ fn one_that_is_lost_as_soon_as_it_is_up_is_the_end() {
 #[test]
 fn without_a_fresh_one_in_time_it_ends_and_says_why() {
     let mut test = Test::up(1);
-    test.now += STEADY;
-    test.happens(Event::Lost("no consent".to_owned())).unwrap();
-    test.sessions.order();
-    test.posts(Fake::default());
-    let taken = Err(refusal(Cause::WhipUnreachable));
-    test.sessions.opened(taken, test.now).unwrap();
-    test.now += ANEW_WITHIN;
-    let end = test.sessions.tick(test.now).unwrap_err();
+    test.anew(1);
+    let end = test.sessions.tick(test.now + ANEW_WITHIN).unwrap_err();
     assert_eq!((end.why.cause, end.own), (Cause::WhipStream, false));
-    assert!(end.why.detail.contains("as it says"), "{end:?}");
-
-    // An answer that is under way then is waited for: it names a session that is to be ended.
-    let mut test = Test::up(1);
-    test.now += STEADY;
-    test.happens(Event::Lost("no consent".to_owned())).unwrap();
-    test.sessions.order();
-    test.posts(Fake::default());
-    test.now += ANEW_WITHIN;
-    test.sessions.tick(test.now).unwrap_err();
+    assert!(end.why.detail.contains("no consent"), "{end:?}");
+    // An answer that is under way is waited for: it names a session that is to be ended.
     assert!(test.sessions.is_posting());
+
+    // The last reason is why, and what it is counted as.
+    for cause in [Cause::WhipUplink, Cause::WhipUnreachable] {
+        let mut test = Test::up(1);
+        test.anew(1);
+        test.sessions.opened(Err(refusal(cause)), test.now).unwrap();
+        test.now += ANEW_WITHIN;
+        let end = test.sessions.tick(test.now).unwrap_err();
+        assert_eq!((end.why.cause, end.own), (cause, false));
+        assert!(end.why.detail.contains("as it says"), "{end:?}");
+    }
 
     // One that is made, and has no path yet, is ended.
     let mut test = Test::up(1);
-    test.now += STEADY;
-    test.happens(Event::Lost("no consent".to_owned())).unwrap();
-    test.sessions.order();
-    test.posts(Fake::default());
-    test.now += ANEW_WITHIN - MS;
+    test.anew(1);
+    let lost = test.now;
     test.sessions.opened(Ok(session(2)), test.now).unwrap();
-    test.now += MS;
+    test.now = lost + ANEW_WITHIN;
     test.sessions.tick(test.now).unwrap_err();
     test.sessions.leave();
     assert_eq!(test.sessions.order(), delete(2));
+}
 
-    // An endpoint that is gone for good is not asked again.
-    let mut test = Test::up(1);
-    test.now += STEADY;
-    test.happens(Event::Lost("ended".to_owned())).unwrap();
-    test.sessions.order();
-    test.posts(Fake::default());
-    let gone = Err(refusal(Cause::WhipGone));
-    let end = test.sessions.opened(gone, test.now).unwrap_err();
-    assert_eq!(end.why.cause, Cause::WhipGone);
+#[test]
+fn an_endpoint_that_is_gone_or_wants_to_be_left_alone_is_not_asked_again() {
+    let gone = refusal(Cause::WhipGone);
+    let busy = Refusal {
+        retry_after: Some(Duration::from_secs(60)),
+        ..refusal(Cause::WhipUnreachable)
+    };
+    for refusal in [gone, busy] {
+        let mut test = Test::up(1);
+        test.anew(1);
+        let (cause, wait) = (refusal.why.cause, refusal.retry_after);
+        let end = test.sessions.opened(Err(refusal), test.now).unwrap_err();
+        assert_eq!((end.why.cause, end.retry_after), (cause, wait));
+        assert_eq!(test.sessions.order(), None);
+    }
 }
 
 #[test]
@@ -283,10 +309,11 @@ fn refusals_are_the_endpoints_and_bad_answers_the_relays() {
     let mut test = Test::new();
     test.sessions.begin(test.now);
     test.posts(Fake::default());
-    let end = test
-        .sessions
-        .opened(Err(refusal(Cause::WhipUnreachable)), test.now);
-    let end = end.unwrap_err();
+    let refused = Refusal {
+        retry_after: Some(Duration::from_secs(37)),
+        ..refusal(Cause::WhipUnreachable)
+    };
+    let end = test.sessions.opened(Err(refused), test.now).unwrap_err();
     assert_eq!(
         (end.own, end.retry_after),
         (false, Some(Duration::from_secs(37)))
