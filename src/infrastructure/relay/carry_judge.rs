@@ -25,6 +25,8 @@ struct State {
     places: Option<Places>,
     /// A session that is not known to be ended.
     session: Option<Secret>,
+    /// The endpoint has answered, and no media path is up yet.
+    connecting: bool,
     failed: Option<(Diagnosis, Option<Duration>)>,
     handed_over: bool,
     asked: bool,
@@ -46,6 +48,7 @@ impl CarryJudge {
             state: State {
                 places,
                 session: None,
+                connecting: false,
                 failed: None,
                 handed_over: false,
                 asked: false,
@@ -69,20 +72,28 @@ impl State {
                 tell(RunSignal::Unfit(why));
             }
             Report::Made(session) => {
+                // What is made by the end is made in vain.
+                self.connecting = !self.asked;
                 let ours = self
                     .places
                     .as_ref()
                     .is_some_and(|p| p.allow(session.expose()).is_ok());
                 self.session = Some(session).filter(|_| ours);
             }
-            Report::Elsewhere(host) => log::warn!(
-                host = host;
-                "a WHIP session may stay open until the server's own timeout, and the next try may \
-                 find its place taken: it is on a host that is neither whipUrl's nor in \
-                 lss.ffmpeg.whip_hosts"
-            ),
+            Report::Elsewhere(host) => {
+                self.connecting = !self.asked;
+                log::warn!(
+                    host = host;
+                    "a WHIP session may stay open until the server's own timeout, and the next try \
+                     may find its place taken: it is on a host that is neither whipUrl's nor in \
+                     lss.ffmpeg.whip_hosts"
+                );
+            }
             Report::Ended => self.session = None,
-            Report::Up(took) => tell(RunSignal::SessionUp(Some(took))),
+            Report::Up(took) => {
+                self.connecting = false;
+                tell(RunSignal::SessionUp(Some(took)));
+            }
             Report::Lost(why) => {
                 if !self.asked {
                     tell(RunSignal::SessionLost(Diagnosis {
@@ -141,8 +152,17 @@ impl OutputJudge for CarryJudge {
         if let Some((why, _)) = &self.state.failed {
             return Some(why.clone());
         }
-        if self.state.handed_over || asked {
+        if self.state.handed_over {
             return None;
+        }
+        if asked {
+            // Of a start that took too long, that is why.
+            return self.state.connecting.then(|| Diagnosis {
+                cause: Cause::WhipUnreachable,
+                detail:
+                    "the WHIP server answered, but no media path had come up by then (ICE/DTLS)"
+                        .to_owned(),
+            });
         }
         let how = match (code, signal) {
             (_, Some(9)) => "was killed from outside (signal 9): out of memory?".to_owned(),
@@ -263,6 +283,26 @@ mod tests {
         assert!(matches!(&said[..], [RunSignal::Progress(p)] if p.frame == 50 && p.has_video));
         let said = hear(&mut judge, &Report::Lost("silence".to_owned()));
         assert!(matches!(&said[..], [RunSignal::SessionLost(why)] if why.detail == "silence"));
+    }
+
+    #[test]
+    fn a_start_that_is_ended_while_no_path_is_up_has_that_for_its_reason() {
+        let made = Report::Made(Secret::url("https://whip.example/s/1"));
+        for elsewhere in [false, true] {
+            let mut judge = judge();
+            assert_eq!(judge.verdict(Some(0), None, true), None);
+            let elsewhere = elsewhere.then(|| Report::Elsewhere("sfu.example".to_owned()));
+            hear(&mut judge, elsewhere.as_ref().unwrap_or(&made));
+            let verdict = judge.verdict(Some(0), None, true).unwrap();
+            assert_eq!(verdict.cause, Cause::WhipUnreachable);
+            hear(&mut judge, &Report::Up(Duration::from_secs(1)));
+            assert_eq!(judge.verdict(Some(0), None, true), None);
+        }
+        // One that comes about while it ends was never waited for.
+        let mut judge = judge();
+        judge.asked_to_end();
+        hear(&mut judge, &made);
+        assert_eq!(judge.verdict(Some(0), None, true), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ const STEADY: Duration = Duration::from_secs(10);
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 /// Between two tries of a fresh one; up to as much again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A path gets so long at most: a peer knows better why it has none, and says so a second earlier.
+const PATH: Duration = Duration::from_secs(7);
 /// Viewers may ask for key pictures all the time; a camera is asked this often.
 const KEYFRAME_EVERY: Duration = Duration::from_secs(2);
 /// Longest words of others, in characters.
@@ -85,7 +87,7 @@ enum State<P> {
 #[derive(Debug)]
 pub struct Sessions<P> {
     state: State<P>,
-    /// An answer and a path may take so long each.
+    /// A path may take so long, but no longer than [`PATH`].
     patience: Duration,
     began: Instant,
     /// After a loss: until when a fresh session has to be up, and the last reason why there is none.
@@ -201,7 +203,7 @@ impl<P: Peer> Sessions<P> {
         self.state = State::Connecting {
             peer,
             url: session.url,
-            until: now + self.patience,
+            until: now + self.patience.min(PATH),
         };
         Ok(())
     }

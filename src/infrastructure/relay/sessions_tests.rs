@@ -160,7 +160,7 @@ fn a_session_is_prepared_asked_for_and_connected() {
         ..Fake::default()
     });
     assert_eq!(test.sessions.order(), None, "begun once");
-    let until = test.now + PATIENCE;
+    let until = test.now + PATH;
     test.sessions.opened(Ok(session(1)), test.now).unwrap();
     assert_eq!(test.sessions.next_tick(), Some(until));
     for bytes in [b"one", b"two"] {
@@ -293,7 +293,7 @@ fn a_path_that_does_not_come_up_is_the_relays_own_failure() {
         let end = if says_so {
             test.happens(Event::Lost("nobody answers".to_owned()))
         } else {
-            test.now += PATIENCE;
+            test.now += PATH;
             test.sessions.tick(test.now)
         };
         let end = end.unwrap_err();
@@ -302,6 +302,18 @@ fn a_path_that_does_not_come_up_is_the_relays_own_failure() {
         assert!(end.why.detail.contains("UDP"), "{end:?}");
         assert_eq!(test.sessions.order(), delete(1));
     }
+}
+
+#[test]
+fn where_an_answer_may_not_take_long_a_path_may_not() {
+    let mut test = Test::new();
+    test.sessions.patience = Duration::from_secs(2);
+    test.sessions.begin(test.now);
+    test.posts(Fake::default());
+    test.sessions.opened(Ok(session(1)), test.now).unwrap();
+    let until = test.now + Duration::from_secs(2);
+    assert_eq!(test.sessions.next_tick(), Some(until));
+    assert!(test.sessions.tick(until).unwrap_err().own);
 }
 
 #[test]

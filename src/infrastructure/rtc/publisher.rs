@@ -45,8 +45,9 @@ const STUN_TRIES: usize = 7;
 /// Nothing at all has come for that long: the peer is gone. str0m takes up to six seconds longer to
 /// say so of one that has checked on us just before.
 const SILENCE: Duration = Duration::from_secs(8);
-/// From the answer to the first packet of media.
-const CONNECT: Duration = Duration::from_secs(10);
+/// From the answer to the first packet of media. So that its failure is told, and another way taken,
+/// before a whole start is given up (`start_timeout`), which the camera and the answer share.
+const CONNECT: Duration = Duration::from_secs(6);
 /// Figures are measured once in this time.
 const MEASURE: Duration = Duration::from_secs(1);
 /// What a session that has ended waits for.

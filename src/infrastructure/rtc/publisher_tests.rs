@@ -351,12 +351,13 @@ fn a_peer_that_falls_silent_is_lost_within_ten_seconds() {
 }
 
 #[test]
-fn a_peer_that_no_way_leads_to_is_lost_within_ten_seconds() {
+fn a_peer_that_no_way_leads_to_is_lost_within_six_seconds() {
     let mut net = Net::new(true, Peer::Full);
     net.dead = true;
     net.run(12_000 * MS);
     assert_eq!(net.named(), [Event::Lost(Loss::NoWay)]);
     assert_eq!(net.events[0].0, CONNECT);
+    assert_eq!(CONNECT, 6_000 * MS);
 }
 
 #[test]
