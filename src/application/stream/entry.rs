@@ -122,10 +122,16 @@ impl Entry {
 
     /// Takes the next way in place of the current one, if there is one that can be started.
     pub fn pass_over(&mut self, why: &str) {
+        self.keep_plan();
         let plan = self.plan_in_force();
         if plan.has_another() && plan.move_on().is_ok() {
             self.show_way(why);
         }
+    }
+
+    /// What is moved on from here is so for this try alone: the next one begins with the whole plan.
+    pub fn keep_plan(&mut self) {
+        self.informed.get_or_insert_with(|| self.plan.clone());
     }
 
     /// Whether a way to carry the task is left besides the current one.

@@ -137,7 +137,7 @@ fn what_does_not_fit_is_prepared_anew_with_what_was_met() {
 }
 
 #[test]
-fn two_failures_of_its_own_leave_the_host_to_ffmpeg() {
+fn two_failures_of_its_own_leave_the_task_to_ffmpeg() {
     let mut sim = relaying();
     let run = started(&mut sim, "t");
     fails_alone(&mut sim, run);
@@ -166,13 +166,62 @@ fn two_failures_of_its_own_leave_the_host_to_ffmpeg() {
         "{}",
         task.mode_reason
     );
-    // Another task with the same endpoint does not try it either.
+    // Another task with the same endpoint has failed at nothing.
     started(&mut sim, "other");
-    assert_eq!(sim.engines.last(), Some(&EngineKind::Ffmpeg));
-    assert_eq!(sim.get("other").mode, TaskMode::Copy);
-    sim.pass(Duration::from_secs(60 * 60));
-    started(&mut sim, "later");
     assert_eq!(sim.engines.last(), Some(&EngineKind::Relay));
+}
+
+/// A media plane that is away for a moment fails every camera's relay once: that is no second failure.
+#[test]
+fn one_hiccup_of_the_endpoint_moves_nobody() {
+    let mut sim = relaying();
+    for task in ["a", "b", "c"] {
+        let run = started(&mut sim, task);
+        fails_alone(&mut sim, run);
+    }
+    assert_eq!(sim.engines, [EngineKind::Relay; 3]);
+}
+
+/// Where FFmpeg fares no better, the relay has the next turn, and is taken back for good once it works.
+#[test]
+fn where_ffmpeg_fails_at_the_endpoint_too_the_relay_has_the_next_turn() {
+    let mut sim = relaying();
+    let run = started(&mut sim, "t");
+    fails_alone(&mut sim, run);
+    sim.until_launch();
+    let run = sim.live();
+    fails_alone(&mut sim, run);
+    let run = sim.live();
+    sim.stream();
+    sim.stream_for(run, 33);
+    assert_eq!(sim.engines.last(), Some(&EngineKind::Ffmpeg));
+    sim.exit(run, 1, Some(Cause::WhipStream));
+    sim.until_launch();
+    assert_eq!(sim.engines.last(), Some(&EngineKind::Relay));
+    assert_eq!(sim.get("t").mode, TaskMode::Relay);
+    // One that streamed, and lost its camera, stays with FFmpeg for the hour.
+    let mut sim = relaying();
+    let run = started(&mut sim, "t");
+    fails_alone(&mut sim, run);
+    sim.until_launch();
+    let run = sim.live();
+    fails_alone(&mut sim, run);
+    let run = sim.live();
+    sim.stream();
+    sim.stream_for(run, 33);
+    sim.exit(run, 1, Some(Cause::SourceStream));
+    sim.until_launch();
+    assert_eq!(sim.engines.last(), Some(&EngineKind::Ffmpeg));
+    let run = sim.live();
+    sim.stream();
+    sim.stream_for(run, 60 * 60);
+    sim.exit(run, 1, Some(Cause::SourceStream));
+    sim.until_launch();
+    assert_eq!(
+        sim.engines.last(),
+        Some(&EngineKind::Relay),
+        "an hour is over"
+    );
 }
 
 #[test]

@@ -220,12 +220,10 @@ impl Table {
     /// Starts a try, or puts it off; or tells why there may be none.
     fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
         entry.worked_before |= self.logins.has_worked(&entry.task.spec);
-        if entry.way().engine == EngineKind::Relay
-            && self
-                .relays
-                .avoids(entry.task.spec.whip_url.host(), now.mono)
-        {
-            entry.pass_over("lss's own sender got no media to this host of late");
+        let host = entry.task.spec.whip_url.host();
+        let task = &entry.task.spec.task_id;
+        if entry.way().engine == EngineKind::Relay && self.relays.avoids(task, host, now.mono) {
+            entry.pass_over("lss's own relay has failed twice in a row of late");
         }
         let host = entry.task.spec.whip_url.host();
         if entry.way().dtls_active && self.passive.knows(host, now.mono) {
@@ -443,7 +441,8 @@ impl Table {
                         self.known.keep(&entry.task.spec.source, facts, now.mono);
                     }
                     if entry.way().engine == EngineKind::Relay {
-                        self.relays.works(entry.task.spec.whip_url.host());
+                        let host = entry.task.spec.whip_url.host();
+                        self.relays.forget(id, host);
                     }
                     entry.streaming(now.wall, out);
                 }

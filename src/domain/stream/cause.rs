@@ -96,6 +96,19 @@ impl Cause {
         )
     }
 
+    /// Whether it lies with the WHIP endpoint, or on the way there.
+    pub fn is_the_endpoints(self) -> bool {
+        matches!(
+            self,
+            Self::WhipUnreachable
+                | Self::WhipUplink
+                | Self::WhipAuth
+                | Self::WhipGone
+                | Self::WhipOffer
+                | Self::WhipStream
+        )
+    }
+
     /// A short name for logs, metrics and the exit history.
     pub fn name(self) -> &'static str {
         match self {

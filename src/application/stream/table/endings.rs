@@ -86,6 +86,11 @@ impl Table {
             }
         }
         if let Some(why) = &diagnosis
+            && fared_no_better(entry.way(), &run, why)
+        {
+            self.relays.forget(id, entry.task.spec.whip_url.host());
+        }
+        if let Some(why) = &diagnosis
             && failed_alone(entry.way(), &run, why)
             && self.relay_failed(id, &why.detail.clone(), now, out)
         {
@@ -299,6 +304,13 @@ impl Table {
 /// Whether a run of our own publisher has failed in a way that another one may not share.
 fn failed_alone(way: &Launch, run: &Run, why: &Diagnosis) -> bool {
     way.engine == EngineKind::Relay && (run.fails_alone || why.cause == Cause::EngineCrash)
+}
+
+/// Whether a run of FFmpeg shows that it is no way round what our own publisher has failed by: the
+/// endpoint did not keep it either, or it never got as far as a picture.
+fn fared_no_better(way: &Launch, run: &Run, why: &Diagnosis) -> bool {
+    way.engine == EngineKind::Ffmpeg
+        && (why.cause.is_the_endpoints() || run.streaming_since.is_none())
 }
 
 /// Why a run has ended, by what the process said and by why it was ended; `None` = it was to end.

@@ -91,8 +91,12 @@ impl Table {
             return false;
         };
         let host = entry.task.spec.whip_url.host();
-        let over = self.relays.failed(host, now.mono) && entry.has_another_way() && !self.stopping;
+        let over =
+            self.relays.failed(id, host, now.mono) && entry.has_another_way() && !self.stopping;
         if over {
+            if let Some(entry) = self.tasks.get_mut(id) {
+                entry.keep_plan();
+            }
             self.move_on(id, why, now, out);
         }
         over
