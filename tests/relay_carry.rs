@@ -99,6 +99,43 @@ mod tests {
         assert_eq!(none.cause, Cause::SourceLogin);
     }
 
+    /// Cameras that the look before puts up with. The stand-in answers PLAY with 501.
+    #[test]
+    fn odd_answers_are_put_up_with_as_by_a_look() {
+        let gated = RtspServer::start(Rules {
+            gate: Some(GateRules {
+                password: "plain-77".to_owned(),
+                ..GateRules::default()
+            }),
+            quirk: Quirk::ClosesBehindChallenge { tells: false },
+            ..Rules::default()
+        });
+        let url = gated.url("/main").replace("//", "//admin:plain-77@");
+        let endless = RtspServer::start(Rules {
+            quirk: Quirk::NoLength { closes: false },
+            ..Rules::default()
+        });
+        for (server, url) in [(&gated, url), (&endless, endless.url("/main"))] {
+            let found = why(started(&url, &never()));
+            assert!(found.detail.contains("PLAY with RTSP 501"), "{found:?}");
+            assert_eq!(server.seen().violations, [""; 0]);
+        }
+        assert_eq!(gated.seen().connections, 2);
+        assert_eq!(gated.seen().refused, 0);
+        // Closed behind the description, too.
+        let closing = RtspServer::start(Rules {
+            quirk: Quirk::NoLength { closes: true },
+            ..Rules::default()
+        });
+        let said = says(started(&closing.url("/main"), &never()));
+        assert!(
+            matches!(&said[..], [Report::Failed { own: true, .. }]),
+            "FFmpeg may fare better: {said:?}"
+        );
+        let asked = closing.seen().requests;
+        assert!(asked[1].starts_with("SETUP"), "{asked:?}");
+    }
+
     #[test]
     fn what_is_no_h264_is_unfit_and_no_endpoint_is_asked() {
         let sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=control:t\r\n";

@@ -95,6 +95,11 @@ pub fn carry<P: Peer>(job: &Carry, make: Make<P>, output: impl Write) -> io::Res
             retry_after: None,
             own: false,
         })?,
+        Over::Source(Stop::Misunderstood(why)) => teller.tell(&Report::Failed {
+            why,
+            retry_after: None,
+            own: true,
+        })?,
         Over::Source(Stop::Unfit(why)) => teller.tell(&Report::Unfit(why))?,
         Over::Session(end) => teller.tell(&Report::Failed {
             why: end.why,
@@ -201,7 +206,7 @@ impl<P: Peer> Relay<P> {
         let mut piece = vec![0; PIECE];
         loop {
             let now = Instant::now();
-            self.source.tick(now)?;
+            self.look_after_camera(now, teller)?;
             self.write_camera()?;
             self.sessions.tick(now)?;
             self.serve(now, teller)?;
@@ -351,6 +356,56 @@ impl<P: Peer> Relay<P> {
         }
     }
 
+    /// What is due, and what is overdue.
+    fn look_after_camera<W: Write>(
+        &mut self,
+        now: Instant,
+        teller: &mut Teller<W>,
+    ) -> Result<(), Over> {
+        if self.source.wants_anew(now) {
+            Teller::<W>::say(
+                "the camera plays and sends nothing: asked again, for its sound as well, which is dropped",
+            );
+            self.source.tear_down();
+            self.write_camera()?;
+            self.source.begin_anew(now)?;
+            self.dial_again()?;
+        }
+        let mut heard = Vec::new();
+        let ticked = self.source.tick(now, &mut heard);
+        self.take_heard(heard, now, teller)?;
+        Ok(ticked?)
+    }
+
+    fn take_heard<W: Write>(
+        &mut self,
+        heard: Vec<Heard>,
+        now: Instant,
+        teller: &mut Teller<W>,
+    ) -> Result<(), Over> {
+        for one in heard {
+            match one {
+                Heard::Open { login_taken } => teller
+                    .tell(&Report::Open { login_taken })
+                    .map_err(Over::Alone)?,
+                Heard::Fit => self.sessions.begin(now),
+                Heard::Picture { picture, ticks } => self.group.push(&picture, ticks),
+                Heard::Words(words) => Teller::<W>::say(&words),
+            }
+        }
+        Ok(())
+    }
+
+    /// The camera has closed the connection; another one is made where the conversation can go on.
+    fn camera_ended<W: Write>(&mut self, teller: &mut Teller<W>) -> Result<(), Over> {
+        let now = Instant::now();
+        let mut heard = Vec::new();
+        let ended = self.source.ended(now, &mut heard);
+        self.take_heard(heard, now, teller)?;
+        ended?;
+        Ok(self.dial_again()?)
+    }
+
     fn read_camera<W: Write>(
         &mut self,
         piece: &mut [u8],
@@ -358,16 +413,16 @@ impl<P: Peer> Relay<P> {
     ) -> Result<(), Over> {
         for _ in 0..PIECES {
             let read = match self.tcp.read(piece) {
-                Ok(0) => {
-                    if self.source.is_logging_in() || self.source.needs_connection() {
-                        self.dial_again()?;
-                        return Ok(());
-                    }
-                    return Err(self.source.closed().into());
-                }
+                Ok(0) => return self.camera_ended(teller),
                 Ok(read) => read,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // What was sent behind its end.
+                Err(why)
+                    if why.kind() == io::ErrorKind::ConnectionReset && !self.source.plays() =>
+                {
+                    return self.camera_ended(teller);
+                }
                 Err(why) => return Err(lost(&why).into()),
             };
             let now = Instant::now();
@@ -375,16 +430,7 @@ impl<P: Peer> Relay<P> {
             let fed = self
                 .source
                 .feed(piece.get(..read).unwrap_or_default(), now, &mut heard);
-            for one in heard {
-                match one {
-                    Heard::Open { login_taken } => teller
-                        .tell(&Report::Open { login_taken })
-                        .map_err(Over::Alone)?,
-                    Heard::Fit => self.sessions.begin(now),
-                    Heard::Picture { picture, ticks } => self.group.push(&picture, ticks),
-                    Heard::Words(words) => Teller::<W>::say(&words),
-                }
-            }
+            self.take_heard(heard, now, teller)?;
             fed?;
             self.write_camera()?;
             self.serve(now, teller)?;
@@ -393,13 +439,10 @@ impl<P: Peer> Relay<P> {
     }
 
     fn write_camera(&mut self) -> Result<(), Stop> {
-        self.to_camera.extend(self.source.take_output());
-        if self.to_camera.is_empty() {
-            return Ok(());
-        }
         if self.source.needs_connection() {
             self.dial_again()?;
         }
+        self.to_camera.extend(self.source.take_output());
         while !self.to_camera.is_empty() {
             match self.tcp.write(&self.to_camera) {
                 // What it said before it closed may be there to be read.
@@ -414,10 +457,11 @@ impl<P: Peer> Relay<P> {
         Ok(())
     }
 
-    /// A camera that closes the connection behind its challenge is connected to once more.
+    /// The conversation goes on by another connection.
     fn dial_again(&mut self) -> Result<(), Stop> {
         self.tcp = connect(self.at, CONNECT).map_err(|why| lost(&why))?;
-        self.source.connected_anew();
+        self.to_camera.clear();
+        self.source.connected_anew(Instant::now());
         Ok(())
     }
 

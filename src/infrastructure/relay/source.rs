@@ -16,6 +16,7 @@ use crate::infrastructure::media::rtp;
 use crate::infrastructure::media::timeline::Timeline;
 use crate::infrastructure::rtsp::play::{self, PlayError, Player};
 use crate::infrastructure::rtsp::sdp::Sdp;
+use crate::infrastructure::rtsp::talk::TalkError;
 use crate::util::foreign::shown;
 use crate::util::secret::Secret;
 
@@ -25,6 +26,8 @@ const CLOCK: u32 = 90_000;
 /// comes in so long a time.
 const JUDGED_PICTURES: u32 = 30;
 const JUDGED_FOR: Duration = Duration::from_secs(1);
+/// A camera that plays and has sent nothing for so long may do so only with all its parts set up.
+const MUTE: Duration = Duration::from_secs(5);
 /// Longest name of a codec that is shown, in characters.
 const MAX_NAME: usize = 40;
 const REORDERED: &str = "the camera's H.264 has B-frames, which WebRTC does not play";
@@ -56,6 +59,9 @@ pub enum Heard {
 pub enum Stop {
     /// The camera does not play, or plays no longer.
     Refused(Diagnosis),
+    /// The same, and FFmpeg may fare better with this camera: it does not talk, or not in a way that is
+    /// understood here.
+    Misunderstood(Diagnosis),
     /// WebRTC can't carry what it sends as it is: why not.
     Unfit(String),
 }
@@ -71,11 +77,26 @@ struct Track {
     next_report: Option<Instant>,
 }
 
+/// What is asked for, and how.
+#[derive(Debug)]
+struct Asks {
+    at: SocketAddr,
+    url: Secret,
+    login: Option<Credentials>,
+    cnonce: String,
+}
+
 /// One camera.
 #[derive(Debug)]
 pub struct Source {
     player: Player,
-    has_login: bool,
+    asks: Asks,
+    /// Where the description has a sound.
+    sound: Option<usize>,
+    /// The sound is set up along with the picture, and dropped.
+    with_sound: bool,
+    /// That it plays has been told.
+    opened: bool,
     own: u32,
     track: Option<Track>,
     plays: bool,
@@ -97,12 +118,18 @@ impl Source {
         patience: Duration,
         now: Instant,
     ) -> Result<Self, Stop> {
-        let has_login = login.is_some();
-        let player = Player::new(at, url, login, random.0, now)
-            .map_err(|error| Self::refused(&error, has_login))?;
+        let asks = Asks {
+            at,
+            url: url.clone(),
+            login,
+            cnonce: random.0,
+        };
         Ok(Self {
-            player,
-            has_login,
+            player: asks.player(now)?,
+            asks,
+            sound: None,
+            with_sound: false,
+            opened: false,
             own: random.1,
             track: None,
             plays: false,
@@ -122,29 +149,74 @@ impl Source {
         self.player.needs_connection()
     }
 
-    /// The connection may be closed behind a challenge, unsaid.
-    pub fn is_logging_in(&self) -> bool {
-        !self.plays && self.player.is_logging_in()
+    /// A new connection is there. What was put out for the last one and has not gone is not to go.
+    pub fn connected_anew(&mut self, now: Instant) {
+        self.player.connected_anew(now);
     }
 
-    /// A new connection is there.
-    pub fn connected_anew(&mut self) {
-        self.player.connected_anew();
+    /// It has begun to play.
+    pub fn plays(&self) -> bool {
+        self.plays
+    }
+
+    /// It plays and sends nothing: some do so until their sound is set up, too. After a
+    /// [`Source::tear_down`] that was written, [`Source::begin_anew`] asks so, by a new connection.
+    pub fn wants_anew(&self, now: Instant) -> bool {
+        self.may_want_anew() && self.heard_at.is_some_and(|at| now >= at + self.mute())
+    }
+
+    /// See [`Source::wants_anew`].
+    pub fn begin_anew(&mut self, now: Instant) -> Result<(), Stop> {
+        self.with_sound = true;
+        self.plays = false;
+        self.heard_at = None;
+        self.track = None;
+        // Not the same twice under one nonce.
+        self.asks.cnonce.push('1');
+        self.player = self.asks.player(now)?;
+        Ok(())
+    }
+
+    fn may_want_anew(&self) -> bool {
+        self.sound.is_some() && !self.with_sound && self.sent_nothing()
+    }
+
+    fn sent_nothing(&self) -> bool {
+        self.track.as_ref().is_none_or(|t| t.next_report.is_none())
+    }
+
+    fn mute(&self) -> Duration {
+        MUTE.min(self.patience / 2)
     }
 
     /// Bytes of the connection.
     pub fn feed(&mut self, bytes: &[u8], now: Instant, out: &mut Vec<Heard>) -> Result<(), Stop> {
         self.player.feed(bytes);
+        self.take_events(now, out)
+    }
+
+    /// The connection has ended. `Ok` = the conversation goes on by a new one.
+    pub fn ended(&mut self, now: Instant, out: &mut Vec<Heard>) -> Result<(), Stop> {
+        match self.player.ended(now) {
+            Ok(()) => self.take_events(now, out),
+            Err(PlayError::Talk(TalkError::Closed)) => Err(self.closed()),
+            Err(error) => Err(self.asks.stop(&error)),
+        }
+    }
+
+    fn take_events(&mut self, now: Instant, out: &mut Vec<Heard>) -> Result<(), Stop> {
         loop {
             let event = self.player.next_event(now);
-            match event.map_err(|error| Self::refused(&error, self.has_login))? {
+            match event.map_err(|error| self.asks.stop(&error))? {
                 None => return Ok(()),
                 Some(play::Event::Described(sdp)) => self.described(&sdp, now)?,
                 Some(play::Event::Playing) => {
                     self.plays = true;
                     self.heard_at = Some(now);
                     let login_taken = self.player.is_logging_in();
-                    out.push(Heard::Open { login_taken });
+                    if !std::mem::replace(&mut self.opened, true) {
+                        out.push(Heard::Open { login_taken });
+                    }
                 }
                 Some(play::Event::Rtp(media, bytes)) => self.packet(media, &bytes, now, out)?,
                 Some(play::Event::Rtcp(media, bytes)) => {
@@ -155,41 +227,40 @@ impl Source {
                 Some(play::Event::KeepAliveRefused(error)) => out.push(Heard::Words(format!(
                     "the camera refuses to keep the session alive: {error}"
                 ))),
-                // Sound is not asked for.
+                // The sound: the picture may come without it.
                 Some(play::Event::LeftOut(..)) => {}
             }
         }
     }
 
-    /// The camera has closed the connection.
-    pub fn closed(&self) -> Stop {
-        let words = if self.plays {
-            "the source closed the connection"
-        } else {
-            "the source closed the connection before it played"
-        };
-        Stop::Refused(Diagnosis {
+    fn closed(&self) -> Stop {
+        let why = |words: &str| Diagnosis {
             cause: Cause::SourceStream,
             detail: words.to_owned(),
-        })
+        };
+        if self.plays {
+            Stop::Refused(why("the source closed the connection"))
+        } else {
+            Stop::Misunderstood(why("the source closed the connection before it played"))
+        }
     }
 
     /// Sends what is due, and notices what is overdue.
-    pub fn tick(&mut self, now: Instant) -> Result<(), Stop> {
+    pub fn tick(&mut self, now: Instant, out: &mut Vec<Heard>) -> Result<(), Stop> {
         self.player
             .tick(now)
-            .map_err(|error| Self::refused(&error, self.has_login))?;
+            .map_err(|error| self.asks.stop(&error))?;
+        self.take_events(now, out)?;
         if self.heard_at.is_some_and(|at| now >= at + self.patience) {
-            let never = self.track.as_ref().is_none_or(|t| t.next_report.is_none());
-            let words = if never {
-                "the source plays and sends nothing"
-            } else {
-                "the source stopped sending (timed out)"
-            };
-            return Err(Stop::Refused(Diagnosis {
+            let why = |words: &str| Diagnosis {
                 cause: Cause::SourceStream,
                 detail: words.to_owned(),
-            }));
+            };
+            return Err(if self.sent_nothing() {
+                Stop::Misunderstood(why("the source plays and sends nothing"))
+            } else {
+                Stop::Refused(why("the source stopped sending (timed out)"))
+            });
         }
         if let Some(track) = &mut self.track
             && track.next_report.is_some_and(|at| now >= at)
@@ -204,7 +275,12 @@ impl Source {
 
     /// When [`Source::tick`] has something to do next.
     pub fn next_tick(&self) -> Option<Instant> {
-        let silent = self.heard_at.map(|at| at + self.patience);
+        let patience = if self.may_want_anew() {
+            self.mute()
+        } else {
+            self.patience
+        };
+        let silent = self.heard_at.map(|at| at + patience);
         let report = self.track.as_ref().and_then(|track| track.next_report);
         [self.player.next_tick(), silent, report]
             .into_iter()
@@ -223,10 +299,6 @@ impl Source {
             let tally = track.assembler.tally();
             (tally.lost, tally.dropped)
         })
-    }
-
-    fn refused(error: &PlayError, has_login: bool) -> Stop {
-        Stop::Refused(why(error, has_login))
     }
 
     fn described(&mut self, sdp: &Sdp, now: Instant) -> Result<(), Stop> {
@@ -257,9 +329,12 @@ impl Source {
             reception: Reception::new(self.own),
             next_report: None,
         };
+        self.sound = sdp.media.iter().position(|m| m.kind == "audio");
+        let sound = self.sound.filter(|_| self.with_sound);
+        let parts: Vec<usize> = [Some(place), sound].into_iter().flatten().collect();
         self.player
-            .set_up(sdp, &[place], now)
-            .map_err(|error| Self::refused(&error, self.has_login))?;
+            .set_up(sdp, &parts, now)
+            .map_err(|error| self.asks.stop(&error))?;
         track.judge_sets()?;
         self.track = Some(track);
         Ok(())
@@ -310,6 +385,25 @@ impl Source {
             out.push(Heard::Picture { picture, ticks });
         }
         Ok(())
+    }
+}
+
+impl Asks {
+    fn player(&self, now: Instant) -> Result<Player, Stop> {
+        let (login, cnonce) = (self.login.clone(), self.cnonce.clone());
+        Player::new(self.at, &self.url, login, cnonce, now).map_err(|error| self.stop(&error))
+    }
+
+    /// What an error ends.
+    fn stop(&self, error: &PlayError) -> Stop {
+        let why = why(error, self.login.is_some());
+        match error {
+            PlayError::Late(_)
+            | PlayError::Talk(TalkError::Message(_) | TalkError::Closed | TalkError::Chatter) => {
+                Stop::Misunderstood(why)
+            }
+            _ => Stop::Refused(why),
+        }
     }
 }
 

@@ -119,6 +119,7 @@ impl Camera {
 fn refused(stop: Result<(), Stop>) -> (Cause, String) {
     match stop.unwrap_err() {
         Stop::Refused(why) => (why.cause, why.detail),
+        Stop::Misunderstood(why) => panic!("misunderstood: {why:?}"),
         Stop::Unfit(why) => panic!("unfit: {why}"),
     }
 }
@@ -126,7 +127,7 @@ fn refused(stop: Result<(), Stop>) -> (Cause, String) {
 fn unfit(stop: Result<(), Stop>) -> String {
     match stop.unwrap_err() {
         Stop::Unfit(why) => why,
-        Stop::Refused(why) => panic!("refused: {why:?}"),
+        Stop::Refused(why) | Stop::Misunderstood(why) => panic!("refused: {why:?}"),
     }
 }
 
@@ -241,24 +242,87 @@ fn a_login_that_was_taken_is_said() {
 #[test]
 fn one_that_falls_silent_is_given_up_and_one_that_sends_is_reported_to() {
     let mut camera = Camera::plays(&sdp("H264", Some(BASELINE)));
-    assert_eq!(camera.source.next_tick(), Some(camera.now + SILENCE));
     camera.asked();
     camera.shows(&[KEY]).unwrap();
     camera.now += REPORT_EVERY;
-    camera.source.tick(camera.now).unwrap();
-    let report = camera.source.take_output();
+    camera.source.tick(camera.now, &mut camera.heard).unwrap();
+    let output = camera.source.take_output();
+    let at = output.iter().position(|byte| *byte == b'$').unwrap();
+    let report = &output[at..];
     assert_eq!(report[..6], [b'$', 1, 0, 32, 0x81, 201]);
     camera.now += SILENCE;
-    let (cause, words) = refused(camera.source.tick(camera.now));
+    let (cause, words) = refused(camera.source.tick(camera.now, &mut camera.heard));
     assert_eq!(cause, Cause::SourceStream);
     assert!(words.contains("stopped sending"), "{words}");
 
-    let mut mute = Camera::plays(&sdp("H264", Some(BASELINE)));
-    mute.now += SILENCE;
-    let (_, words) = refused(mute.source.tick(mute.now));
-    assert!(words.contains("sends nothing"), "{words}");
-    let Stop::Refused(why) = mute.source.closed() else {
-        panic!("unfit");
-    };
-    assert_eq!(why.detail, "the source closed the connection");
+    let mut heard = Vec::new();
+    let closed = camera.source.ended(camera.now, &mut heard);
+    assert_eq!(refused(closed).1, "the source closed the connection");
+}
+
+fn misunderstood(stop: Result<(), Stop>) -> String {
+    match stop.unwrap_err() {
+        Stop::Misunderstood(why) => why.detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Some send nothing until their sound is set up, too.
+#[test]
+fn one_that_plays_and_sends_nothing_is_asked_for_its_sound_as_well() {
+    let mut camera = Camera::plays(&sdp("H264", Some(BASELINE)));
+    camera.asked();
+    let mute = MUTE.min(SILENCE / 2);
+    assert!(!camera.source.wants_anew(camera.now));
+    camera.now += mute;
+    assert!(camera.source.wants_anew(camera.now));
+    camera.source.tear_down();
+    assert!(camera.asked().contains("TEARDOWN"));
+    camera.source.begin_anew(camera.now).unwrap();
+    camera.source.connected_anew(camera.now);
+    camera.answers = 0;
+    assert!(camera.asked().starts_with("DESCRIBE"));
+    camera.says(200, "", &sdp("H264", Some(BASELINE))).unwrap();
+    assert!(camera.asked().contains("/picture RTSP"));
+    camera.says(200, "Session: 13\r\n", "").unwrap();
+    assert!(camera.asked().contains("/sound RTSP"));
+    camera.says(200, "", "").unwrap();
+    assert!(camera.asked().starts_with("PLAY"));
+    camera.says(200, "", "").unwrap();
+    assert_eq!(camera.took(), [], "that it plays is told once");
+    // The sound is dropped, and is no sign of a picture.
+    let sound = rtp::write(&rtp::Packet {
+        marker: false,
+        payload_type: 8,
+        sequence: 1,
+        timestamp: 1,
+        ssrc: 2,
+        payload: &[0; 160],
+    });
+    let length = u16::try_from(sound.len()).unwrap().to_be_bytes();
+    camera
+        .feed(&[&[b'$', 2], &length[..], &sound].concat())
+        .unwrap();
+    assert_eq!(camera.took(), []);
+    let mut other = Vec::new();
+    std::mem::swap(&mut other, &mut camera.heard);
+    camera.now += SILENCE;
+    assert!(!camera.source.wants_anew(camera.now), "once");
+    let ticked = camera.source.tick(camera.now, &mut other);
+    assert!(misunderstood(ticked).contains("sends nothing"));
+}
+
+/// What FFmpeg may fare better with is told as that.
+#[test]
+fn a_camera_that_is_not_understood_may_be_by_another() {
+    let mut heard = Vec::new();
+    let mut late = Camera::dialled(false);
+    late.now += Duration::from_secs(5);
+    let late = late.source.tick(late.now, &mut heard);
+    assert!(misunderstood(late).contains("does not answer"));
+    let mut closed = Camera::dialled(false);
+    let closed = closed.source.ended(closed.now, &mut heard);
+    assert!(misunderstood(closed).contains("before it played"));
+    let mut garbled = Camera::dialled(false);
+    assert!(misunderstood(garbled.feed(b"SSH-2.0-x\r\n")).contains("SSH"));
 }

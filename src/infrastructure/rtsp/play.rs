@@ -19,6 +19,11 @@ use crate::util::secret::Secret;
 
 /// An answer that has not come by then does not come.
 const ANSWER: Duration = Duration::from_secs(5);
+/// An answer that has no length, or another number, has been alone for so long: it is meant, and whole.
+const SILENCE: Duration = Duration::from_secs(1);
+/// The first OPTIONS comes so soon after PLAY: what it permits is known when the session must be kept
+/// alive in earnest, because OPTIONS alone does not do that everywhere.
+const FIRST_OPTIONS: Duration = Duration::from_secs(1);
 /// Redirects followed, on the same host.
 const MAX_REDIRECTS: u32 = 2;
 
@@ -125,6 +130,10 @@ pub struct Player {
     /// The request in hand must be answered by then.
     answer_by: Option<(Instant, &'static str)>,
     next_keep_alive: Option<Instant>,
+    /// Bytes have come that no event was asked of yet.
+    fed: bool,
+    /// Since when an answer that only a silence ends has been alone.
+    quiet_since: Option<Instant>,
     events: std::collections::VecDeque<Event>,
 }
 
@@ -154,6 +163,8 @@ impl Player {
             with_range: true,
             answer_by: None,
             next_keep_alive: None,
+            fed: false,
+            quiet_since: None,
             events: std::collections::VecDeque::new(),
         };
         player.describe(now);
@@ -197,9 +208,26 @@ impl Player {
         self.talk.needs_connection()
     }
 
-    /// A new connection is there.
-    pub fn connected_anew(&mut self) {
+    /// A new connection is there. What was put out for the last one and has not gone is not to go.
+    pub fn connected_anew(&mut self, now: Instant) {
         self.talk.connected_anew();
+        self.talk.send_again();
+        self.quiet_since = None;
+        self.answer_by = self.answer_by.map(|(_, method)| (now + ANSWER, method));
+    }
+
+    /// The connection has ended. `Ok` = what was said was enough, and the conversation goes on by a new
+    /// connection; ask for events, too.
+    pub fn ended(&mut self, now: Instant) -> Result<(), PlayError> {
+        if !matches!(self.state, State::Playing | State::Over) {
+            if self.talk.is_open_ended() {
+                return self.settle(now);
+            }
+            if self.talk.needs_connection() || self.talk.may_go_again() {
+                return Ok(());
+            }
+        }
+        Err(self.over(TalkError::Closed.into()))
     }
 
     /// Requests carry a login that the camera has not refused.
@@ -209,6 +237,7 @@ impl Player {
 
     /// Takes bytes of the socket. Call [`Player::next_event`] until it is out of them.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.fed |= !bytes.is_empty();
         self.talk.feed(bytes);
     }
 
@@ -221,14 +250,22 @@ impl Player {
             match self.talk.next_event() {
                 Ok(Some(TalkEvent::Answer(response))) => self.answered(&response, now)?,
                 Ok(Some(TalkEvent::Frame { channel, payload })) => self.frame(channel, payload),
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    if std::mem::take(&mut self.fed) {
+                        self.note_silence(now);
+                    }
+                    return Ok(None);
+                }
                 Err(error) => self.trouble(error)?,
             }
         }
     }
 
-    /// Sends what is due, and notices what is overdue.
+    /// Sends what is due, and notices what is overdue. Ask for events, too.
     pub fn tick(&mut self, now: Instant) -> Result<(), PlayError> {
+        if self.quiet_since.is_some_and(|since| now >= since + SILENCE) {
+            self.settle(now)?;
+        }
         if let Some((_, method)) = self.answer_by.filter(|(by, _)| now >= *by) {
             self.answer_by = None;
             return Err(self.over(PlayError::Late(method)));
@@ -245,7 +282,8 @@ impl Player {
         let keep_alive = self
             .next_keep_alive
             .filter(|_| self.state == State::Playing);
-        answer.into_iter().chain(keep_alive).min()
+        let settled = self.quiet_since.map(|since| since + SILENCE);
+        [answer, keep_alive, settled].into_iter().flatten().min()
     }
 
     /// Puts an RTCP packet for this media (its place in the description) into the output.
@@ -264,6 +302,7 @@ impl Player {
         }
         self.state = State::Over;
         self.answer_by = None;
+        self.quiet_since = None;
     }
 
     /// Where it is described, after redirects. Without a login.
@@ -397,7 +436,7 @@ impl Player {
             return Err(self.refused("PLAY", response));
         }
         self.state = State::Playing;
-        self.next_keep_alive = Some(now + self.timeout / 2);
+        self.next_keep_alive = Some(now + FIRST_OPTIONS);
         self.events.push_back(Event::Playing);
         Ok(())
     }
@@ -436,6 +475,30 @@ impl Player {
             }
             KeepAlive::Options | KeepAlive::Off => KeepAlive::Off,
         };
+    }
+
+    /// A body without a length goes on with every byte; an answer by another number is overtaken by the
+    /// right one alone, whatever media comes meanwhile.
+    fn note_silence(&mut self, now: Instant) {
+        self.quiet_since = match self.quiet_since {
+            _ if !self.talk.is_open_ended() => None,
+            Some(since) if self.talk.is_misnumbered() => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// What there is of an answer is all of it.
+    fn settle(&mut self, now: Instant) -> Result<(), PlayError> {
+        self.quiet_since = None;
+        match self.talk.end() {
+            Ok(Some(TalkEvent::Answer(response))) => self.answered(&response, now),
+            Ok(Some(TalkEvent::Frame { channel, payload })) => {
+                self.frame(channel, payload);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => self.trouble(error),
+        }
     }
 
     /// A fault of the conversation: while media flows, one that only concerns the request in hand
@@ -485,6 +548,7 @@ impl Player {
 
     fn over(&mut self, error: PlayError) -> PlayError {
         self.state = State::Over;
+        self.quiet_since = None;
         error
     }
 }

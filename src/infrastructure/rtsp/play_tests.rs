@@ -318,7 +318,6 @@ fn range_is_left_out_where_it_is_not_known() {
 #[test]
 fn it_is_kept_alive_by_what_the_camera_permits() {
     let mut camera = Camera::playing("1;timeout=60");
-    assert_eq!(camera.passes(Duration::from_secs(29)), "");
     let first = camera.passes(Duration::from_secs(1));
     assert!(
         first.starts_with("OPTIONS rtsp://10.0.0.9:554/live RTSP/1.0\r\n"),
@@ -328,6 +327,14 @@ fn it_is_kept_alive_by_what_the_camera_permits() {
     camera
         .says(200, &["Public: DESCRIBE, GET_PARAMETER,PLAY"], "")
         .unwrap();
+    // What keeps it alive for certain comes at half its time, and not at its end.
+    assert_eq!(camera.passes(Duration::from_secs(29)), "");
+    assert!(
+        camera
+            .passes(Duration::from_secs(1))
+            .starts_with("GET_PARAMETER ")
+    );
+    camera.says(200, &[], "").unwrap();
     assert!(
         camera
             .passes(Duration::from_secs(30))
@@ -355,16 +362,19 @@ fn it_is_kept_alive_by_what_the_camera_permits() {
 
 #[test]
 fn short_and_long_lifetimes() {
-    for (session, first) in [
+    for (session, second) in [
         ("1;timeout=10", 5),
         ("1;timeout=1", 2),
         ("1;timeout=86400", 30),
         ("1", 30),
         ("1;timeout=", 30),
     ] {
-        let camera = Camera::playing(session);
+        let mut camera = Camera::playing(session);
         let due = camera.player.next_tick().unwrap();
-        assert_eq!(due - camera.now, Duration::from_secs(first), "{session}");
+        assert_eq!(due - camera.now, FIRST_OPTIONS, "{session}");
+        assert!(camera.passes(FIRST_OPTIONS).starts_with("OPTIONS "));
+        let due = camera.player.next_tick().unwrap();
+        assert_eq!(due - camera.now, Duration::from_secs(second), "{session}");
     }
 }
 
@@ -446,5 +456,88 @@ fn a_silent_camera_is_given_up_and_faults_are_named() {
     assert_eq!(
         camera.player.set_up(&nothing, &[0], now),
         Err(PlayError::NoVideo)
+    );
+}
+
+/// Cameras that count their answers in their own way.
+#[test]
+fn answers_by_another_number_are_taken_where_no_other_comes() {
+    let mut camera = Camera::dialled();
+    camera.cseq = 70;
+    assert_eq!(camera.says(200, &[], SDP), Ok(vec![]));
+    assert_eq!(camera.player.next_tick(), Some(camera.now + SILENCE));
+    camera.passes(SILENCE);
+    let events = camera.sends(b"").unwrap();
+    let [Event::Described(sdp)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    camera.player.set_up(sdp, &[0], camera.now).unwrap();
+    assert_eq!(camera.says(200, &["Session: 1"], ""), Ok(vec![]));
+    assert!(camera.passes(SILENCE).ends_with("Session: 1\r\n\r\n"));
+    // Media meanwhile is no other answer.
+    assert_eq!(camera.says(200, &[], ""), Ok(vec![]));
+    camera.now += SILENCE / 2;
+    assert_eq!(camera.streams(0, b"v"), [Event::Rtp(0, b"v".to_vec())]);
+    camera.passes(SILENCE / 2);
+    assert_eq!(camera.sends(b""), Ok(vec![Event::Playing]));
+    // And what it permits is learnt all the same.
+    assert!(camera.passes(FIRST_OPTIONS).starts_with("OPTIONS"));
+    assert_eq!(camera.says(200, &["Public: GET_PARAMETER"], ""), Ok(vec![]));
+    camera.passes(SILENCE);
+    let next = camera.passes(Duration::from_secs(29));
+    assert!(next.starts_with("GET_PARAMETER"), "{next}");
+}
+
+/// Descriptions without a length: a silence ends them, or the connection.
+#[test]
+fn a_description_without_a_length_ends_with_a_silence_or_the_connection() {
+    let answer =
+        format!("RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\n\r\n{SDP}");
+    let (head, rest) = answer.split_at(answer.len() - 20);
+    for closes in [false, true] {
+        let mut camera = Camera::dialled();
+        camera.hears();
+        assert_eq!(camera.sends(head.as_bytes()), Ok(vec![]));
+        camera.passes(SILENCE / 2);
+        assert_eq!(camera.sends(rest.as_bytes()), Ok(vec![]));
+        camera.passes(SILENCE / 2);
+        assert_eq!(camera.sends(b""), Ok(vec![]), "it is not silent yet");
+        if closes {
+            camera.player.ended(camera.now).unwrap();
+        } else {
+            camera.passes(SILENCE / 2);
+        }
+        let events = camera.sends(b"").unwrap();
+        let [Event::Described(sdp)] = &events[..] else {
+            panic!("{events:?}");
+        };
+        camera.player.set_up(sdp, &[0], camera.now).unwrap();
+        camera.player.connected_anew(camera.now);
+        assert_eq!(camera.hears().matches("SETUP").count(), 1);
+    }
+}
+
+/// Closed behind the challenge, unsaid: the login went into the old connection.
+#[test]
+fn a_login_that_went_into_a_closed_connection_is_sent_again_once() {
+    let login = Credentials::new("admin", Secret::new("cAnary-77")).unwrap();
+    let mut camera = Camera::by("rtsp://10.0.0.9:554/live", Some(login));
+    camera.hears();
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"a\"";
+    camera.says(401, &[challenge], "").unwrap();
+    assert!(camera.hears().contains("Authorization"));
+    assert_eq!(camera.player.ended(camera.now), Ok(()));
+    camera.player.connected_anew(camera.now);
+    let again = camera.hears();
+    assert!(again.starts_with("DESCRIBE") && again.contains("Authorization"));
+    assert!(again.contains("CSeq: 3\r\n"), "{again}");
+    // One that closes behind the login itself may mean that it is wrong.
+    let closed = Err(TalkError::Closed.into());
+    assert_eq!(camera.player.ended(camera.now), closed);
+    // And nothing else is sent twice.
+    let mut camera = Camera::dialled();
+    assert_eq!(
+        camera.player.ended(camera.now),
+        Err(TalkError::Closed.into())
     );
 }

@@ -64,6 +64,12 @@ struct Pending {
     url: Secret,
     headers: Vec<(&'static str, String)>,
     cseq: u32,
+    /// It went out, or is about to.
+    taken: bool,
+    /// It is sent once more, with the login that was asked for.
+    logs_in: bool,
+    /// It has been sent on a second connection.
+    again: bool,
 }
 
 /// See the module.
@@ -112,6 +118,9 @@ impl Talk {
             url,
             headers,
             cseq: 0,
+            taken: false,
+            logs_in: false,
+            again: false,
         });
         self.send();
     }
@@ -127,6 +136,9 @@ impl Talk {
 
     /// What to write to the socket; empties it.
     pub fn take_output(&mut self) -> Vec<u8> {
+        if let Some(pending) = &mut self.pending {
+            pending.taken = true;
+        }
         std::mem::take(&mut self.output)
     }
 
@@ -140,6 +152,21 @@ impl Talk {
         self.inbox = Inbox::default();
         self.misnumbered = None;
         self.needs_connection = false;
+    }
+
+    /// Where the connection ends now, the request in hand may go to another one: it carries the login
+    /// that was asked for, and servers close behind a challenge without saying so. Once, because one
+    /// that closes behind the login itself may mean a refusal.
+    pub fn may_go_again(&self) -> bool {
+        self.pending.as_ref().is_some_and(|p| p.logs_in && !p.again)
+    }
+
+    /// What was put out for the last connection is lost with it: the request in hand is put out anew.
+    pub fn send_again(&mut self) {
+        if let Some(pending) = self.pending.as_mut().filter(|p| p.taken) {
+            pending.again = true;
+            self.send();
+        }
     }
 
     /// The request in hand carries a login.
@@ -156,6 +183,11 @@ impl Talk {
     /// all of it.
     pub fn is_open_ended(&self) -> bool {
         self.inbox.is_open_ended() || self.misnumbered.is_some()
+    }
+
+    /// An answer by another number is there; it counts where no better one comes.
+    pub fn is_misnumbered(&self) -> bool {
+        self.misnumbered.is_some()
     }
 
     /// Takes bytes of the socket. Call [`Talk::next_event`] until it is out of them.
@@ -232,6 +264,9 @@ impl Talk {
         match self.login.challenged(&response) {
             Verdict::Again => {
                 self.needs_connection = closes(&response);
+                if let Some(pending) = &mut self.pending {
+                    pending.logs_in = true;
+                }
                 self.send();
                 Ok(None)
             }
@@ -249,6 +284,7 @@ impl Talk {
         };
         self.cseq += 1;
         pending.cseq = self.cseq;
+        pending.taken = false;
         let url = pending.url.expose();
         let authorization = self.login.authorization(pending.method, url);
         let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(pending.headers.len() + 1);
