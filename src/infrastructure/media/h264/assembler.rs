@@ -12,6 +12,9 @@ use crate::infrastructure::media::rtp::Packet;
 
 /// Most bytes of one picture. A key picture of 4K at high quality has about two million.
 const MAX_PICTURE: usize = 5 << 20;
+/// Most slices of one picture. Cameras that send one a packet need some 1,500 for as many bytes; each
+/// costs memory of its own further on, however short it is.
+const MAX_SLICES: usize = 2048;
 /// Pictures in a row that a marker must have ended rightly before it is trusted.
 const PROVEN: u32 = 30;
 /// Packets after which the numbering is judged.
@@ -215,7 +218,7 @@ impl Assembler {
             Picture::begin(timestamp)
         });
         picture.key |= key;
-        if picture.len() + unit.len() > MAX_PICTURE {
+        if picture.len() + unit.len() > MAX_PICTURE || picture.slices().len() >= MAX_SLICES {
             self.damaged = true;
         } else {
             picture.push(unit);

@@ -469,3 +469,22 @@ proptest! {
         prop_assert!(out.iter().all(|picture| !picture.is_empty() && (!picture.key || picture.sets.is_some())));
     }
 }
+
+/// Slices of two bytes, thousands in a packet: bounded in number, not in bytes alone.
+#[test]
+fn a_picture_of_too_many_slices_is_left_out() {
+    let mut camera = running();
+    let before = camera.assembler.tally().dropped;
+    let unit = [0, 2, 0x41, 0x40];
+    let packet: Vec<u8> = [24].into_iter().chain(unit.repeat(1000)).collect();
+    camera.send(90_000, false, &key(1));
+    for _ in 0..20 {
+        camera.send(90_000, false, &packet);
+    }
+    let held = camera.assembler.picture.as_ref().unwrap();
+    assert_eq!(held.slices().len(), MAX_SLICES);
+    camera.picture(93_600, &[&key(2)]);
+    camera.picture(97_200, &[&key(3)]);
+    assert_eq!(camera.fills(), [[1], [2]]);
+    assert_eq!(camera.assembler.tally().dropped, before + 1);
+}
