@@ -8,7 +8,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 use super::{Book, CameraAsk, CameraParams, CameraParts, CameraService, Host, LanePolicy};
 use crate::domain::camera::fit::{
-    EncoderBackup, EncoderChange, EncoderDevice, EncoderStream, StreamName,
+    ChangeError, EncoderBackup, EncoderChange, EncoderDevice, EncoderStream, StreamName,
 };
 use crate::domain::camera::{
     CameraAddress, CameraDevice, CameraDeviceInfo, CameraError, CameraGateway, CameraTarget,
@@ -318,8 +318,8 @@ impl EncoderDevice for FakeCamera {
         _: &EncoderBackup,
         _: &EncoderChange,
         _: Instant,
-    ) -> Result<(), CameraError> {
-        Err(unreadable())
+    ) -> Result<(), ChangeError> {
+        Err(unreadable().into())
     }
     fn restore(&mut self, _: &EncoderBackup, _: Instant) -> Result<(), CameraError> {
         Err(unreadable())

@@ -1127,8 +1127,7 @@ fn an_order_of_a_hold_that_waits_moves_nothing_when_its_hold_is_void() {
         duration: Some(ms(800)),
         hold: Some(holds[0]),
     };
-    type Then = fn(&mut Sim);
-    let ends: [Then; 3] = [
+    let ends: [fn(&mut Sim); 3] = [
         |sim| {
             sim.order(Origin::Rest, Order::Hold(HoldId::new(2)));
         },
