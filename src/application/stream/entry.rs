@@ -120,6 +120,15 @@ impl Entry {
         self.untold |= shown_as(&mut self.task, &way, why);
     }
 
+    /// A new try begins with the plan as it is: what is shown of the last try's way is so no longer.
+    pub fn show_whole_plan(&mut self) {
+        let way = self.way();
+        let shown = (self.task.mode, self.task.sender) == (way.mode, way.sender);
+        if self.informed.is_none() && !shown {
+            self.show_way("");
+        }
+    }
+
     /// Takes the next way in place of the current one, if there is one that can be started.
     pub fn pass_over(&mut self, why: &str) {
         self.keep_plan();

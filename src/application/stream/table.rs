@@ -220,6 +220,7 @@ impl Table {
     /// Starts a try, or puts it off; or tells why there may be none.
     fn launch(&mut self, entry: &mut Entry, now: Now, out: &mut Vec<Effect>) -> Option<Diagnosis> {
         entry.worked_before |= self.logins.has_worked(&entry.task.spec);
+        entry.show_whole_plan();
         let host = entry.task.spec.whip_url.host();
         let task = &entry.task.spec.task_id;
         if entry.way().engine == EngineKind::Relay && self.relays.avoids(task, host, now.mono) {
