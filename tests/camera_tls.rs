@@ -6,6 +6,9 @@
 #[path = "camera_tls/client.rs"]
 mod client;
 #[cfg(test)]
+#[path = "camera_tls/command.rs"]
+mod command;
+#[cfg(test)]
 #[path = "camera_tls/daemon.rs"]
 mod daemon;
 #[cfg(test)]

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::known_trust::KnownTrust;
 use super::probe::{cameras, err, out, said_of};
 use crate::adapter::fit_wire;
-use crate::application::camera::{CameraAsk, CameraParams, Order, Origin, Query, QueryData, Sent};
+use crate::application::camera::{
+    CameraAsk, CameraParams, CameraService, Order, Origin, Query, QueryData, Sent,
+};
 use crate::domain::camera::fit::{FitAsk, StreamName};
 use crate::domain::error::Fault;
 
@@ -86,13 +89,23 @@ pub fn run(request: &FitRequest) -> ExitCode {
     }
 }
 
-fn fit(said: CameraParams, ask: FitAsk) -> Result<(Value, Option<Fault>), String> {
-    let cameras = cameras();
+fn fit(said: CameraParams, wish: FitAsk) -> Result<(Value, Option<Fault>), String> {
+    let trust = KnownTrust::read();
+    let result = ask(&cameras(trust.doors.clone()), said, wish);
+    trust.tell();
+    result
+}
+
+fn ask(
+    cameras: &CameraService,
+    said: CameraParams,
+    wish: FitAsk,
+) -> Result<(Value, Option<Fault>), String> {
     let camera = CameraAsk {
         camera_id: None,
         said,
     };
-    let order = Order::Query(Query::Fit(ask));
+    let order = Order::Query(Query::Fit(wish));
     let done = cameras
         .submit(&camera, Origin::Internal, Sent::now(), order)
         .map_err(|fault| fault.to_string())?;

@@ -7,6 +7,7 @@ mod discovery;
 pub mod doctor;
 pub mod fit;
 pub mod guard;
+mod known_trust;
 mod lock;
 mod login_memory;
 mod metrics;

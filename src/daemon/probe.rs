@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use serde_json::Value;
 
+use super::known_trust::KnownTrust;
 use crate::adapter::camera_wire;
 use crate::application::camera::{
     Book, CameraAsk, CameraParams, CameraParts, CameraService, Host, LanePolicy, Order, Origin,
@@ -150,10 +151,9 @@ impl CameraObserver for Nobody {
     fn moves_for_cloud(&self, _: bool) {}
 }
 
-/// Cameras without a daemon, without a login but what is given. Whoever types an address means it:
-/// a tunnel on this machine too.
-pub(super) fn cameras() -> CameraService {
-    let doors = Doors::default();
+/// Cameras without a daemon, without a login but what is given, behind `doors`. Whoever types an
+/// address means it: a tunnel on this machine too.
+pub(super) fn cameras(doors: Doors) -> CameraService {
     CameraService::new(CameraParts {
         gateway: Arc::new(super::cameras::gateway(doors.clone())),
         rtsp: Arc::new(RtspClient::new(doors.clone())),
@@ -170,7 +170,13 @@ pub(super) fn cameras() -> CameraService {
 }
 
 fn probe(said: CameraParams) -> Result<CameraDeviceInfo, String> {
-    let cameras = cameras();
+    let trust = KnownTrust::read();
+    let result = ask(&cameras(trust.doors.clone()), said);
+    trust.tell();
+    result
+}
+
+fn ask(cameras: &CameraService, said: CameraParams) -> Result<CameraDeviceInfo, String> {
     let ask = CameraAsk {
         camera_id: None,
         said,
