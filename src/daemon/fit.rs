@@ -91,7 +91,7 @@ pub fn run(request: &FitRequest) -> ExitCode {
 
 fn fit(said: CameraParams, wish: FitAsk) -> Result<(Value, Option<Fault>), String> {
     let trust = KnownTrust::read();
-    let result = ask(&cameras(trust.doors.clone()), said, wish);
+    let result = ask(&cameras(&trust.doors), said, wish);
     trust.tell();
     result
 }

@@ -153,7 +153,7 @@ impl CameraObserver for Nobody {
 
 /// Cameras without a daemon, without a login but what is given, behind `doors`. Whoever types an
 /// address means it: a tunnel on this machine too.
-pub(super) fn cameras(doors: Doors) -> CameraService {
+pub(super) fn cameras(doors: &Doors) -> CameraService {
     CameraService::new(CameraParts {
         gateway: Arc::new(super::cameras::gateway(doors.clone())),
         rtsp: Arc::new(RtspClient::new(doors.clone())),
@@ -171,7 +171,7 @@ pub(super) fn cameras(doors: Doors) -> CameraService {
 
 fn probe(said: CameraParams) -> Result<CameraDeviceInfo, String> {
     let trust = KnownTrust::read();
-    let result = ask(&cameras(trust.doors.clone()), said);
+    let result = ask(&cameras(&trust.doors), said);
     trust.tell();
     result
 }

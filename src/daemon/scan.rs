@@ -81,7 +81,7 @@ pub fn run(request: &ScanRequest) -> ExitCode {
     let mut list = Inventory::default();
     list.swept(&plan.order, &report, Now::read());
     // No login is sent, so any certificate will do.
-    let cameras = probe::cameras(Doors::default());
+    let cameras = probe::cameras(&Doors::default());
     ask_strangers(&mut list, &cameras, Instant::now() + STREAMS);
     let found = Found::of(&plan, &report, &list);
     let text = if request.json {
