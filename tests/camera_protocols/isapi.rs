@@ -487,6 +487,18 @@ fn a_wrong_password_is_sent_once_and_a_changed_one_once_more() {
     camera.with(|dome| assert_eq!(dome.gate.refused, 1));
 
     let camera = start(GateRules::default(), Model::default());
+    let wrong = || target(camera.addr, "wrong-password");
+    let mut device = IsapiCamera::new(wrong(), CameraOptions::default(), Memory::default());
+    let error = device.stream_uri(soon()).unwrap_err();
+    assert_eq!(error.code().number(), 10001);
+    camera.with(|dome| assert_eq!(dome.gate.refused, 1));
+    let mut device = IsapiCamera::new(wrong(), CameraOptions::default(), Memory::default());
+    let encoders = CameraDevice::encoders(&mut device).unwrap();
+    let error = encoders.encoders(soon()).unwrap_err();
+    assert_eq!(error.code().number(), 10001);
+    camera.with(|dome| assert_eq!(dome.gate.refused, 2));
+
+    let camera = start(GateRules::default(), Model::default());
     let mut device = open(&camera);
     device.presets(soon()).unwrap();
     camera.with(|dome| dome.gate.rules.password = "another".to_owned());

@@ -63,16 +63,22 @@ impl IsapiCamera {
         &self.memory
     }
 
-    /// Where RTSP answers.
-    pub(super) fn rtsp_place(&mut self, deadline: Instant) -> SocketAddr {
-        // Told to administrators only; the usual port is as good a guess as any.
-        let port = self
-            .client
-            .read(&body::protocol_ports(), deadline)
-            .ok()
-            .and_then(|root| answer::rtsp_port(&root))
-            .unwrap_or(RTSP_PORT);
-        SocketAddr::new(self.target.address.ip, port)
+    /// Where RTSP answers. A login that was refused is not sent again.
+    pub(super) fn rtsp_place(&mut self, deadline: Instant) -> Result<SocketAddr, CameraError> {
+        let was_taken = self.client.is_logged_in();
+        let told = match self.client.read(&body::protocol_ports(), deadline) {
+            Ok(root) => answer::rtsp_port(&root),
+            Err(error @ (CameraError::Unreachable(_) | CameraError::Certificate(_))) => {
+                return Err(error);
+            }
+            Err(CameraError::LoginRefused(refusal)) if refusal.tried && !was_taken => {
+                return Err(CameraError::LoginRefused(refusal));
+            }
+            // Told to administrators only; the usual port is as good a guess as any.
+            Err(_) => None,
+        };
+        let port = told.unwrap_or(RTSP_PORT);
+        Ok(SocketAddr::new(self.target.address.ip, port))
     }
 
     fn act(&mut self, call: &Call, deadline: Instant) -> Result<(), CameraError> {
@@ -438,7 +444,7 @@ impl CameraDevice for IsapiCamera {
     }
 
     fn stream_uri(&mut self, deadline: Instant) -> Result<Option<String>, CameraError> {
-        let at = self.rtsp_place(deadline);
+        let at = self.rtsp_place(deadline)?;
         let channel = self.channel();
         Ok(Some(format!("rtsp://{at}/Streaming/Channels/{channel}01")))
     }

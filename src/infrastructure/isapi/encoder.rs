@@ -260,7 +260,11 @@ impl IsapiCamera {
         let asked = Call::get(format!("{path}/capabilities"));
         let options = match self.client().read(&asked, deadline) {
             Ok(root) => options(&root),
-            Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
+            Err(
+                error @ (CameraError::LoginRefused(_)
+                | CameraError::Unreachable(_)
+                | CameraError::Certificate(_)),
+            ) => {
                 return Err(error);
             }
             // It does not say what can be set.
@@ -278,11 +282,15 @@ impl IsapiCamera {
 
 impl EncoderDevice for IsapiCamera {
     fn encoders(&mut self, deadline: Instant) -> Result<Vec<EncoderStream>, CameraError> {
-        let at = self.rtsp_place(deadline);
+        let at = self.rtsp_place(deadline)?;
         let mut streams = vec![self.stream(StreamName::Main, at, deadline)?];
         match self.stream(StreamName::Sub, at, deadline) {
             Ok(sub) => streams.push(sub),
-            Err(error @ (CameraError::LoginRefused(_) | CameraError::Unreachable(_))) => {
+            Err(
+                error @ (CameraError::LoginRefused(_)
+                | CameraError::Unreachable(_)
+                | CameraError::Certificate(_)),
+            ) => {
                 return Err(error);
             }
             // There is none.
