@@ -283,6 +283,21 @@ fn verify_wants_an_authority_and_any_wants_nothing() {
     assert!(tells_no_login(&front.secured()));
     assert!(doors.tls().kept().is_empty());
 
+    // Nor does it help to speak no TLS: not where there was a certificate, and not where HTTPS is usual.
+    let had_one = Plain::start();
+    let (pinning, doors) = cameras(CertificateRule::Pin);
+    moves(open(&pinning, front.addr, Protocol::ISAPI).as_mut()).unwrap();
+    let mut kept = doors.tls().kept();
+    kept[0].at = had_one.addr;
+    let (verifying, doors) = cameras(CertificateRule::Verify);
+    doors.tls().take_back(kept);
+    let usual = Plain::start_at("127.84.43.1:8443".parse().unwrap());
+    for plain in [had_one, usual] {
+        let error = moves(open(&verifying, plain.addr, Protocol::ISAPI).as_mut()).unwrap_err();
+        assert!(certificate_words(&error).contains("no TLS"), "{error}");
+        assert!(!plain.said().contains("HTTP"), "{}", plain.said());
+    }
+
     let (any, doors) = cameras(CertificateRule::Any);
     for _ in 0..2 {
         moves(open(&any, front.addr, Protocol::ISAPI).as_mut()).unwrap();

@@ -363,7 +363,12 @@ pub struct Plain {
 impl Plain {
     /// On a port of its own.
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// On this one.
+    pub fn start_at(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let all = Arc::clone(&said);

@@ -140,10 +140,19 @@ impl CameraClient {
             let door = match known {
                 Some(Known::Door(door)) => door,
                 _ => {
-                    let tls_first =
-                        known == Some(Known::Silent) || HTTPS.contains(&self.peer.port());
-                    if tls_first && self.try_tls(self.peer, share(deadline)).is_ok() {
+                    let usual = HTTPS.contains(&self.peer.port());
+                    if usual && self.doors.tls().wants_tls_where_usual() {
+                        self.try_tls(self.peer, deadline).map_err(nothing_else)?;
                         continue;
+                    }
+                    if usual || known == Some(Known::Silent) {
+                        match self.try_tls(self.peer, share(deadline)) {
+                            Ok(()) => continue,
+                            Err(TlsTrouble::Certificate(words)) => {
+                                return Err(HttpError::Certificate(words));
+                            }
+                            Err(_) => {}
+                        }
                     }
                     self.plain_door()
                 }
@@ -451,6 +460,19 @@ enum Opening {
 impl From<TlsTrouble> for Opening {
     fn from(trouble: TlsTrouble) -> Self {
         Self::Tls(trouble)
+    }
+}
+
+/// Of a port where nothing but TLS is spoken.
+fn nothing_else(trouble: TlsTrouble) -> HttpError {
+    match trouble {
+        TlsTrouble::NoTls(words) => HttpError::Certificate(format!(
+            "{words}, and by camera.tls: verify this port is spoken to by nothing else"
+        )),
+        TlsTrouble::Certificate(words) => HttpError::Certificate(words),
+        TlsTrouble::BrokenOff(words) | TlsTrouble::TooOld(words) | TlsTrouble::Late(words) => {
+            HttpError::Connect(words)
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl CameraTls {
         self.changed.1.clone()
     }
 
-    /// Forgets the certificates of an address: the next ones are the first. What that was.
+    /// Forgets the certificates of an address: the next ones are the first there. What that was.
     pub fn forget(&self, ip: IpAddr) -> Vec<KeptCertificate> {
         let forgotten = self.pins().forget(ip);
         // A session that is taken up again shows the certificate of before.
@@ -139,12 +139,12 @@ impl CameraTls {
 
     /// Whether nothing but TLS may be spoken there.
     pub(super) fn is_kept(&self, at: SocketAddr) -> bool {
-        self.rule == CertificateRule::Pin && self.pins().has(at)
+        !self.may_speak_plain() && self.pins().has(at)
     }
 
     /// Where a port without TLS has led, if a certificate is kept of that.
     pub(super) fn behind(&self, entrance: SocketAddr) -> Option<SocketAddr> {
-        if self.rule != CertificateRule::Pin {
+        if self.may_speak_plain() {
             return None;
         }
         self.pins().behind(entrance)
@@ -152,9 +152,15 @@ impl CameraTls {
 
     /// A port without TLS has led to one with it.
     pub(super) fn leads(&self, entrance: SocketAddr, to: SocketAddr) {
-        if self.rule == CertificateRule::Pin && self.pins().leads(entrance, to) {
+        if !self.may_speak_plain() && self.pins().leads(entrance, to) {
             self.tell();
         }
+    }
+
+    /// Whether a port that is usual for HTTPS is spoken to by nothing else, even by whom it has
+    /// never answered by TLS.
+    pub(super) fn wants_tls_where_usual(&self) -> bool {
+        self.rule == CertificateRule::Verify
     }
 
     /// Whether a camera may go back from TLS to none.
@@ -213,10 +219,19 @@ impl CameraTls {
     }
 
     fn judge(&self, at: SocketAddr, shown: Fingerprint) -> Result<(), TlsTrouble> {
-        if self.rule != CertificateRule::Pin {
-            return Ok(());
+        let now = SystemTime::now();
+        match self.rule {
+            CertificateRule::Any => return Ok(()),
+            CertificateRule::Verify => {
+                // An authority vouches for it, whichever it is; that there is TLS is what is kept.
+                if self.pins().replace(at, shown, now) {
+                    self.tell();
+                }
+                return Ok(());
+            }
+            CertificateRule::Pin => {}
         }
-        let judged = self.pins().judge(at, shown, SystemTime::now());
+        let judged = self.pins().judge(at, shown, now);
         match judged {
             Judged::Known => Ok(()),
             Judged::First { forgotten } => {
@@ -367,5 +382,31 @@ fn trouble(at: SocketAddr, why: &io::Error) -> TlsTrouble {
             "{at} speaks only a TLS that is too old (lss needs 1.2 with ECDHE and AES-GCM or ChaCha20)"
         )),
         Some(other) => TlsTrouble::BrokenOff(format!("no TLS with {at}: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_spoken_tls_is_held_to_it_unless_any_will_do() {
+        let at = SocketAddr::from(([192, 0, 2, 7], 443));
+        let entrance = SocketAddr::from(([192, 0, 2, 7], 80));
+        for rule in CertificateRule::ALL {
+            let held = rule != CertificateRule::Any;
+            let tls = CameraTls::new(rule);
+            assert_eq!(tls.judge(at, [1; 32]), Ok(()));
+            tls.leads(entrance, at);
+            assert_eq!(tls.is_kept(at), held, "{rule:?}");
+            assert_eq!(tls.behind(entrance), held.then_some(at), "{rule:?}");
+            // What an authority vouches for may change.
+            let other = tls.judge(at, [2; 32]);
+            assert_eq!(other.is_err(), rule == CertificateRule::Pin, "{rule:?}");
+            assert_eq!(tls.behind(entrance), held.then_some(at), "{rule:?}");
+            let later = CameraTls::new(rule);
+            later.take_back(tls.kept());
+            assert_eq!(later.behind(entrance), held.then_some(at), "{rule:?}");
+        }
     }
 }

@@ -79,6 +79,23 @@ impl Pins {
         Judged::First { forgotten }
     }
 
+    /// Keeps a certificate whatever was kept there; true if it is another.
+    pub fn replace(&mut self, at: SocketAddr, shown: Fingerprint, now: SystemTime) -> bool {
+        match self.judge(at, shown, now) {
+            Judged::Known => false,
+            Judged::First { .. } => true,
+            Judged::Other { .. } => {
+                if let Some(pin) = self.pins.get_mut(&at) {
+                    pin.fingerprint = shown;
+                    pin.since = now;
+                    pin.used = self.uses;
+                    pin.refused = None;
+                }
+                true
+            }
+        }
+    }
+
     fn make_room(&mut self) -> Option<SocketAddr> {
         if self.pins.len() < MAX_PINS {
             return None;
