@@ -196,7 +196,10 @@ impl CameraClient {
             Ok(response) => {
                 if let Some(at) = tls_behind(response, peer.ip()) {
                     return match self.try_tls(at, deadline) {
-                        Ok(()) => Ok(true),
+                        Ok(()) => {
+                            self.doors.leads(peer, at);
+                            Ok(true)
+                        }
                         Err(TlsTrouble::Certificate(words)) => Err(HttpError::Certificate(words)),
                         Err(other) => Err(HttpError::Connect(format!(
                             "it sends to https on port {}: {}",
@@ -324,12 +327,7 @@ impl CameraClient {
         }
         self.secure(door.at, deadline).map_err(|opening| {
             Failure::of(match opening {
-                Opening::Tcp(failure) => {
-                    if self.doors.tls().may_speak_plain() {
-                        self.doors.unlearn(self.peer);
-                    }
-                    return failure;
-                }
+                Opening::Tcp(failure) => return self.not_reached(door, failure),
                 Opening::Tls(TlsTrouble::Certificate(words)) => HttpError::Certificate(words),
                 Opening::Tls(TlsTrouble::NoTls(words)) => {
                     if self.doors.tls().may_speak_plain() {
@@ -360,6 +358,27 @@ impl CameraClient {
                 }
             })
         })
+    }
+
+    /// Nobody has taken the connection at a door with TLS.
+    fn not_reached(&self, door: Door, failure: Failure) -> Failure {
+        // A port that was closed when it was asked may be open again.
+        let elsewhere = door.at != self.peer && !self.doors.is_held(self.peer);
+        if elsewhere || self.doors.tls().may_speak_plain() {
+            self.doors.unlearn(self.peer);
+            return failure;
+        }
+        match failure.error {
+            HttpError::Connect(words) if failure.refused => Failure {
+                error: HttpError::Connect(format!(
+                    "{words}, and it has shown a certificate there before: without one nothing is \
+                     sent. If its HTTPS was turned off or moved, \
+                     DELETE /api/cameras/{{id}}/certificate forgets it"
+                )),
+                ..failure
+            },
+            _ => failure,
+        }
     }
 
     /// The kept connection, if it is young enough and nothing was heard on it.

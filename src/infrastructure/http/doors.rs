@@ -85,12 +85,17 @@ impl Doors {
         self.known().get(&port).copied()
     }
 
+    /// Whether a port is spoken to by TLS because of a certificate that is kept.
+    pub(super) fn is_held(&self, port: SocketAddr) -> bool {
+        self.0.tls.is_kept(port) || self.0.tls.behind(port).is_some()
+    }
+
+    /// A port has led to another itself, with TLS: for good, where that one's certificate is kept.
+    pub(super) fn leads(&self, port: SocketAddr, to: SocketAddr) {
+        self.0.tls.leads(port, to);
+    }
+
     pub(super) fn learn(&self, port: SocketAddr, what: Known) {
-        if let Known::Door(Door { at, tls: true }) = what
-            && at != port
-        {
-            self.0.tls.leads(port, at);
-        }
         let mut known = self.known();
         if known.len() >= MAX_DOORS {
             known.clear();
@@ -104,5 +109,36 @@ impl Doors {
 
     fn known(&self) -> MutexGuard<'_, HashMap<SocketAddr, Known>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_port_is_for_now_unless_it_has_led_on_itself() {
+        let doors = Doors::default();
+        let (plain, secured) = (
+            SocketAddr::from(([192, 0, 2, 7], 80)),
+            SocketAddr::from(([192, 0, 2, 7], 443)),
+        );
+        doors.tls().take_back(vec![KeptCertificate {
+            at: secured,
+            fingerprint: [1; 32],
+            since: std::time::UNIX_EPOCH,
+            entrances: Vec::new(),
+        }]);
+        let known = Known::Door(Door {
+            at: secured,
+            tls: true,
+        });
+        doors.learn(plain, known);
+        assert!(doors.is_tls(plain) && !doors.is_held(plain));
+        doors.unlearn(plain);
+        assert_eq!(doors.of(plain), None);
+        doors.leads(plain, secured);
+        assert!(doors.is_held(plain) && doors.is_held(secured));
+        assert_eq!(doors.of(plain), Some(known));
     }
 }

@@ -1,5 +1,6 @@
 use super::super::response::{framing, keep_for, parse_head};
 use super::*;
+use crate::domain::camera_trust::KeptCertificate;
 use proptest::prelude::*;
 use std::io::Read as _;
 use std::net::TcpListener;
@@ -380,5 +381,35 @@ proptest! {
             let _ = framing(&head.response);
             let _ = keep_for(&head.response, head.http_1_0);
         }
+    }
+}
+
+#[test]
+fn a_way_round_a_closed_port_is_left_when_it_is_closed_itself() {
+    let (addr, camera) = camera(vec![vec![vec![Act::Say(OK), Act::Close]]]);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = nobody.local_addr().unwrap();
+    drop(nobody);
+    let mut client = client(addr);
+    // As when the port was closed, and HTTPS was there.
+    client
+        .doors
+        .learn(addr, Known::Door(Door { at, tls: true }));
+    let error = client.send(&get(Resend::Always), None, soon()).unwrap_err();
+    assert!(matches!(error, HttpError::Connect(_)), "{error}");
+    let answer = client.send(&get(Resend::Always), None, soon()).unwrap();
+    assert_eq!(answer.body, b"ok");
+    camera.join().unwrap();
+
+    // Where a certificate is kept, the way back is told.
+    client.doors.tls().take_back(vec![KeptCertificate {
+        at,
+        fingerprint: [1; 32],
+        since: std::time::UNIX_EPOCH,
+        entrances: vec![addr.port()],
+    }]);
+    for _ in 0..2 {
+        let error = client.send(&get(Resend::Always), None, soon()).unwrap_err();
+        assert!(error.to_string().contains("DELETE"), "{error}");
     }
 }
