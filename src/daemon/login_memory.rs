@@ -18,6 +18,8 @@ use crate::infrastructure::state::{self, certificates, logins};
 
 /// Most often that it is written, whatever is refused.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How soon a write that failed is tried again: a full disk stays full for a while.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The thread that writes, where there is a state directory.
 pub struct LoginMemory {
@@ -82,19 +84,31 @@ pub fn look(config: &Config, book: &Book, doors: &Doors) {
     if let Ok(Some(memory)) = logins::read(dir) {
         book.remember(&memory);
     }
-    if let Ok(kept) = certificates::read(dir) {
-        doors.tls().take_back(kept);
+    if let Ok(found) = certificates::read(dir) {
+        doors.tls().take_back(found.certificates);
     }
 }
 
 fn read_certificates(dir: &Path) -> Vec<KeptCertificate> {
-    certificates::read(dir).unwrap_or_else(|why| {
-        log::warn!(
-            file:? = dir.join(certificates::FILE);
-            "the certificates of cameras that an earlier run has seen can't be read: the next ones count as the first ({why})"
-        );
-        Vec::new()
-    })
+    let file = dir.join(certificates::FILE);
+    match certificates::read(dir) {
+        Ok(found) => {
+            if found.damaged > 0 {
+                log::warn!(
+                    file:?, entries = found.damaged;
+                    "some certificates of cameras that an earlier run has seen can't be read: there the next ones count as the first"
+                );
+            }
+            found.certificates
+        }
+        Err(why) => {
+            log::warn!(
+                file:?;
+                "the certificates of cameras that an earlier run has seen can't be read: the next ones count as the first ({why})"
+            );
+            Vec::new()
+        }
+    }
 }
 
 fn take_back(dir: &Path, book: &Book) {
@@ -124,8 +138,14 @@ struct Keep {
 impl Keep {
     fn run(mut self, stopped: &Receiver<()>) {
         let (refusals, shown) = (self.refusals.clone(), self.doors.tls().on_change());
+        let (mut logins, mut certificates, mut last) = (false, false, false);
         loop {
-            let (mut logins, mut certificates, mut last) = (false, false, false);
+            // What could not be written is tried again, however quiet it is.
+            let again = if logins || certificates {
+                crossbeam_channel::after(RETRY)
+            } else {
+                crossbeam_channel::never()
+            };
             select! {
                 recv(refusals) -> told => match told {
                     Ok(()) => logins = true,
@@ -133,17 +153,22 @@ impl Keep {
                     Err(_) => return,
                 },
                 recv(shown) -> _ => certificates = true,
+                recv(again) -> _ => {}
                 recv(stopped) -> _ => last = true,
             }
             logins |= refusals.try_recv().is_ok();
             certificates |= shown.try_recv().is_ok();
-            if logins && let Some(memory) = self.book.login_memory() {
-                let written = logins::write(&self.dir, &memory);
-                self.logins.heard(&self.dir, &written);
+            if logins {
+                logins = self.book.login_memory().is_some_and(|memory| {
+                    let written = logins::write(&self.dir, &memory);
+                    self.logins.heard(&self.dir, &written);
+                    written.is_err()
+                });
             }
             if certificates {
                 let written = certificates::write(&self.dir, &self.doors.tls().kept());
                 self.certificates.heard(&self.dir, &written);
+                certificates = written.is_err();
             }
             if last {
                 return;

@@ -137,6 +137,27 @@ fn a_damaged_file_is_said_and_is_no_obstacle() {
 }
 
 #[test]
+fn what_could_not_be_written_is_written_at_the_end() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("certificates.json");
+    // In its way.
+    std::fs::create_dir(&file).unwrap();
+    let mut daemon = Daemon::start(&setup(Some(state.path()), "pin"));
+    let camera = dome();
+    let front = TlsCamera::usual(camera.addr);
+    assert_eq!(left(&daemon, front.addr).0, 200);
+    wait_for("a word", SOON, || {
+        let log = daemon.log();
+        log.contains("the certificates of cameras can't be kept")
+            .then_some(())
+    });
+    std::fs::remove_dir(&file).unwrap();
+    assert!(daemon.stop().success());
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept.contains(&front.addr.to_string()), "{kept}");
+}
+
+#[test]
 fn the_other_two_rules() {
     let camera = dome();
     let front = TlsCamera::usual(camera.addr);

@@ -117,6 +117,8 @@ struct Place {
     login: Option<Credentials>,
     /// And how.
     manner: Manner,
+    /// What the guard was told last of its certificates.
+    trust: CameraTrust,
 }
 
 impl Watch {
@@ -145,10 +147,15 @@ impl Watch {
             ends_itself: Drives::NONE,
             login: None,
             manner: Manner::default(),
+            trust: CameraTrust::default(),
         });
-        if !what(place) {
+        let changed = what(place);
+        // The certificate of a camera's first movement is seen on its way.
+        let seen = !place.moving.is_empty() && place.trust != trust;
+        if !changed && !seen {
             return None;
         }
+        place.trust.clone_from(&trust);
         let mut logins: Vec<Credentials> = place.login.iter().cloned().collect();
         for login in taken.get(&target.address.ip).into_iter().flatten() {
             if !logins.contains(login) {
@@ -479,6 +486,39 @@ mod tests {
         bench.watch.stands(&target("viewer"), Protocol::ONVIF, PTZ);
         assert!(bench.told()[0].drives.is_empty());
         bench.watch.stands(&target("viewer"), Protocol::ONVIF, PTZ);
+        assert!(bench.told().is_empty());
+    }
+
+    #[test]
+    fn a_certificate_that_a_movement_has_met_is_told() {
+        let kept = Arc::new(Mutex::new(CameraTrust::default()));
+        let bench = {
+            let seen = Arc::clone(&kept);
+            let mut bench = bench();
+            bench.watch.trust = Box::new(move |_| seen.lock().unwrap().clone());
+            bench
+        };
+        let at = target("admin");
+        let accepted = || Ok(accepted(None));
+        let before = bench.watch.leaves(&at, Protocol::ONVIF, PTZ);
+        let certificate = KeptCertificate {
+            at: ([10, 0, 0, 9], 443).into(),
+            fingerprint: [1; 32],
+            since: std::time::UNIX_EPOCH,
+            entrances: Vec::new(),
+        };
+        kept.lock().unwrap().kept.push(certificate);
+        bench
+            .watch
+            .answered(&at, Protocol::ONVIF, PTZ, before, &accepted());
+        let told = bench.told();
+        let trusts: Vec<usize> = told.iter().map(|job| job.trust.kept.len()).collect();
+        assert_eq!(trusts, [0, 1]);
+        assert!(told.iter().all(|job| job.drives == Drives::only(PTZ)));
+        // Once.
+        bench
+            .watch
+            .answered(&at, Protocol::ONVIF, PTZ, true, &accepted());
         assert!(bench.told().is_empty());
     }
 
