@@ -52,9 +52,15 @@ impl KnownTrust {
                 "the certificates that the node keeps can't be read and don't count here: {}: {why}",
                 file.display()
             ));
-            Vec::new()
+            certificates::Found::default()
         });
-        Self::of(cameras::doors(&config), kept)
+        if kept.damaged > 0 {
+            err(&format!(
+                "{} of the certificates that the node keeps can't be read and don't count here",
+                kept.damaged
+            ));
+        }
+        Self::of(cameras::doors(&config), kept.certificates)
     }
 
     fn of(doors: Doors, kept: Vec<KeptCertificate>) -> Self {
