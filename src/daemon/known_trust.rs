@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::cameras;
-use super::probe::err;
+use super::terminal::err;
 use crate::config::{self, LoadRequest, UnknownKeys};
 use crate::domain::camera_trust::{CertificateRule, KeptCertificate, hex};
 use crate::infrastructure::http::doors::Doors;

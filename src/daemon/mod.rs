@@ -18,6 +18,7 @@ pub mod scan;
 mod signals;
 mod startup;
 mod streams;
+mod terminal;
 mod watchdog;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

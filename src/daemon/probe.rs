@@ -9,6 +9,7 @@ use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use serde_json::Value;
 
 use super::known_trust::KnownTrust;
+pub(super) use super::terminal::{err, out};
 use crate::adapter::camera_wire;
 use crate::application::camera::{
     Book, CameraAsk, CameraParams, CameraParts, CameraService, Host, LanePolicy, Order, Origin,
@@ -220,14 +221,6 @@ fn print(value: &Value, depth: usize) {
             other => out(&format!("{label:<24} {other}")),
         }
     }
-}
-
-pub(super) fn out(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-pub(super) fn err(line: &str) {
-    let _ = writeln!(std::io::stderr(), "lss: {line}");
 }
 
 #[cfg(test)]

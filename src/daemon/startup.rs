@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::streams::needs_no_ffmpeg;
 use crate::application::health::HealthBoard;
 use crate::application::node::NodeRegistry;
-use crate::config::Config;
+use crate::config::{Config, EngineChoice, Passthrough};
 use crate::domain::health::{Part, PartStatus};
 use crate::infrastructure::child::launch::Launcher;
 use crate::infrastructure::child::leftovers::end_leftovers;
@@ -17,7 +16,20 @@ use crate::infrastructure::child::marker::Marker;
 use crate::infrastructure::ffmpeg::command::FfmpegSettings;
 use crate::infrastructure::ffmpeg::engine::{FfmpegEngine, ProbeResult};
 use crate::infrastructure::ffmpeg::probe::Abilities;
+use crate::infrastructure::relay::CARRIES;
 use crate::util::time::Now;
+
+/// Whether streams go out without FFmpeg, as far as they stay as they are: then a node without one is
+/// ready.
+pub fn needs_no_ffmpeg(config: &Config) -> bool {
+    let ffmpeg = &config.ffmpeg;
+    let stays = match ffmpeg.engine {
+        EngineChoice::Relay => true,
+        EngineChoice::Auto => ffmpeg.passthrough != Passthrough::Never,
+        EngineChoice::Ffmpeg => false,
+    };
+    CARRIES && stays
+}
 
 /// What starts the children of this node.
 pub fn launcher(config: &Config) -> Launcher {

@@ -19,7 +19,6 @@ use crate::domain::stream::RetryLimit;
 use crate::infrastructure::child::process::{Children, Tools};
 use crate::infrastructure::engines::{self, Relaying};
 use crate::infrastructure::http::tls::TrustStore;
-use crate::infrastructure::relay::CARRIES;
 use crate::infrastructure::whip::release::SessionCloser;
 
 /// Child events that wait for the owner. Progress is dropped when it is full, the rest waits: the
@@ -194,14 +193,6 @@ pub fn relaying(config: &Config) -> Option<Relaying> {
         // Before its task is taken for stalled, so that it can say who was silent.
         silence: ffmpeg.stall_timeout / 5 * 4,
     })
-}
-
-/// Whether streams go out without FFmpeg, as far as they stay as they are: then a node without one is
-/// ready.
-pub fn needs_no_ffmpeg(config: &Config) -> bool {
-    let ffmpeg = &config.ffmpeg;
-    let stays = ffmpeg.passthrough != Passthrough::Never || ffmpeg.engine == EngineChoice::Relay;
-    CARRIES && relaying(config).is_some() && stays
 }
 
 /// For a node without a cloud: nothing is known of the uplink.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::probe;
-use super::streams::needs_no_ffmpeg;
+use super::startup::needs_no_ffmpeg;
 use crate::adapter;
 use crate::application::doctor::{self, Check, Report};
 use crate::config::{self, Config, ConfigFault, LoadRequest, Loaded, Mode};
