@@ -447,7 +447,15 @@ impl Motor {
             MoveEnd::Refused => {
                 // It does what it did before, with the end that had.
                 if self.halt.is_none() || yielding {
-                    self.moving = prior;
+                    let refused = std::mem::replace(&mut self.moving, prior);
+                    // The echo that was put off for it: no stop follows that it could follow.
+                    if self.moving.is_none()
+                        && self.halt.is_none()
+                        && let Some(refused) = refused
+                        && std::mem::take(&mut self.lost_move)
+                    {
+                        self.echo = Some((now + ECHO, refused.camera));
+                    }
                 }
             }
             MoveEnd::Lost => self.lost_move = true,

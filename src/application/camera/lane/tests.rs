@@ -1151,3 +1151,23 @@ fn an_order_of_a_hold_that_waits_moves_nothing_when_its_hold_is_void() {
         assert!(sim.log().iter().all(|line| !line.contains("move 10,0,0")));
     }
 }
+
+/// A movement that nobody has answered, and that the camera carries out behind its stop, is ended by
+/// the echo, also where the next movement put that off and was refused.
+#[test]
+fn the_echo_of_a_lost_movement_comes_although_the_next_one_was_refused() {
+    let mut sim = Sim::new();
+    warm(&mut sim);
+    sim.stop_manners = Some(Manners::Good { rtt: 1 });
+    sim.manners = Manners::Late { after: 0, late: 1 };
+    sim.act(PtzAction::PanLeft, None);
+    sim.manners = Manners::Unreachable;
+    sim.pass(ms(1));
+    sim.act(PtzAction::PanLeft, None);
+    sim.pass(ms(100));
+    sim.manners = Manners::Good { rtt: 40 };
+    sim.stop_manners = None;
+    sim.pass(secs(10));
+    assert!(sim.still(), "{:?}", sim.log());
+    assert!(sim.lane.is_quiet());
+}
