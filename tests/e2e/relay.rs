@@ -80,7 +80,8 @@ fn a_session_that_ends_is_followed_by_a_fresh_one_and_the_camera_plays_on() {
         &receiver.url("consent", &key),
     ));
     let first = lss.await_streaming("t1");
-    shows(&receiver, &key, 25);
+    // One that is lost earlier than 10 s after it came up ends the run: the task's pauses count then.
+    shows(&receiver, &key, 290);
     receiver.control("close", &key);
     let again = until("a fresh session", SOON, || {
         let all = receiver.sessions(&key);
