@@ -23,7 +23,7 @@ use super::sessions::{End, Order, Sessions, Told};
 use super::sockets::Sockets;
 use super::source::{Heard, Source, Stop};
 use crate::domain::camera::Credentials;
-use crate::domain::stream::{Cause, Diagnosis, MediaUrl, UplinkStats};
+use crate::domain::stream::{Cause, Diagnosis, MediaUrl};
 use crate::infrastructure::http::tls::TrustStore;
 use crate::infrastructure::rtsp::line::cnonce;
 use crate::infrastructure::whip::client::Client;
@@ -486,14 +486,7 @@ impl<P: Peer> Relay<P> {
             kbps: rate(sent.bytes, sent.told.1) * 8.0 / 1000.0,
             out_time: Duration::from_micros(ticks.saturating_mul(100) / 9),
             left_out: damaged + self.group.left_out(),
-            uplink: self.sessions.figures().map(|figures| UplinkStats {
-                round_trip: figures.round_trip,
-                loss: figures.loss.map(f64::from),
-                nacks: figures.nacks,
-                keyframe_requests: figures.keyframe_requests,
-                sent_bytes: figures.bytes,
-                resent_bytes: figures.resent,
-            }),
+            uplink: self.sessions.uplink(),
         };
         sent.told = (sent.frames, sent.bytes);
         sent.told_at = Some(now);

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use crate::domain::stream::UplinkStats;
 
 /// What a peer wants of whoever holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,23 +37,6 @@ pub enum Event {
     Lost(String),
 }
 
-/// What a session has been through.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Figures {
-    /// Bytes of media that went out, resent ones included.
-    pub bytes: u64,
-    /// Those that were sent again.
-    pub resent: u64,
-    /// Part of what was sent lately that was lost, 0 to 1, where the other end tells.
-    pub loss: Option<f32>,
-    /// There and back, where the other end tells.
-    pub round_trip: Option<Duration>,
-    /// Requests for packets to be sent again.
-    pub nacks: u64,
-    /// Key pictures that were asked for.
-    pub keyframe_requests: u64,
-}
-
 /// One session's sender.
 pub trait Peer {
     /// The answer has come. `Err` says in words why it can't be used.
@@ -66,6 +51,6 @@ pub trait Peer {
     fn video(&mut self, payloads: &[Arc<[u8]>], ticks: u64, now: Instant);
     /// Tells the other end that this is the end; to be asked once more for what that takes.
     fn close(&mut self);
-    /// What it has been through.
-    fn figures(&self) -> Figures;
+    /// How what it sends arrives.
+    fn uplink(&self) -> UplinkStats;
 }

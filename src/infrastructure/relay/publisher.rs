@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::peer::{Event, Figures, Output, Peer};
+use super::peer::{Event, Output, Peer};
+use crate::domain::stream::UplinkStats;
 use crate::infrastructure::rtc::{self, Publisher};
 
 /// A session to be sent from these addresses, and its offer; or why there is none.
@@ -46,15 +47,15 @@ impl Peer for Publisher {
         Publisher::close(self);
     }
 
-    fn figures(&self) -> Figures {
+    fn uplink(&self) -> UplinkStats {
         let figures = Publisher::figures(self);
-        Figures {
-            bytes: figures.bytes,
-            resent: figures.retransmitted_bytes,
-            loss: figures.loss,
+        UplinkStats {
             round_trip: figures.round_trip,
+            loss: figures.loss.map(f64::from),
             nacks: figures.nacks,
             keyframe_requests: figures.keyframe_requests,
+            sent_bytes: figures.bytes,
+            resent_bytes: figures.retransmitted_bytes,
         }
     }
 }

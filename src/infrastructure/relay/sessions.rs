@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::peer::{Event, Figures, Output, Peer};
-use crate::domain::stream::{Cause, Diagnosis};
+use super::peer::{Event, Output, Peer};
+use crate::domain::stream::{Cause, Diagnosis, UplinkStats};
 use crate::infrastructure::whip::client::{Refusal, Session};
 use crate::util::foreign::shown;
 use crate::util::secret::Secret;
@@ -288,9 +288,9 @@ impl<P: Peer> Sessions<P> {
     }
 
     /// Of the session that is up.
-    pub fn figures(&self) -> Option<Figures> {
+    pub fn uplink(&self) -> Option<UplinkStats> {
         match &self.state {
-            State::Up { peer, .. } => Some(peer.figures()),
+            State::Up { peer, .. } => Some(peer.uplink()),
             _ => None,
         }
     }

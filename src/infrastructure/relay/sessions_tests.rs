@@ -54,8 +54,8 @@ impl Peer for Fake {
         self.closed = true;
         self.datagrams.push_back(b"bye".to_vec());
     }
-    fn figures(&self) -> Figures {
-        Figures::default()
+    fn uplink(&self) -> UplinkStats {
+        UplinkStats::default()
     }
 }
 
@@ -376,10 +376,10 @@ fn key_pictures_are_asked_for_now_and_then() {
 #[test]
 fn leaving_tells_the_peer_and_ends_the_session() {
     let mut test = Test::up(1);
-    assert!(test.sessions.figures().is_some());
+    assert!(test.sessions.uplink().is_some());
     test.sessions.leave();
     assert_eq!(test.sessions.order(), delete(1));
-    assert!(test.sessions.figures().is_none());
+    assert!(test.sessions.uplink().is_none());
     assert_eq!(
         test.sessions.last_words(test.now),
         [(address(), address(), b"bye".to_vec())]
